@@ -1,0 +1,133 @@
+"""The words of the pipeline as types: parsed once at the border, trusted afterwards."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+
+class _Text(str):
+    """A string that matches the pattern of its kind; pydantic reads and writes it as a plain string."""
+
+    PATTERN: re.Pattern[str]
+    SHAPE: str
+
+    def __new__(cls, value: str) -> Self:
+        """Raise ValueError, naming the expected shape, when `value` is something else."""
+        if not cls.PATTERN.fullmatch(value):
+            raise ValueError(f"{value!r} is not {cls.SHAPE}")
+        return super().__new__(cls, value)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
+        )
+
+
+class Digest(_Text):
+    """The content address of a manifest or blob (OCI image specification, descriptor: digest); sha256 only."""
+
+    PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
+    SHAPE = "a digest (sha256: and 64 hexadecimal digits)"
+
+    @property
+    def hex(self) -> str:
+        """The 64 digits without the algorithm."""
+        return self.removeprefix("sha256:")
+
+    @property
+    def short(self) -> str:
+        """The first 12 digits: what people and file names carry (`D[:12]`)."""
+        return self.hex[:12]
+
+
+class Commit(_Text):
+    """A full git commit id."""
+
+    PATTERN = re.compile(r"[0-9a-f]{40}")
+    SHAPE = "a commit (40 hexadecimal digits)"
+
+
+class Tag(_Text):
+    """An image tag (OCI distribution specification, `<reference>` as a tag)."""
+
+    PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+    SHAPE = "an image tag"
+
+
+class Channel(StrEnum):
+    """The moving tags. Their values are the tag names."""
+
+    NEXT = "next"
+    TESTING = "testing"
+    STABLE = "stable"
+
+    @property
+    def tag(self) -> Tag:
+        """The image tag of this channel."""
+        return Tag(self.value)
+
+
+class Outcome(StrEnum):
+    """How a command ended (DESIGN, outcomes)."""
+
+    PASSED = "passed"
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+    GATE_FAILED = "gate_failed"
+    USAGE = "usage"
+    PRECONDITION = "precondition"
+    CONFLICT = "conflict"
+    PARTIAL = "partial"
+    INFRA = "infra"
+
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing is wrong, else one number for each kind of cause."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {
+    Outcome.PASSED: 0,
+    Outcome.UNCHANGED: 0,
+    Outcome.SUPERSEDED: 0,
+    Outcome.GATE_FAILED: 1,
+    Outcome.USAGE: 2,
+    Outcome.PRECONDITION: 3,
+    Outcome.CONFLICT: 4,
+    Outcome.PARTIAL: 5,
+    Outcome.INFRA: 6,
+}
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where the tags of one image live: registry host (with port) and path, as in `ghcr.io/tuna-os/yellowfin`."""
+
+    host: str
+    path: str
+
+    _SHAPE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(?::\d+)?)/(?P<path>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raise ValueError when there is no registry host, a tag or a digest, or characters a registry refuses."""
+        found = cls._SHAPE.fullmatch(text)
+        if not found or not ("." in found["host"] or ":" in found["host"] or found["host"] == "localhost"):
+            raise ValueError(f"{text!r} is not a repository such as ghcr.io/owner/image (host and path, no tag)")
+        return cls(found["host"], found["path"])
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
+
+    def at(self, digest: Digest) -> str:
+        """The reference by digest."""
+        return f"{self}@{digest}"
+
+    def tagged(self, tag: Tag) -> str:
+        """The reference by tag."""
+        return f"{self}:{tag}"

@@ -1,0 +1,56 @@
+"""Durations and sizes as people write them in pipeline.toml: `90s`, `4h`, `30d`, `20GiB`."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_BYTES = {"B": 1} | {
+    prefix + suffix: base**power
+    for power, prefix in enumerate("kMGT", start=1)
+    for suffix, base in (("B", 1000), ("iB", 1024))
+}
+_BYTES |= {"KB": 1000, "KiB": 1024}
+
+
+def seconds(text: object) -> float:
+    """Read a duration: one or more numbers with a unit (ms, s, m, h, d, w), as in `90s` or `1h30m`."""
+    return _read(text, _SECONDS, "a duration such as 90s, 30m, 4h or 30d")
+
+
+def size(text: object) -> int:
+    """Read a size: a number with a unit (B, kB, MB, GB, TB; KiB, MiB, GiB, TiB), as in `20GiB`."""
+    return int(_read(text, _BYTES, "a size such as 512MiB or 20GB"))
+
+
+def duration_text(value: float) -> str:
+    """Write seconds the way people read them: `0.8s`, `14s`, `3m05s`, `2h10m`."""
+    if value < 10:
+        return f"{value:.1f}s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d"
+
+
+def _read(text: object, units: dict[str, float] | dict[str, int], expected: str) -> float:
+    if not isinstance(text, str) or not re.fullmatch(r"(\d+(\.\d+)?\s*[a-zA-Z]+\s*)+", text):
+        raise ValueError(f"expected {expected}")
+    total = 0.0
+    for number, unit in re.findall(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text):
+        if unit not in units:
+            raise ValueError(f"expected {expected}; the unit {unit!r} is not known")
+        total += float(number) * units[unit]
+    return total
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+"""Seconds, written as `90s` or `4h`."""
+
+Size = Annotated[int, BeforeValidator(size)]
+"""Bytes, written as `512MiB` or `20GB`."""
