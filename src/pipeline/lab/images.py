@@ -1,0 +1,65 @@
+"""The two images that the lab's own builds start from, for machines that cannot pull the real ones."""
+
+import uuid
+
+import dagger
+
+from pipeline.lab.debian import debian
+from pipeline.lab.registry import PORT
+
+TINY_OS = "lab/tiny-os:bookworm"
+DISK_BUILDER = "lab/bootc-image-builder:latest"
+_PODMAN = ["podman", "runc", "netavark", "catatonit", "libxtables12"]
+_DISK = ["fdisk", "e2fsprogs", "dosfstools", "mtools", "syslinux", "syslinux-common", "qemu-utils", "systemd-boot-efi"]
+
+
+async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
+    """Put both images into the lab's registry and return their references, as seen from inside the lab."""
+    target = f"docker://registry:{PORT}/{TINY_OS}"
+    await disk_builder(files).publish(f"localhost:{PORT}/{DISK_BUILDER}", registry_service=registry)
+    await (
+        debian(files, "skopeo")
+        .with_mounted_file("/tiny.oci", tiny_os(files))
+        .with_service_binding("registry", registry)
+        .with_env_variable("RUN", str(uuid.uuid4()))  # what is in a registry is not the engine's to remember
+        .with_exec(["skopeo", "copy", "--dest-tls-verify=false", "oci-archive:/tiny.oci", target])
+        .sync()
+    )
+    return [f"registry:{PORT}/{image}" for image in (DISK_BUILDER, TINY_OS)]
+
+
+def tiny_os(files: dagger.Directory) -> dagger.File:
+    """The lab's bootable base image, as an OCI archive."""
+    return (
+        _builds(debian(files, *_PODMAN), files)
+        .with_mounted_directory("/tiny", files.directory("tiny"))
+        .with_mounted_file("/rootfs.tar", tiny_rootfs(files))
+        .with_mounted_temp("/var/lib/containers")  # overlay on overlay does not work
+        .with_exec(["/tiny/build", "/rootfs.tar", "/tiny.oci"], insecure_root_capabilities=True)
+        .file("/tiny.oci")
+    )
+
+
+def tiny_rootfs(files: dagger.Directory) -> dagger.File:
+    """A root file system made of Debian packages, as a tar."""
+    script = files.file("tiny/rootfs")
+    return (
+        debian(files, "mmdebstrap")
+        .with_mounted_file("/rootfs", script)
+        .with_exec(["/rootfs", "bookworm", "/rootfs.tar"], insecure_root_capabilities=True)
+        .file("/rootfs.tar")
+    )
+
+
+def disk_builder(files: dagger.Directory) -> dagger.Container:
+    """The stand-in for bootc-image-builder: the same command line, mounts and output."""
+    return (
+        _builds(debian(files, *_PODMAN, *_DISK), files)
+        .with_file("/usr/local/bin/disk-builder", files.file("disk-builder/disk-builder"))
+        .with_workdir("/output")
+        .with_entrypoint(["/usr/local/bin/disk-builder"])
+    )
+
+
+def _builds(container: dagger.Container, files: dagger.Directory) -> dagger.Container:
+    return container.with_file("/etc/containers/containers.conf", files.file("containers.conf"))
