@@ -84,6 +84,6 @@ class Result(BaseModel):
     duration: Seconds = 0.0
     exit_code: int = 0
 
-    def model_post_init(self, context: object) -> None:
+    def model_post_init(self, _context: object, /) -> None:
         """The exit code follows from the outcome."""
         self.exit_code = self.outcome.exit_code

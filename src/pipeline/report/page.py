@@ -1,0 +1,100 @@
+"""report.html: one page that stands alone, without scripts and without anything fetched from elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import jinja2
+
+from pipeline.quantities import duration_text
+from pipeline.report import wording
+from pipeline.report.artefacts import Artefacts
+from pipeline.report.excerpt import bounded
+from pipeline.report.model import Phase, Result
+
+_STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_MOST_TICKS = 8
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One phase on the timeline; `left` and `width` in percent of the whole."""
+
+    name: str
+    left: float
+    width: float
+    took: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One mark on the time axis, `left` in percent of the whole."""
+
+    left: float
+    text: str
+
+
+def page(result: Result, artefacts: Artefacts | None = None) -> str:
+    """The whole page. Everything that came out of the image is escaped; pictures are data URIs."""
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            result=bounded(result),
+            artefacts=artefacts or Artefacts(),
+            bars=bars(result.timeline),
+            ticks=ticks(max((phase.end for phase in result.timeline), default=0.0)),
+            wording=wording,
+        )
+    )
+
+
+def bars(timeline: Sequence[Phase]) -> list[Bar]:
+    """The phases as bars; the widest end is 100 percent."""
+    whole = max((phase.end for phase in timeline), default=0.0) or 1.0
+    return [
+        Bar(
+            phase.name,
+            round(100 * phase.start / whole, 3),
+            round(100 * (phase.end - phase.start) / whole, 3),
+            duration_text(phase.end - phase.start),
+        )
+        for phase in timeline
+    ]
+
+
+def ticks(whole: float) -> list[Tick]:
+    """Round times from 0 up to `whole` seconds, few enough to be read."""
+    if whole <= 0:
+        return []
+    step = next((step for step in _STEPS if whole / step < _MOST_TICKS), _STEPS[-1])
+    return [Tick(round(100 * n * step / whole, 3), _clock(n * step)) for n in range(int(whole / step) + 1)]
+
+
+def _clock(seconds: float) -> str:
+    return "0" if not seconds else f"{seconds:g}s" if seconds < 60 else duration_text(seconds)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    templates = files("pipeline.report") / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (templates / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration_text
+    environment.filters["bytes"] = _bytes
+    return environment
+
+
+def _bytes(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"

@@ -1,0 +1,61 @@
+"""A release of several images, seen as one result."""
+
+from collections.abc import Sequence
+
+from pipeline.domain import Outcome
+from pipeline.report.model import Result
+
+_WORST_FIRST = (
+    Outcome.PARTIAL,
+    Outcome.GATE_FAILED,
+    Outcome.CONFLICT,
+    Outcome.PRECONDITION,
+    Outcome.USAGE,
+    Outcome.INFRA,
+    Outcome.PASSED,
+    Outcome.SUPERSEDED,
+    Outcome.UNCHANGED,
+)
+"""What a reader must hear first: half-moved tags, then a verdict on an image, then what stopped the others."""
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a command from those of its images."""
+    return min(outcomes, key=_WORST_FIRST.index)
+
+
+def merge(results: Sequence[Result]) -> Result:
+    """One result for one command over one or more images; a single one is returned as it is.
+
+    Checks, phases and inputs carry the image's name in front; digests are among the inputs.
+    """
+    if len(results) == 1:
+        return results[0]
+    first = results[0]
+    outcome = worst([result.outcome for result in results])
+    return Result(
+        command=first.command,
+        outcome=outcome,
+        reason=" ".join(f"{result.image}: {result.reason}" for result in results if result.outcome is outcome),
+        image=", ".join(result.image for result in results),
+        commit=first.commit,
+        tag=first.tag,
+        checks=[
+            check.model_copy(update={"name": f"{result.image}: {check.name}"})
+            for result in results
+            for check in result.checks
+        ],
+        plan=[move for result in results for move in result.plan],
+        timeline=[
+            phase.model_copy(update={"name": f"{result.image}: {phase.name}"})
+            for result in results
+            for phase in result.timeline
+        ],
+        inputs={f"{result.image}: {name}": value for result in results for name, value in _inputs(result).items()},
+        started=min(result.started for result in results),
+        duration=max(result.duration for result in results),
+    )
+
+
+def _inputs(result: Result) -> dict[str, str]:
+    return ({"digest": result.digest} if result.digest else {}) | result.inputs

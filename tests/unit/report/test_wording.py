@@ -1,0 +1,44 @@
+import pytest
+
+from pipeline.domain import Outcome
+from pipeline.report.model import Check, CheckStatus
+from pipeline.report.wording import checks_text, explanation, headline, moves_text, next_step, status_text
+
+
+def test_the_headline_is_outcome_command_tag_and_first_sentence(make) -> None:
+    result = make(Outcome.GATE_FAILED, reason="units: a.service failed. Expected none.")
+    assert headline(result) == "gate failed · promote-testing v1.2.3-test: units: a.service failed"
+
+
+def test_a_tag_in_the_command_is_not_said_twice(make) -> None:
+    assert headline(make(command="promote-testing --tag v1.2.3-test")).count("v1.2.3-test") == 1
+
+
+@pytest.mark.parametrize(("reason", "more"), [("One sentence.", ""), ("One. Two.", "One. Two."), ("a\nb", "a\nb")])
+def test_the_reason_is_repeated_only_when_the_headline_has_not_said_it_all(make, reason: str, more: str) -> None:
+    assert explanation(make(reason=reason)) == more
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_says_what_to_do_next(make, outcome: Outcome) -> None:
+    assert next_step(make(outcome))
+    assert moves_text(make(outcome))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONFLICT, Outcome.INFRA, Outcome.PARTIAL])
+def test_nobody_is_told_that_nothing_moved_when_that_is_not_known(make, outcome: Outcome) -> None:
+    assert "None" not in moves_text(make(outcome))
+
+
+@pytest.mark.parametrize("command", ["plan", "gate-next", "gate-testing"])
+def test_a_command_that_moves_nothing_does_not_claim_to_have_moved(make, command: str) -> None:
+    assert moves_text(make(command=command)) == "Nothing was moved; these would be."
+
+
+def test_checks_are_counted_by_status() -> None:
+    checks = [Check(name=str(number), status=status) for number, status in enumerate(["passed", "passed", "infra"])]
+    assert checks_text(checks) == "2 passed, 1 infra"
+
+
+def test_a_check_that_does_not_count_says_so() -> None:
+    assert status_text(Check(name="a", status=CheckStatus.FAILED, required=False)) == "failed (not required)"
