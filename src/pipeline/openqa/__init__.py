@@ -1,0 +1,1 @@
+"""The stable gate: a full regression run on an openQA server, from submission to verdict."""
