@@ -1,0 +1,79 @@
+"""Which tags keep what they point at, which may go one day, and when."""
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.domain import Channel, Tag
+from pipeline.policy.retention.graph import fallback_subject
+from pipeline.quantities import Duration
+
+FLOOR = timedelta(hours=24)
+"""Nothing younger goes, whatever the configuration says: somebody may be about to tag it."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_VERSION = re.compile(r"v\d+\.\d+\.\d+.*")
+_CHANNELS = frozenset(channel.value for channel in Channel)
+_RECORDS = "pipeline-"
+
+
+class Role(StrEnum):
+    """What a tag means to retention; the values are the words of the plan."""
+
+    CHANNEL = "channel"
+    VERSION = "version tag"
+    RECORD = "record of the pipeline"
+    PATTERN = "tag that `keep` names"
+    ATTACHED = "tag that attaches something to another manifest"
+    CANDIDATE = "candidate"
+    FOREIGN = "tag that no rule names"
+
+    @property
+    def is_root(self) -> bool:
+        """Whether such a tag keeps what it points at for ever."""
+        return self not in (Role.CANDIDATE, Role.ATTACHED)
+
+
+class Rules(BaseModel):
+    """`[retention]` of pipeline.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep_last: int = Field(default=10, ge=0)
+    """So many of the newest candidates stay, and so many of the newest untagged manifests."""
+    older_than: Duration = 30 * 86400.0
+    """Only what is older goes; seconds, and never under 24 hours."""
+    rollback_targets: int = Field(default=3, ge=1)
+    """The last digests that `stable` pointed at stay, even without a tag."""
+    keep: tuple[str, ...] = ()
+    """Glob patterns of further tags that keep what they point at."""
+    prune: tuple[str, ...] = ()
+    """Glob patterns of further tags, beside the commits, that may go when they are old."""
+    limit_count: int = Field(default=1000, ge=0)
+    """A plan that deletes more manifests is refused."""
+    limit_percent: float = Field(default=50, ge=0, le=100)
+    """A plan that deletes a greater part of all manifests is refused."""
+
+    @property
+    def age(self) -> timedelta:
+        """How old something has to be before it may go: `older_than`, but at least the floor."""
+        return max(timedelta(seconds=self.older_than), FLOOR)
+
+    def role(self, tag: Tag) -> Role:
+        """What this tag means. Whatever could be precious wins over what could go."""
+        if tag in _CHANNELS:
+            return Role.CHANNEL
+        if _VERSION.fullmatch(tag):
+            return Role.VERSION
+        if tag.startswith(_RECORDS):
+            return Role.RECORD
+        if any(fnmatchcase(tag, pattern) for pattern in self.keep):
+            return Role.PATTERN
+        if fallback_subject(tag):
+            return Role.ATTACHED
+        if _COMMIT.fullmatch(tag) or any(fnmatchcase(tag, pattern) for pattern in self.prune):
+            return Role.CANDIDATE
+        return Role.FOREIGN
