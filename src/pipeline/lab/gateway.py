@@ -1,13 +1,14 @@
 """One service in front of several, so that a lab is one thing to start, to stop and to reach."""
 
 import dagger
+from dagger import dag
 
-from pipeline.lab.debian import debian
+from pipeline.containers.base import DEBIAN
 
 
 def gateway(files: dagger.Directory, servers: dict[str, tuple[dagger.Service, int]]) -> dagger.Service:
     """Serve every server on its own port; `servers` maps a host name to the service and its port."""
-    container = debian(files).with_mounted_file("/forward.py", files.file("gateway/forward.py"))
+    container = dag.container().from_(DEBIAN).with_mounted_file("/forward.py", files.file("gateway/forward.py"))
     for host, (service, port) in servers.items():
         container = container.with_service_binding(host, service).with_exposed_port(port)
     targets = [f"{host}:{port}" for host, (_, port) in servers.items()]

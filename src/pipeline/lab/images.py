@@ -1,28 +1,33 @@
 """The two images that the lab's own builds start from, for machines that cannot pull the real ones."""
 
-import uuid
+from uuid import uuid4
 
 import dagger
 
-from pipeline.lab.debian import debian
+from pipeline.containers.base import debian
+from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.lab.registry import PORT
 
 TINY_OS = "lab/tiny-os:bookworm"
 DISK_BUILDER = "lab/bootc-image-builder:latest"
-_PODMAN = ["podman", "runc", "netavark", "catatonit", "libxtables12"]
-_DISK = ["fdisk", "e2fsprogs", "dosfstools", "mtools", "syslinux", "syslinux-common", "qemu-utils", "systemd-boot-efi"]
+
+_DISK_TOOLS = [
+    *("fdisk", "e2fsprogs", "dosfstools", "mtools"),
+    *("syslinux", "syslinux-common", "systemd-boot-efi"),
+    "qemu-utils",
+]
 
 
 async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
     """Put both images into the lab's registry and return their references, as seen from inside the lab."""
-    target = f"docker://registry:{PORT}/{TINY_OS}"
     await disk_builder(files).publish(f"localhost:{PORT}/{DISK_BUILDER}", registry_service=registry)
+    target = f"docker://registry:{PORT}/{TINY_OS}"
     await (
-        debian(files, "skopeo")
+        toolbox()
         .with_mounted_file("/tiny.oci", tiny_os(files))
         .with_service_binding("registry", registry)
-        .with_env_variable("RUN", str(uuid.uuid4()))  # what is in a registry is not the engine's to remember
-        .with_exec(["skopeo", "copy", "--dest-tls-verify=false", "oci-archive:/tiny.oci", target])
+        .with_env_variable("RUN", uuid4().hex)  # what a registry holds is not the engine's to remember
+        .with_exec(["skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci-archive:/tiny.oci", target])
         .sync()
     )
     return [f"registry:{PORT}/{image}" for image in (DISK_BUILDER, TINY_OS)]
@@ -31,10 +36,10 @@ async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
 def tiny_os(files: dagger.Directory) -> dagger.File:
     """The lab's bootable base image, as an OCI archive."""
     return (
-        _builds(debian(files, *_PODMAN), files)
+        toolbox()
         .with_mounted_directory("/tiny", files.directory("tiny"))
         .with_mounted_file("/rootfs.tar", tiny_rootfs(files))
-        .with_mounted_temp("/var/lib/containers")  # overlay on overlay does not work
+        .with_mounted_temp(STORAGE)
         .with_exec(["/tiny/build", "/rootfs.tar", "/tiny.oci"], insecure_root_capabilities=True)
         .file("/tiny.oci")
     )
@@ -42,10 +47,9 @@ def tiny_os(files: dagger.Directory) -> dagger.File:
 
 def tiny_rootfs(files: dagger.Directory) -> dagger.File:
     """A root file system made of Debian packages, as a tar."""
-    script = files.file("tiny/rootfs")
     return (
-        debian(files, "mmdebstrap")
-        .with_mounted_file("/rootfs", script)
+        debian("mmdebstrap")
+        .with_mounted_file("/rootfs", files.file("tiny/rootfs"))
         .with_exec(["/rootfs", "bookworm", "/rootfs.tar"], insecure_root_capabilities=True)
         .file("/rootfs.tar")
     )
@@ -54,12 +58,8 @@ def tiny_rootfs(files: dagger.Directory) -> dagger.File:
 def disk_builder(files: dagger.Directory) -> dagger.Container:
     """The stand-in for bootc-image-builder: the same command line, mounts and output."""
     return (
-        _builds(debian(files, *_PODMAN, *_DISK), files)
+        toolbox(*_DISK_TOOLS)
         .with_file("/usr/local/bin/disk-builder", files.file("disk-builder/disk-builder"))
         .with_workdir("/output")
         .with_entrypoint(["/usr/local/bin/disk-builder"])
     )
-
-
-def _builds(container: dagger.Container, files: dagger.Directory) -> dagger.Container:
-    return container.with_file("/etc/containers/containers.conf", files.file("containers.conf"))
