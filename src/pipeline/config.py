@@ -1,0 +1,293 @@
+"""pipeline.toml of the user's repository: what to build, what each gate asks for, where things go."""
+
+import hashlib
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.domain import Channel, Repository
+from pipeline.errors import UsageError
+from pipeline.policy.waivers import Waiver
+from pipeline.quantities import Duration, Size
+
+FILE = "pipeline.toml"
+
+BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
+
+_ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+
+
+def _relative(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError("expected a path inside the repository, without a leading / or ..")
+    return path
+
+
+def _no_trailing_slash(url: str) -> str:
+    return url.rstrip("/")
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_no_trailing_slash)]
+UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_no_trailing_slash)]
+RepositoryName = Annotated[
+    Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
+]
+Platform = Literal["linux/amd64", "linux/arm64"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Image(_Table):
+    """`[images.NAME]`: one OS image."""
+
+    name: str = ""
+    """The NAME of the table."""
+    repository: RepositoryName
+    containerfile: RelativePath = "Containerfile"
+    context: RelativePath = "."
+    platforms: tuple[Platform, ...] = Field(("linux/amd64",), min_length=1)
+    build_args: dict[str, str] = {}
+    update_ref: str = ""
+    """What an installed system follows for updates; REPOSITORY:stable unless said otherwise."""
+
+    @property
+    def update_reference(self) -> str:
+        """The reference that the disk builder records as the installed system's update origin."""
+        return self.update_ref or self.repository.tagged(Channel.STABLE.tag)
+
+
+class NextGate(_Table):
+    """`[gates.next]`: what the image must pass before it is pushed."""
+
+    tests: RelativePath | None = None
+    """A folder: its executables run inside the built image, network off; exit code 0 passes."""
+    lint: bool = True
+    """`bootc container lint --fatal-warnings`, when the image has bootc. Our layout checks always run."""
+    timeout: Duration = 1800.0
+
+
+class Builder(_Table):
+    """The disk builder: an image with the command line of bootc-image-builder, or of its successor."""
+
+    image: str = BOOTC_IMAGE_BUILDER
+    args: tuple[str, ...] = ("--type", "qcow2", "--rootfs", "ext4")
+    """Arguments before the image reference."""
+    disk: RelativePath = "qcow2/disk.qcow2"
+    """Where below /output the disk is afterwards."""
+    timeout: Duration = 3600.0
+
+
+class TestingGate(_Table):
+    """`[gates.testing]`: the disk and its boot in QEMU."""
+
+    builder: Builder = Builder()
+    firmware: Literal["uefi", "bios", "uefi-secureboot"] = "uefi"
+    bus: Literal["virtio", "nvme", "scsi"] = "virtio"
+    memory: Size = 2 * 1024**3
+    cpus: int = Field(2, ge=1, le=64)
+    services: tuple[str, ...] = ("sshd.service",)
+    boot_budget: Duration = 300.0
+    """From power-on to ready. Under TCG the harness scales it, and says so."""
+    checks: RelativePath | None = None
+    """A folder: executables and pytest-testinfra modules that run against the booted system."""
+    require_kvm: bool = False
+    listen: tuple[int, ...] | None = None
+    """Ports that may listen; anything may when absent."""
+    allowed_skips: tuple[str, ...] = ("first-release", "no-selinux-policy", "no-bootc", "not-promised")
+    wait_for_build: Duration = 0.0
+    """How long a promotion waits for the image of its commit when it is not there yet."""
+    timeout: Duration = 3600.0
+
+
+class OpenQA(_Table):
+    """`openqa` of `[gates.stable]`: the server and what it must run."""
+
+    url: Url
+    scenarios: RelativePath | None = None
+    """Scenario definitions sent with the request; without them the server's own job templates decide."""
+    distri: str = "bootc"
+    flavor: str = "qcow2"
+    version: str = "{version}"
+    arch: dict[Platform, str] = {}
+    test: str | None = None
+    """Limit to this scenario; all that match otherwise."""
+    settings: dict[str, str] = {}
+    """More settings for every job. HDD_1_URL, BUILD and the product's four are set by the pipeline."""
+    expect_jobs: int = Field(1, ge=1)
+    accept_softfailed: bool = False
+    timeout: Duration = 4 * 3600.0
+    pickup_timeout: Duration = 1800.0
+    """How long a job may wait for a worker."""
+    poll: Duration = 10.0
+
+    @field_validator("settings")
+    @classmethod
+    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
+        ours = {"BUILD", "HDD_1", "HDD_1_URL", "DISTRI", "VERSION", "FLAVOR", "ARCH"} & {key.upper() for key in value}
+        if ours:
+            raise ValueError(f"{', '.join(sorted(ours))} is set by the pipeline")
+        return value
+
+
+class Upload(_Table):
+    """`upload` of `[gates.stable]`: the object store or web server where openQA fetches the disk."""
+
+    url: UploadUrl
+    """s3://BUCKET/PREFIX, or an http(s) address that takes PUT."""
+    public_url: Url
+    """The address of the same folder as openQA and users see it."""
+    endpoint: Url | None = None
+    """For S3 that is not Amazon's: the server's address."""
+    region: str = "us-east-1"
+    timeout: Duration = 3600.0
+
+    @model_validator(mode="after")
+    def _endpoint_is_for_s3(self) -> "Upload":
+        if self.endpoint and not self.url.startswith("s3://"):
+            raise ValueError("endpoint goes with an s3:// url only")
+        return self
+
+
+class StableGate(_Table):
+    """`[gates.stable]`: the full openQA run."""
+
+    openqa: OpenQA | None = None
+    upload: Upload | None = None
+
+
+class Gates(_Table):
+    """`[gates]`."""
+
+    next: NextGate = NextGate()
+    testing: TestingGate = TestingGate()
+    stable: StableGate = StableGate()
+
+
+class Retention(_Table):
+    """`[retention]`: what `prune` keeps beyond what is reachable from a kept tag."""
+
+    keep_last: int = Field(10, ge=1)
+    older_than: Duration = 30 * 86400.0
+    rollback_targets: int = Field(3, ge=1)
+    keep_tags: tuple[str, ...] = ()
+    """Patterns (as in shells) of further tags to keep."""
+    max_deletions: int = Field(500, ge=1)
+    max_percent: float = Field(50.0, gt=0, le=100)
+
+
+class Config(_Table):
+    """The whole file."""
+
+    images: dict[str, Image] = Field(min_length=1)
+    main_branch: str = "main"
+    plain_http: tuple[str, ...] = ()
+    """Registry hosts (with port) that are spoken to without TLS."""
+    gates: Gates = Gates()
+    waivers: tuple[Waiver, ...] = ()
+    retention: Retention = Retention()
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: table | {"name": name} if isinstance(table, dict) else table for name, table in value.items()}
+
+    @field_validator("images")
+    @classmethod
+    def _one_repository_each(cls, value: dict[str, Image]) -> dict[str, Image]:
+        repositories = [str(image.repository) for image in value.values()]
+        for repository in repositories:
+            if repositories.count(repository) > 1:
+                raise ValueError(f"two images share the repository {repository}; each needs its own channels")
+        return value
+
+    def selected(self, names: list[str]) -> list[Image]:
+        """The images named by `--image`, or all of them; UsageError for a name that is not in the file."""
+        unknown = [name for name in names if name not in self.images]
+        if unknown:
+            raise UsageError(
+                f"{FILE} has no image {', '.join(unknown)}; it has {', '.join(self.images)}. Correct --image."
+            )
+        return [self.images[name] for name in names] if names else list(self.images.values())
+
+    def gate_version(self, channel: Channel) -> str:
+        """What a gate asks for, as 12 hexadecimal digits: evidence of another version does not count."""
+        gate: BaseModel = getattr(self.gates, channel.value)
+        asked = [gate.model_dump_json(), *(waiver.model_dump_json() for waiver in self.waivers)]
+        return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
+
+
+def architecture(platform: str) -> str:
+    """The machine name of a platform: `linux/amd64` is `x86_64`."""
+    return _ARCHITECTURES[platform]
+
+
+def parse(text: str, file: str = FILE) -> Config:
+    """Read pipeline.toml.
+
+    Raises UsageError with one line for each wrong key: file, key, what was found, what is allowed.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{file} is not TOML: {error}") from error
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(file, document, detail) for detail in error.errors()]
+        raise UsageError("\n".join(lines)) from error
+
+
+def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
+    path = [part for part in detail["loc"] if part != "name" or isinstance(part, int)]
+    key = ".".join(str(part) for part in path) or "(top level)"
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{file}: {key}: this key is not known; allowed here: {', '.join(_allowed(path[:-1]))}"
+        case "missing":
+            return f"{file}: {key}: this key is required and not there"
+        case _:
+            message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+            return f"{file}: {key}: found {_found(document, path)!r}; expected {message.removeprefix('expected ')}"
+
+
+def _found(document: Any, path: list[Any]) -> Any:
+    for part in path:
+        try:
+            document = document[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return document
+
+
+def _allowed(path: list[Any]) -> list[str]:
+    """The keys of the table at this place, found by walking the models."""
+    model: Any = Config
+    for part in path:
+        if part in getattr(model, "model_fields", {}):
+            model = _table_of(model.model_fields[part].annotation)
+        # else: a name or an index inside a dict or tuple of tables, which have the same model
+    return [name for name in getattr(model, "model_fields", {}) if not (model is Image and name == "name")]
+
+
+def _table_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        if found := _table_of(argument):
+            return found
+    return None

@@ -1,0 +1,1 @@
+"""One file for each tool container: which image, which arguments, which mounts."""

@@ -1,0 +1,88 @@
+"""What every tool container is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import dagger
+from dagger import dag
+
+from pipeline.domain import Repository
+
+DEBIAN = "python:3.13-slim"
+"""Debian with Python: the image that the module itself runs in (pyproject.toml, tool.dagger)."""
+
+_HOME = "/opt/pipeline"
+_AUTH = "/run/secrets/registry-auth.json"
+
+
+def debian(*packages: str) -> dagger.Container:
+    """A container with Debian packages; the engine keeps the layer."""
+    install = f"apt-get -qq update && apt-get -qq install --no-install-recommends --yes {' '.join(packages)} >/dev/null"
+    return (
+        dag.container()
+        .from_(DEBIAN)
+        .with_env_variable("DEBIAN_FRONTEND", "noninteractive")
+        .with_exec(["sh", "-c", install])
+    )
+
+
+def with_pipeline(container: dagger.Container) -> dagger.Container:
+    """Add this package and what it needs outside Dagger, for `python -m pipeline.…` in the container.
+
+    The packages come first: a change of our sources leaves their layer alone.
+    """
+    module = dag.current_module().source()
+    return (
+        container.with_file(f"{_HOME}/pyproject.toml", module.file("pyproject.toml"))
+        .with_exec(
+            ["pip", "install", "--quiet", "--root-user-action=ignore", f"--group={_HOME}/pyproject.toml:toolbox"]
+        )
+        .with_directory(f"{_HOME}/src", module.directory("src"), exclude=["**/__pycache__"])
+        .with_env_variable("PYTHONPATH", f"{_HOME}/src")
+        .with_env_variable("PYTHONUNBUFFERED", "1")
+    )
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How tool containers reach the outside: services under their names, registry login, what is plain HTTP.
+
+    `run` makes every exec that touches the outside one of its own: an answer of the engine's cache is no answer.
+    """
+
+    services: Mapping[str, dagger.Service] = field(default_factory=dict)
+    """By host name, as configured references name it."""
+    registry_auth: dagger.Secret | None = None
+    plain_http: tuple[str, ...] = ()
+    run: str = field(default_factory=lambda: uuid4().hex)
+
+    def outside(self, container: dagger.Container) -> dagger.Container:
+        """Let a container talk to the configured hosts, in this run only."""
+        for host, service in self.services.items():
+            container = container.with_service_binding(host, service)
+        return container.with_env_variable("PIPELINE_RUN", self.run)
+
+    def registries(self, container: dagger.Container) -> dagger.Container:
+        """The same for tools of the containers family (podman, skopeo): login and plain HTTP registries too."""
+        plain = "".join(f'[[registry]]\nlocation = "{host}"\ninsecure = true\n' for host in self.plain_http)
+        container = self.outside(container).with_new_file("/etc/containers/registries.conf.d/pipeline.conf", plain)
+        if self.registry_auth is None:
+            return container
+        return container.with_mounted_secret(_AUTH, self.registry_auth).with_env_variable("REGISTRY_AUTH_FILE", _AUTH)
+
+    def image(self, address: str) -> dagger.Container:
+        """A container from an image address, also one in a registry that is a Dagger service.
+
+        The engine speaks plain HTTP to localhost, whatever service is behind that name.
+        """
+        host, _, path = address.partition("/")
+        name, _, port = host.partition(":")
+        service = self.services.get(name)
+        if service is None:
+            return dag.container().from_(address)
+        return dag.container().from_(f"localhost:{port}/{path}", registry_service=service)
+
+    def is_plain(self, repository: Repository) -> bool:
+        """Whether the repository's registry is spoken to without TLS."""
+        return repository.host in self.plain_http

@@ -1,0 +1,83 @@
+"""The disk image: bootc-image-builder (or what the configuration names instead) on the candidate, by digest."""
+
+from dataclasses import dataclass
+
+import dagger
+from dagger import CacheSharingMode, ReturnType, dag
+
+from pipeline.config import Builder
+from pipeline.containers.base import Reach, debian
+from pipeline.containers.podman import STORAGE, end_of, toolbox
+from pipeline.domain import Digest, Repository
+from pipeline.errors import GateFailed, InfrastructureError
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk file, still in the engine, and the builder (by digest) that made it."""
+
+    file: dagger.File
+    builder: str
+    log: str
+
+
+async def build_disk(
+    reach: Reach, builder: Builder, repository: Repository, digest: Digest, platform: str, update_ref: str
+) -> Disk:
+    """Load the candidate under its update reference, then run the builder on that name.
+
+    The builder records the name it is given as the installed system's update origin, and it never pulls. The
+    storage belongs to this digest alone, so that no other promotion can put another image under the same name.
+    Raises GateFailed when the builder refuses the image, InfrastructureError when the image cannot be fetched.
+    """
+    architecture = platform.rpartition("/")[2]
+    storage = dag.cache_volume(f"bootc-pipeline-disk-{digest.short}-{architecture}")
+    loaded = await (
+        reach.registries(toolbox())
+        .with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED)
+        .with_exec(
+            [
+                *("skopeo", "--override-arch", architecture, "copy", "--quiet"),
+                f"docker://{repository.at(digest)}",
+                f"containers-storage:{update_ref}",
+            ],
+            expect=ReturnType.ANY,
+            insecure_root_capabilities=True,
+        )
+        .sync()
+    )
+    if await loaded.exit_code():
+        raise InfrastructureError(f"skopeo could not fetch {repository.at(digest)}: {await end_of(loaded)}")
+    image = reach.image(builder.image)
+    built = await (
+        reach.outside(image)
+        .with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED)
+        .with_mounted_cache("/store", dag.cache_volume(f"bootc-pipeline-builder-{architecture}"))
+        .with_directory("/output", dag.directory())
+        .with_workdir("/output")
+        .with_exec(
+            [*builder.args, "--output", "/output", update_ref],
+            use_entrypoint=True,
+            expect=ReturnType.ANY,
+            insecure_root_capabilities=True,
+        )
+        .sync()
+    )
+    log = await end_of(built, lines=200)
+    if await built.exit_code():
+        raise GateFailed(f"The disk builder {builder.image} failed on {digest}: {log[-2000:]}")
+    return Disk(built.file(f"/output/{builder.disk}"), await image.image_ref(), log)
+
+
+async def examine(disk: dagger.File) -> dict[str, str]:
+    """sha256 and size (bytes) of the file; GateFailed when `qemu-img check` finds it damaged."""
+    looked = debian("qemu-utils").with_mounted_file("/disk.qcow2", disk)
+    checked = await looked.with_exec(["qemu-img", "check", "/disk.qcow2"], expect=ReturnType.ANY).sync()
+    if await checked.exit_code():
+        raise GateFailed(f"qemu-img check finds the new disk damaged: {await end_of(checked)}")
+    hashed = await looked.with_exec(["sha256sum", "/disk.qcow2"]).stdout()
+    return {
+        "disk sha256": hashed.split()[0],
+        "disk size": str(await disk.size()),
+        "qemu-img check": (await checked.stdout()).strip().splitlines()[0],
+    }

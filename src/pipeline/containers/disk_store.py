@@ -1,0 +1,102 @@
+"""Large files to and from where they live: disks in the registry, uploads for openQA.
+
+They go from the engine straight to the server, never through the module's own container.
+"""
+
+import json
+
+import dagger
+from dagger import ReturnType
+
+from pipeline.config import Upload
+from pipeline.containers.base import Reach, debian, with_pipeline
+from pipeline.containers.disk_builder import Disk
+from pipeline.containers.podman import end_of
+from pipeline.domain import Digest, Repository
+from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.registry.disk import DiskRecord
+
+_AUTH = "/run/secrets/auth"
+_ERRORS: dict[int, type[PipelineError]] = {
+    kind.outcome.exit_code: kind for kind in (UsageError, PreconditionError, ConflictError, InfrastructureError)
+}
+
+
+async def store_disk(
+    reach: Reach, repository: Repository, digest: Digest, platform: str, disk: Disk, made: dict[str, str]
+) -> DiskRecord:
+    """Put the disk into the registry, attached to the image that it was made from."""
+    container = _carrier(reach, reach.registry_auth).with_mounted_file("/disk.qcow2", disk.file)
+    stored = await _run(
+        container,
+        [
+            *("python", "-m", "pipeline.registry.disk", "push"),
+            *_where(reach, repository),
+            *("--subject", digest),
+            *("--platform", platform),
+            *("--builder", disk.builder),
+            *("--path", "/disk.qcow2"),
+        ],
+    )
+    record = DiskRecord.model_validate_json(await stored.stdout())
+    if record.sha256.hex != made["disk sha256"]:
+        raise InfrastructureError(f"The disk in the registry is {record.sha256}, expected {made['disk sha256']}.")
+    return record
+
+
+async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -> dagger.File:
+    """The very disk of a record; its sha256 is checked while it comes in."""
+    container = _carrier(reach, reach.registry_auth)
+    fetched = await _run(
+        container,
+        [
+            *("python", "-m", "pipeline.registry.disk", "fetch"),
+            *_where(reach, repository),
+            *("--sha256", record.sha256),
+            *("--path", "/disk.qcow2"),
+        ],
+    )
+    return fetched.file("/disk.qcow2")
+
+
+async def upload_disk(
+    reach: Reach, target: Upload, auth: dagger.Secret | None, disk: dagger.File, key: str
+) -> dict[str, str]:
+    """Put the disk where openQA fetches it: create-only, verified, and read once by its public address."""
+    endpoint = ["--endpoint", target.endpoint, "--region", target.region] if target.endpoint else []
+    uploaded = await _run(
+        _carrier(reach, auth).with_mounted_file("/disk.qcow2", disk),
+        [
+            *("python", "-m", "pipeline.upload"),
+            *("--url", target.url),
+            *endpoint,
+            *("--public-url", target.public_url),
+            *("--key", key),
+            *("--path", "/disk.qcow2"),
+            *(("--auth-file", _AUTH) if auth else ()),
+        ],
+    )
+    answer = json.loads(await uploaded.stdout())
+    return {str(name): str(value) for name, value in answer.items()}
+
+
+def _carrier(reach: Reach, auth: dagger.Secret | None) -> dagger.Container:
+    container = reach.outside(with_pipeline(debian("ca-certificates")))
+    return container.with_mounted_secret(_AUTH, auth) if auth else container
+
+
+def _where(reach: Reach, repository: Repository) -> list[str]:
+    return [
+        *("--repository", str(repository)),
+        *(("--plain-http",) if reach.is_plain(repository) else ()),
+        *(("--auth-file", _AUTH) if reach.registry_auth else ()),
+    ]
+
+
+async def _run(container: dagger.Container, command: list[str]) -> dagger.Container:
+    """The exit codes of these programs are those of the outcomes: turn them back into the error."""
+    ran = await container.with_exec(command, expect=ReturnType.ANY).sync()
+    code = await ran.exit_code()
+    if code:
+        raise _ERRORS.get(code, InfrastructureError)(await end_of(ran))
+    return ran

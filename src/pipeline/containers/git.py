@@ -1,0 +1,98 @@
+"""Questions to the history of the user's repository."""
+
+from dataclasses import dataclass
+
+import dagger
+from dagger import ReturnType
+
+from pipeline.containers.base import debian
+from pipeline.domain import Commit
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class History:
+    """The git repository that the caller handed over, `.git` included."""
+
+    container: dagger.Container
+
+    @classmethod
+    def of(cls, source: dagger.Directory) -> "History":
+        """A container with git and the repository."""
+        container = (
+            debian("git")
+            .with_exec(["git", "config", "--system", "safe.directory", "*"])
+            .with_mounted_directory("/repository", source)
+            .with_workdir("/repository")
+        )
+        return cls(container)
+
+    async def head(self) -> Commit:
+        """The commit that is checked out; UsageError without a git repository."""
+        commit = await self._ask("rev-parse", "--verify", "--quiet", "HEAD")
+        if commit is None:
+            raise UsageError(
+                "The source is not a git repository with at least one commit. Pass --source a full checkout "
+                "(its .git folder included; a git worktree's is elsewhere)."
+            )
+        return Commit(commit)
+
+    async def uncommitted(self) -> list[str]:
+        """Files that differ from the commit, as `git status --porcelain` names them."""
+        return (await self._ask("status", "--porcelain") or "").splitlines()
+
+    async def on_branch(self, commit: Commit, branch: str) -> bool:
+        """Whether the branch, here or at origin, contains the commit."""
+        for name in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
+            if await self._ask("rev-parse", "--verify", "--quiet", name) and await self.is_ancestor(commit, name):
+                return True
+        return False
+
+    async def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` contains `older`; False as well when one of them is not in this history."""
+        return await self._ask("merge-base", "--is-ancestor", older, newer) is not None
+
+    async def knows(self, commit: str) -> bool:
+        """Whether the commit is in this history."""
+        return await self._ask("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+    async def shallow(self) -> bool:
+        """Whether the history was cut off (`actions/checkout` does that unless fetch-depth is 0)."""
+        return await self._ask("rev-parse", "--is-shallow-repository") == "true"
+
+    async def commit_of_tag(self, tag: str) -> Commit | None:
+        """The commit that a git tag names, through an annotated tag as well."""
+        found = await self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
+        return Commit(found) if found else None
+
+    async def count(self, older: str, newer: str) -> int | None:
+        """How many commits `newer` has that `older` has not; None when one of them is not in this history."""
+        found = await self._ask("rev-list", "--count", f"{older}..{newer}")
+        return int(found) if found else None
+
+    async def subjects(self, older: str, newer: str, most: int = 50) -> list[str]:
+        """The commits between, newest first, one line each."""
+        found = await self._ask("log", "--oneline", "--no-decorate", f"--max-count={most}", f"{older}..{newer}")
+        return (found or "").splitlines()
+
+    async def commit_time(self, commit: Commit) -> str:
+        """The commit's time (RFC 3339)."""
+        return await self._ask("show", "--no-patch", "--format=%cI", commit) or ""
+
+    async def describe(self, commit: Commit) -> str:
+        """A version for people: the nearest release tag with the distance from it, else the short commit."""
+        found = await self._ask("describe", "--tags", "--match", "v[0-9]*.[0-9]*.[0-9]*", "--exclude", "*-*", commit)
+        return found or commit[:12]
+
+    async def origin(self) -> str:
+        """The URL of the remote `origin`, without anything that logs in; empty without one."""
+        url = await self._ask("remote", "get-url", "origin") or ""
+        scheme, separator, rest = url.rpartition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url
+
+    async def _ask(self, *arguments: str) -> str | None:
+        """What git prints, or None when it ends with another code than 0."""
+        asked = self.container.with_exec(["git", *arguments], expect=ReturnType.ANY)
+        if await asked.exit_code():
+            return None
+        return (await asked.stdout()).strip()

@@ -1,0 +1,34 @@
+"""Submitting to openQA, with its own client."""
+
+import dagger
+from dagger import ReturnType, dag
+
+from pipeline.containers.base import Reach, debian
+from pipeline.errors import UsageError
+from pipeline.openqa.submission import Answer, Order, client_conf, parse_answer, schedule_arguments
+
+_SCENARIOS = "/scenarios.yaml"
+
+
+async def schedule(reach: Reach, host: str, auth: tuple[str, str] | None, order: Order) -> Answer:
+    """Submit the order; what the server said, whatever it was. Key and secret travel in a mounted client.conf."""
+    container = reach.outside(debian("ca-certificates", "openqa-client"))
+    if auth:
+        conf = dag.set_secret("openqa-client-conf", client_conf(host, *auth))
+        container = container.with_mounted_secret("/etc/openqa/client.conf", conf)
+    if order.scenarios:
+        container = container.with_new_file(_SCENARIOS, order.scenarios)
+    asked = await container.with_exec(
+        schedule_arguments(host, _SCENARIOS if order.scenarios else None, order.settings), expect=ReturnType.ANY
+    ).sync()
+    return parse_answer(await asked.stdout(), await asked.exit_code(), await asked.stderr())
+
+
+async def key_and_secret(auth: dagger.Secret | None, argument: str) -> tuple[str, str] | None:
+    """Take `KEY:SECRET` apart; UsageError, without showing it, when it has another shape."""
+    if auth is None:
+        return None
+    key, colon, secret = (await auth.plaintext()).strip().partition(":")
+    if not (key and colon and secret):
+        raise UsageError(f"The secret given as --{argument} is not of the form KEY:SECRET.")
+    return key, secret

@@ -1,0 +1,29 @@
+"""Promotion: the one place that writes a channel or version tag."""
+
+from dagger import ReturnType
+
+from pipeline.containers.base import Reach, debian
+from pipeline.domain import Digest, Repository, Tag
+from pipeline.errors import InfrastructureError
+
+
+async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+    """Let `target:tag` name exactly the manifest `source@digest`; nothing is re-serialised.
+
+    Raises InfrastructureError with what skopeo said. The caller reads the tag back: an error may come after the
+    registry took the manifest.
+    """
+    copied = reach.registries(debian("skopeo", "ca-certificates")).with_exec(
+        [
+            "skopeo",
+            "copy",
+            "--all",
+            "--preserve-digests",
+            f"docker://{source.at(digest)}",
+            f"docker://{target.tagged(tag)}",
+        ],
+        expect=ReturnType.ANY,
+    )
+    if await copied.exit_code():
+        said = (await copied.stderr()).strip()
+        raise InfrastructureError(f"skopeo could not copy {source.at(digest)} to {target.tagged(tag)}: {said}")

@@ -1,0 +1,58 @@
+"""`python -m pipeline.image IMAGE --tests DIR --report DIR`: run the image gate in this machine's podman."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import anyio
+
+from pipeline.errors import PipelineError
+from pipeline.image.layout import check_layout
+from pipeline.image.lint import bootc_lint
+from pipeline.image.podman import labels, podman
+from pipeline.image.unit import unit_tests
+from pipeline.policy.gate import verdict
+from pipeline.report.model import Check, Result
+
+
+async def run_gate(image: str, *, tests: Path | None, lint: bool, deadline: float) -> Result:
+    """Lint, layout and unit tests of an image in local storage, each under `deadline` seconds."""
+    start = time.monotonic()
+    checks: list[Check] = []
+    try:
+        if lint:
+            checks.append(await bootc_lint(image, deadline=deadline))
+        mounted = await podman("image", "mount", image, deadline=60)
+        checks += check_layout(Path(mounted.output.strip()), await labels(image))
+        if tests:
+            checks += await unit_tests(image, tests, deadline=deadline)
+        outcome, reason = verdict(checks)
+    except PipelineError as error:
+        outcome, reason = error.outcome, str(error)
+    return Result(command="image", outcome=outcome, reason=reason, checks=checks, duration=time.monotonic() - start)
+
+
+def main() -> int:
+    """Write result.json into the report folder; the exit code is the outcome's."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.image", description=__doc__)
+    parser.add_argument("image", help="an image in podman's storage")
+    parser.add_argument("--tests", type=Path, help="a folder of executables to run inside the image")
+    parser.add_argument("--no-lint", action="store_true", help="leave out bootc container lint")
+    parser.add_argument("--deadline", type=float, default=1800, help="seconds for each check")
+    parser.add_argument("--report", type=Path, required=True, help="where result.json goes")
+    given = parser.parse_args()
+    result = anyio.run(_main, given)
+    given.report.mkdir(parents=True, exist_ok=True)
+    (given.report / "result.json").write_text(result.model_dump_json(indent=2))
+    for check in result.checks:
+        print(f"{check.name}: {check.status}{check.reason and f' ({check.reason})'}")
+    return result.exit_code
+
+
+async def _main(given: argparse.Namespace) -> Result:
+    return await run_gate(given.image, tests=given.tests, lint=not given.no_lint, deadline=given.deadline)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""The Dagger API and nothing else: arguments in, stage call, report out."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import dagger
+from dagger import DefaultPath, Doc, Ignore, field, function, object_type
+from dagger.mod._exceptions import FunctionError
+
+from pipeline.errors import PipelineError
+from pipeline.report.model import Result
+from pipeline.report.release import merge
+from pipeline.report.text import result_text
+from pipeline.stages import next as next_stage
+from pipeline.stages import stable, testing
+from pipeline.stages.evidence import report_directory
+from pipeline.stages.world import Given, World, open_world
+
+TagName = Annotated[str, Doc("The pushed git tag")]
+Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
+AllowOlder = Annotated[bool, Doc("Take a version that is not above the current stable one")]
+
+
+@object_type
+class BootcPipeline:
+    """Moves a bootc OS image from next through testing to stable: by digest, never rebuilt, each channel gated."""
+
+    source: Annotated[
+        dagger.Directory,
+        DefaultPath("/"),
+        Ignore([".venv", "**/__pycache__", "sdk", "out"]),
+        Doc("The repository with pipeline.toml, its .git folder included"),
+    ] = field()
+    registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None
+    registry: Annotated[dagger.Service | None, Doc("The registry, where only the caller reaches it")] = None
+    openqa_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of openQA")] = None
+    openqa: Annotated[dagger.Service | None, Doc("The openQA server, where only the caller reaches it")] = None
+    upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None
+    store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None
+    actor: Annotated[str, Doc("Who asks, for the promotion record")] = ""
+
+    @function(cache="never")
+    async def build_next(self, image: Images = None) -> str:
+        """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
+        async with self._world("build-next", image) as world:
+            return _told(await next_stage.build_next(world))
+
+    @function(cache="never")
+    async def gate_next(self, image: Images = None) -> dagger.Directory:
+        """Build, lint and test without pushing; the report, passed or failed."""
+        async with self._world("gate-next", image) as world:
+            return report_directory(await next_stage.gate_next(world))
+
+    @function(cache="never")
+    async def promote_testing(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> str:
+        """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
+        async with self._world("promote-testing", image) as world:
+            return _told(await testing.promote_testing(world, tag, allow_older=allow_older))
+
+    @function(cache="never")
+    async def gate_testing(
+        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None
+    ) -> dagger.Directory:
+        """Build the disk and boot it without promoting; the report, passed or failed."""
+        async with self._world("gate-testing", image) as world:
+            return report_directory(await testing.gate_testing(world, ref))
+
+    @function(cache="never")
+    async def promote_stable(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> str:
+        """Take the tested disk through the full openQA run, then move :vX.Y.Z and :stable."""
+        async with self._world("promote-stable", image) as world:
+            return _told(await stable.promote_stable(world, tag, allow_older=allow_older))
+
+    @asynccontextmanager
+    async def _world(self, command: str, images: list[str] | None) -> AsyncIterator[World]:
+        """Open the outside; every error that a user can cause ends as one paragraph with its outcome."""
+        given = Given(
+            source=self.source,
+            registry_auth=self.registry_auth,
+            registry=self.registry,
+            openqa_auth=self.openqa_auth,
+            openqa=self.openqa,
+            upload_auth=self.upload_auth,
+            store=self.store,
+            actor=self.actor,
+        )
+        try:
+            async with open_world(given, images or []) as world:
+                yield world
+        except PipelineError as error:
+            raise _failure([Result(command=command, outcome=error.outcome, reason=str(error))]) from None
+
+
+def _told(results: list[Result]) -> str:
+    """The summary of a command that passed; the same as an error otherwise, so that the call fails."""
+    if any(result.exit_code for result in results):
+        raise _failure(results)
+    return result_text(merge(results))
+
+
+def _failure(results: list[Result]) -> FunctionError:
+    return FunctionError(result_text(merge(results)))

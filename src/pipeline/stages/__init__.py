@@ -1,0 +1,1 @@
+"""The commands, each readable from top to bottom as a release engineer would tell it."""

@@ -1,0 +1,98 @@
+"""What a gate found becomes a report, and the report becomes evidence beside the digest."""
+
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import dagger
+from dagger import dag
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Digest
+from pipeline.errors import PreconditionError
+from pipeline.registry.disk import DiskRecord
+from pipeline.registry.evidence import Evidence, StoredEvidence, attach_evidence, find_evidence
+from pipeline.report.files import write_report
+from pipeline.report.model import Result
+from pipeline.stages.world import World
+
+
+@dataclass(frozen=True)
+class GateRun:
+    """A gate that ran: its result, and a folder of this container with the files that belong to it."""
+
+    result: Result
+    folder: Path
+    """Logs, console, journal, screenshots, in a folder for each machine or server they came from."""
+
+    def written(self) -> Path:
+        """The folder, with result.json, summary.md, junit.xml and report.html on top."""
+        write_report(self.result, self.folder)
+        return self.folder
+
+
+def new_folder() -> Path:
+    """An empty folder below the working directory: only from there can files be handed back to the engine."""
+    return Path(mkdtemp(prefix="report-", dir=Path.cwd()))
+
+
+async def exported(artefacts: dagger.Directory) -> Path:
+    """The files of a directory in the engine, in a folder of this container."""
+    folder = new_folder()
+    await artefacts.export(str(folder))
+    return folder
+
+
+def report_directory(runs: list[GateRun]) -> dagger.Directory:
+    """The reports for a caller to export: of one image as they are, of several each in a folder of its name."""
+    folders = {run.result.image: run.written().name for run in runs}
+    if len(folders) == 1:
+        return dag.current_module().workdir(*folders.values())
+    directory = dag.directory()
+    for image, folder in folders.items():
+        directory = directory.with_directory(image, dag.current_module().workdir(folder))
+    return directory
+
+
+async def keep(
+    world: World, image: Image, digest: Digest, gate: Channel, run: GateRun, disks: dict[str, DiskRecord] | None = None
+) -> Digest:
+    """Store the report beside the digest, passed or failed, before any verdict is drawn from it."""
+    evidence = Evidence(gate=gate, gate_version=world.gate_version(gate), result=run.result, disks=disks or {})
+    return await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
+
+
+async def passed(world: World, image: Image, digest: Digest, gate: Channel) -> StoredEvidence | None:
+    """The newest passed evidence of this gate, as it is configured now, for this digest."""
+    for stored in await find_evidence(world.repository(image), digest, gate):
+        evidence = stored.evidence
+        if evidence.gate_version == world.gate_version(gate) and evidence.result.exit_code == 0:
+            return stored
+    return None
+
+
+async def required(world: World, image: Image, digest: Digest, gate: Channel) -> StoredEvidence:
+    """The same; PreconditionError, saying what was found instead, when there is none."""
+    if stored := await passed(world, image, digest, gate):
+        return stored
+    found = await find_evidence(world.repository(image), digest, gate)
+    if not found:
+        what = f"no evidence of the {gate} gate"
+    elif found[0].evidence.result.exit_code:
+        what = f"the {gate} gate's evidence {found[0].digest}, which says {found[0].evidence.result.outcome}"
+    else:
+        what = f"evidence {found[0].digest} of gate version {found[0].evidence.gate_version}"
+    raise PreconditionError(
+        f"Found {what} for {image.repository.at(digest)}; expected passed evidence of gate version "
+        f"{world.gate_version(gate)}. Run that gate again for this commit; nothing has moved."
+    )
+
+
+def _packed(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.add(path, path.relative_to(folder).as_posix(), recursive=False)
+    return buffer.getvalue()

@@ -1,0 +1,191 @@
+"""next: build the image of a commit, look at it from the outside and the inside, push it, move `:next`."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.config import Image
+from pipeline.containers.podman import BuiltImage
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
+from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
+from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.plan import Desired
+from pipeline.report.model import Result
+from pipeline.stages import evidence, promotion
+from pipeline.stages.evidence import GateRun
+from pipeline.stages.promotion import Promotion
+from pipeline.stages.world import World
+
+COMMAND = "build-next"
+
+
+@dataclass(frozen=True)
+class Reused:
+    """The image of the commit is in the registry and passed this gate: nothing to build, nothing to look at."""
+
+    image: Image
+    digest: Digest
+    evidence: Digest
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The image of the commit went through the gate just now."""
+
+    image: Image
+    local: BuiltImage
+    run: GateRun
+    digest: Digest | None
+    """When it was in the registry, but without evidence: a crash came between push and evidence."""
+
+
+async def build_next(world: World) -> list[Result]:
+    """Build, gate, push, move `:next`; the images of one commit move all together or not at all."""
+    start = time.monotonic()
+    commit = await world.history.head()
+    withheld = await why_not_pushed(world, commit)
+    candidates = [await _candidate(world, image, commit, reuse=not withheld) for image in world.images]
+
+    failed = [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
+    if failed or withheld:
+        reason = withheld or f"{', '.join(failed)} did not pass"
+        return [_not_pushed(found, commit, reason) for found in candidates]
+
+    published = {found.image.repository: await _publish(world, found, commit) for found in candidates}
+    behind = [image.name for image in world.images if not await _moves_forward(world, image, commit)]
+    desired = [Desired(repository, Channel.NEXT.tag, digest) for repository, (digest, _) in published.items()]
+    moves = [] if behind else await promotion.plan(world, desired)
+    proof = {repository: stored for repository, (_, stored) in published.items()}
+    await promotion.carry_out(
+        world, Promotion(Channel.NEXT, desired, proof, COMMAND, f"commit {commit} passed the next gate"), moves
+    )
+    if behind:
+        outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this commit; it stays"
+    elif moves:
+        outcome, reason = Outcome.PASSED, f":next is commit {commit[:12]}"
+    else:
+        outcome, reason = Outcome.UNCHANGED, f":next is commit {commit[:12]} already; nothing to do"
+    return [
+        Result(
+            command=COMMAND,
+            outcome=outcome,
+            reason=reason,
+            image=found.image.name,
+            repository=str(found.image.repository),
+            digest=published[found.image.repository][0],
+            commit=commit,
+            checks=found.run.result.checks if isinstance(found, Gated) else [],
+            plan=[move for move in moves if move.repository == str(found.image.repository)],
+            duration=time.monotonic() - start,
+        )
+        for found in candidates
+    ]
+
+
+async def gate_next(world: World) -> list[GateRun]:
+    """Build and gate without pushing anything: the report of each image."""
+    commit = await world.history.head()
+    candidates = [await _candidate(world, image, commit, reuse=False) for image in world.images]
+    return [found.run for found in candidates if isinstance(found, Gated)]
+
+
+async def why_not_pushed(world: World, commit: Commit) -> str:
+    """The reason why this tree is built and tested but never pushed; empty when it may be pushed."""
+    changed = await world.history.uncommitted()
+    if changed:
+        return f"the tree differs from commit {commit[:12]} in {len(changed)} places ({changed[0].strip()}, ...)"
+    branch = world.config.main_branch
+    if not await world.history.on_branch(commit, branch):
+        return f"commit {commit[:12]} is not on the branch {branch}"
+    return ""
+
+
+async def _candidate(world: World, image: Image, commit: Commit, *, reuse: bool) -> Reused | Gated:
+    """An image that is in the registry is never built again: builds are not reproducible."""
+    digest = await world.repository(image).digest(Tag(commit)) if reuse else None
+    if digest and (stored := await evidence.passed(world, image, digest, Channel.NEXT)):
+        return Reused(image, digest, stored.digest)
+    local = BuiltImage.storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
+    if digest:
+        local = await local.pull(image.repository.at(digest))
+    else:
+        local = await local.build(image, world.given.source, await _labels(world, image, commit))
+    result, report = await local.gate(world.config.gates.next, world.given.source)
+    found = {"command": COMMAND, "image": image.name, "repository": str(image.repository), "commit": commit}
+    run = GateRun(result.model_copy(update=found), await evidence.exported(report))
+    return Gated(image, local, run, digest)
+
+
+async def _labels(world: World, image: Image, commit: Commit) -> dict[str, str]:
+    """What every candidate says of itself (OCI image specification, pre-defined annotation keys)."""
+    prefix = "org.opencontainers.image"
+    described = await world.history.describe(commit)
+    return {
+        REVISION_LABEL: commit,
+        f"{prefix}.source": await world.history.origin() or str(image.repository),
+        f"{prefix}.created": datetime.now(UTC).isoformat(timespec="seconds"),
+        f"{prefix}.version": described,
+    }
+
+
+async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple[Digest, Digest]:
+    """The image's digest in the registry, and that of its evidence there."""
+    if isinstance(found, Reused):
+        return found.digest, found.evidence
+    digest = found.digest or await _push(world, found, commit)
+    run = GateRun(found.run.result.model_copy(update={"digest": digest}), found.run.folder)
+    return digest, await evidence.keep(world, found.image, digest, Channel.NEXT, run)
+
+
+async def _push(world: World, found: Gated, commit: Commit) -> Digest:
+    """Push to `:<commit>`, which is written once, and read the digest back."""
+    registry, name = world.repository(found.image), found.image.repository.tagged(Tag(commit))
+    if await registry.digest(Tag(commit)):
+        raise ConflictError(
+            f"{name} appeared while this command was building it: another build of the same commit runs. "
+            "Run again: it takes that image."
+        )
+    await found.local.push(found.image, commit)
+    digest = await registry.digest(Tag(commit))
+    if digest is None:
+        raise InfrastructureError(f"{name} is not there after its push. Run again.")
+    revision = (await registry.labels(digest)).get(REVISION_LABEL)
+    if revision != commit:
+        raise PreconditionError(f"{name} reads back as built from {revision}, expected {commit}. Who else pushes it?")
+    return digest
+
+
+async def _moves_forward(world: World, image: Image, commit: Commit) -> bool:
+    """`:next` goes from a commit to one that contains it, never back or aside."""
+    current = await world.repository(image).digest(Channel.NEXT.tag)
+    if current is None:
+        return True
+    revision = (await world.repository(image).labels(current)).get(REVISION_LABEL, "")
+    if await world.history.shallow():
+        raise PreconditionError(
+            "The history is cut off, so nobody can tell whether :next would move forward. "
+            "Fetch all of it (actions/checkout: fetch-depth: 0; git fetch --unshallow)."
+        )
+    if not await world.history.knows(revision):
+        raise PreconditionError(
+            f":next of {image.name} was built from {revision or 'no commit at all'}, which is not in this history; "
+            f"expected an ancestor of {commit}. Fetch that commit, or look who wrote :next."
+        )
+    return await world.history.is_ancestor(revision, commit)
+
+
+def _not_pushed(found: Reused | Gated, commit: Commit, reason: str) -> Result:
+    if isinstance(found, Reused):
+        return Result(
+            command=COMMAND,
+            outcome=Outcome.UNCHANGED,
+            reason=f"It passed before; :next stays, because {reason}",
+            image=found.image.name,
+            repository=str(found.image.repository),
+            digest=found.digest,
+            commit=commit,
+        )
+    result = found.run.result
+    return (
+        result if result.exit_code else result.model_copy(update={"reason": f"{result.reason}; not pushed: {reason}"})
+    )

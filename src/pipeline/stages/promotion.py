@@ -1,0 +1,119 @@
+"""Where tags move. Version tags first, then channels; each by digest, each recorded, each read back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.containers.skopeo import copy_by_digest
+from pipeline.domain import Channel, Digest, Repository, Tag
+from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
+from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
+from pipeline.registry import ledger
+from pipeline.report.model import Move
+from pipeline.stages.world import World
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What a command wants to be true at the end, and what the record says about it."""
+
+    channel: Channel
+    desired: Sequence[Desired]
+    evidence: dict[Repository, Digest]
+    command: str
+    reason: str
+
+
+async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
+    """What the registry says now."""
+    return {
+        (wish.repository, wish.tag): await world.registry.repository(wish.repository).digest(wish.tag)
+        for wish in desired
+    }
+
+
+async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
+    """The moves that are left to make, and nothing done."""
+    return tag_moves(desired, await actual_tags(world, desired))
+
+
+async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
+    """Make the moves of a plan.
+
+    Raises ConflictError when a tag no longer names what the plan saw, PartialError when something fails after
+    the first tag was written: the same command finishes it. Before that, errors come as they are.
+    """
+    done: list[Move] = []
+    for move in moves:
+        try:
+            await _make(world, promotion, move)
+        except ConflictError:
+            raise
+        except PipelineError as error:
+            if not done:
+                raise
+            written = ", ".join(f":{move.tag}" for move in done)
+            raise PartialError(
+                f"{written} written, {len(moves) - len(done)} of {len(moves)} moves left. {error} "
+                "Run the same command again: it finishes what is left."
+            ) from error
+        done.append(move)
+
+
+async def _make(world: World, promotion: Promotion, move: Move) -> None:
+    repository = Repository.parse(move.repository)
+    registry = world.registry.repository(repository)
+    await _still_as_planned(world, repository, move)
+    if is_channel(move.tag):
+        await _record(world, promotion, repository, move)
+        await _still_as_planned(world, repository, move)
+    try:
+        await copy_by_digest(world.reach, repository, move.new, repository, move.tag)
+    except InfrastructureError:
+        # The registry may have taken the manifest before the answer was lost.
+        if await registry.digest(move.tag) != move.new:
+            raise
+    await _read_back(world, repository, move.tag, move.new)
+
+
+async def _still_as_planned(world: World, repository: Repository, move: Move) -> None:
+    now = await world.registry.repository(repository).digest(move.tag)
+    if now != move.old:
+        raise ConflictError(
+            f"{repository.tagged(move.tag)} was {move.old or 'not there'} when this command looked and is "
+            f"{now or 'not there'} now: somebody else moved it. It stays as it is; look at `plan`, then run again."
+        )
+
+
+async def _record(world: World, promotion: Promotion, repository: Repository, move: Move) -> None:
+    """Write the promotion record ahead of the move: what is recorded and not yet done is finished by a rerun."""
+    registry = world.registry.repository(repository)
+    head = await ledger.head(registry, promotion.channel)
+    moves = [
+        Move(repository=str(repository), tag=wish.tag, old=None, new=wish.digest)
+        for wish in promotion.desired
+        if wish.repository == repository and not is_channel(wish.tag)
+    ]
+    moves.append(move)
+    if head and head.entry.moves == moves:
+        return
+    entry = ledger.Entry(
+        channel=promotion.channel,
+        kind="promotion",
+        moves=moves,
+        evidence=[promotion.evidence[repository]] if repository in promotion.evidence else [],
+        by=world.given.actor,
+        reason=promotion.reason,
+        command=promotion.command,
+    )
+    await ledger.append(registry, entry, expect=head.digest if head else None)
+
+
+async def _read_back(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:
+    """After the move, the manifest behind the tag is byte for byte the tested one."""
+    registry = world.registry.repository(repository)
+    tested, moved = await registry.manifest(digest), await registry.manifest(tag)
+    if tested is None or moved is None or tested.raw != moved.raw:
+        raise PreconditionError(
+            f"{repository.tagged(tag)} reads back as {moved.digest if moved else 'nothing'}, expected {digest}. "
+            "Somebody else may have written it in the same moment; run `status`, then this command again."
+        )

@@ -1,0 +1,116 @@
+"""What the promotions to testing and stable have in common."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Commit, Outcome, Tag
+from pipeline.errors import PreconditionError
+from pipeline.policy.candidate import Candidate
+from pipeline.policy.tags import Version, release_tags
+from pipeline.registry import ledger
+from pipeline.report.model import Result
+from pipeline.stages import promotion
+from pipeline.stages.promotion import Promotion
+from pipeline.stages.world import World
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image of a promotion, with the candidate that it is about."""
+
+    image: Image
+    candidate: Candidate
+
+
+async def tag_commit(world: World, tag: Tag) -> Commit:
+    """The commit of a pushed git tag; PreconditionError when the history handed over has it not."""
+    commit = await world.history.commit_of_tag(tag)
+    if commit is None:
+        raise PreconditionError(
+            f"There is no git tag {tag} in the source: push it, and fetch tags (actions/checkout: fetch-depth: 0). "
+            "Nothing has moved."
+        )
+    return commit
+
+
+async def stable_version(world: World, image: Image) -> Version | None:
+    """The version that `:stable` points at: that of the highest release tag with the same digest."""
+    registry = world.repository(image)
+    stable = await registry.digest(Channel.STABLE.tag)
+    if stable is None:
+        return None
+    for release in reversed(release_tags(await registry.tags())):
+        if await registry.digest(release.tag) == stable:
+            return release.version
+    return None
+
+
+async def finished(world: World, wanted: Promotion, results: Sequence[Result], start: float) -> list[Result]:
+    """Move what is left to move and say how it ended.
+
+    A promotion that was carried out before, and after which the channel moved on, is superseded: a repeated
+    command never takes a channel back.
+    """
+    await _no_hold(world, wanted)
+    moves = await promotion.plan(world, wanted.desired)
+    outcome, reason = Outcome.PASSED, wanted.reason
+    if await _moved_on(world, wanted):
+        outcome, reason = Outcome.SUPERSEDED, f"{wanted.command} was done before; {wanted.channel} has moved on since"
+        moves = []
+    elif not moves:
+        outcome, reason = Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do"
+    await promotion.carry_out(world, wanted, moves)
+    version_tag = wanted.desired[0].tag
+    return [
+        result.model_copy(
+            update={
+                "command": wanted.command,
+                "outcome": outcome,
+                "reason": reason,
+                "tag": version_tag,
+                "plan": [move for move in moves if move.repository == result.repository],
+                "duration": time.monotonic() - start,
+            }
+        )
+        for result in results
+    ]
+
+
+def held_back(results: Sequence[Result]) -> list[Result]:
+    """The results when one gate said no: what passed is held back, and nothing moves."""
+    failed = ", ".join(result.image for result in results if result.exit_code)
+    return [
+        result
+        if result.exit_code
+        else result.model_copy(update={"reason": f"{result.reason}; held back, because {failed} did not pass"})
+        for result in results
+    ]
+
+
+async def _moved_on(world: World, wanted: Promotion) -> bool:
+    """Whether the ledger has this very promotion, and a later one after it, in every repository."""
+    for repository in {wish.repository for wish in wanted.desired}:
+        mine = {(wish.tag, wish.digest) for wish in wanted.desired if wish.repository == repository}
+        entries = [entry async for entry in ledger.walk(world.registry.repository(repository), wanted.channel)]
+        done = [
+            place
+            for place, recorded in enumerate(entries)
+            if {(move.tag, move.new) for move in recorded.entry.moves} >= mine
+        ]
+        if not done or done[0] == 0:
+            return False
+    return True
+
+
+async def _no_hold(world: World, wanted: Promotion) -> None:
+    for repository in {wish.repository for wish in wanted.desired}:
+        async for recorded in ledger.walk(world.registry.repository(repository), wanted.channel):
+            if recorded.entry.kind == "release":
+                break
+            if recorded.entry.kind == "hold":
+                raise PreconditionError(
+                    f"{repository}:{wanted.channel} is on hold since {recorded.entry.at:%Y-%m-%d %H:%M} UTC: "
+                    f"{recorded.entry.reason or 'no reason given'}. Run release-hold when it may move again."
+                )

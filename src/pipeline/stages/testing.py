@@ -1,0 +1,189 @@
+"""testing: the image of a tagged commit becomes a disk, the disk boots and is checked, then `:testing` moves."""
+
+import time
+
+import anyio
+from dagger import dag
+
+from pipeline.config import Image, architecture
+from pipeline.containers import qemu
+from pipeline.containers.disk_builder import build_disk, examine
+from pipeline.containers.disk_store import store_disk
+from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.errors import PreconditionError
+from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
+from pipeline.policy.gate import verdict
+from pipeline.policy.plan import Desired
+from pipeline.policy.tags import TestTag
+from pipeline.registry.disk import DiskRecord
+from pipeline.registry.evidence import StoredEvidence
+from pipeline.report.model import Check, Result
+from pipeline.stages import evidence
+from pipeline.stages.evidence import GateRun
+from pipeline.stages.promotion import Promotion
+from pipeline.stages.release import Subject, finished, held_back, stable_version, tag_commit
+from pipeline.stages.world import World
+from pipeline.vm.spec import Arch, Bus, Firmware, Spec
+
+COMMAND = "promote-testing"
+_POLL = 10.0
+
+
+async def promote_testing(world: World, name: str, *, allow_older: bool) -> list[Result]:
+    """Which digest, its gate, its evidence, `:vX.Y.Z-test`, then `:testing`: all images or none."""
+    start = time.monotonic()
+    tag = TestTag.parse(name)
+    commit = await tag_commit(world, tag.tag)
+    subjects = [await _subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
+    for subject in subjects:
+        await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
+
+    gated = [await _through_the_gate(world, subject) for subject in subjects]
+    if any(stored.evidence.result.exit_code for stored in gated):
+        return held_back([stored.evidence.result for stored in gated])
+
+    return await finished(
+        world,
+        Promotion(
+            channel=Channel.TESTING,
+            desired=[Desired(subject.image.repository, tag.tag, subject.candidate.digest) for subject in subjects]
+            + [
+                Desired(subject.image.repository, Channel.TESTING.tag, subject.candidate.digest) for subject in subjects
+            ],
+            evidence={subject.image.repository: stored.digest for subject, stored in zip(subjects, gated, strict=True)},
+            command=COMMAND,
+            reason=f"{tag.tag} passed the testing gate",
+        ),
+        [stored.evidence.result for stored in gated],
+        start,
+    )
+
+
+async def gate_testing(world: World, reference: str) -> list[GateRun]:
+    """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
+    runs = []
+    for image in world.images:
+        if reference.startswith("sha256:"):
+            digest = Digest(reference)
+            revision = (await world.repository(image).labels(digest)).get(REVISION_LABEL, "")
+            candidate = Candidate(digest, Commit(revision))
+        else:
+            tag = TestTag.parse(reference)
+            commit = await tag_commit(world, tag.tag)
+            candidate = (await _subject(world, image, tag, commit, allow_older=True)).candidate
+        runs.append(await _gate(world, Subject(image, candidate), keep_disks=False))
+    return [run for run, _ in runs]
+
+
+async def _subject(world: World, image: Image, tag: TestTag, commit: Commit, *, allow_older: bool) -> Subject:
+    """The image of the tag's commit; a build in flight is waited for, up to the configured deadline."""
+    registry = world.repository(image)
+    waited = anyio.current_time() + world.config.gates.testing.wait_for_build
+    while True:
+        digest = await registry.digest(Tag(commit))
+        next_digest = await registry.digest(Channel.NEXT.tag)
+        facts = TestingFacts(
+            tag=tag,
+            commit=commit,
+            digest=digest,
+            revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+            next_digest=next_digest,
+            ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
+            stable=await stable_version(world, image),
+            tagged=await registry.digest(tag.tag),
+        )
+        try:
+            return Subject(image, for_testing(facts, allow_older=allow_older))
+        except NotBuiltYet:
+            if anyio.current_time() >= waited:
+                raise
+        await anyio.sleep(_POLL)
+
+
+async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest | None) -> int | None:
+    if next_digest is None:
+        return None
+    revision = (await world.repository(image).labels(next_digest)).get(REVISION_LABEL, "")
+    return await world.history.count(commit, revision) if revision else None
+
+
+async def _through_the_gate(world: World, subject: Subject) -> StoredEvidence:
+    """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
+    image, digest = subject.image, subject.candidate.digest
+    if stored := await evidence.passed(world, image, digest, Channel.TESTING):
+        return stored
+    run, disks = await _gate(world, subject, keep_disks=True)
+    return await evidence.keep(world, image, digest, Channel.TESTING, run, disks)
+
+
+async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[GateRun, dict[str, DiskRecord]]:
+    """One disk and one boot for each platform; all of them must pass."""
+    gate, image, digest = world.config.gates.testing, subject.image, subject.candidate.digest
+    start = time.monotonic()
+    artefacts, checks, timeline, inputs = dag.directory(), list[Check](), [], dict[str, str]()
+    disks = dict[str, DiskRecord]()
+    for platform in image.platforms:
+        arch = architecture(platform)
+        disk = await build_disk(world.reach, gate.builder, image.repository, digest, platform, image.update_reference)
+        made = await examine(disk.file)
+        result, report = await qemu.boot(
+            world.reach,
+            disk.file,
+            _spec(world, subject, arch),
+            world.given.source.directory(gate.checks) if gate.checks else None,
+        )
+        _same_disk(result, made["disk sha256"])
+        if keep_disks:  # also a disk that failed: whoever looks for the cause boots that very file
+            disks[platform] = await store_disk(world.reach, image.repository, digest, platform, disk, made)
+        several = f"{arch}/" if len(image.platforms) > 1 else ""
+        checks += [check.model_copy(update={"name": several + check.name}) for check in result.checks]
+        timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in result.timeline]
+        inputs |= {several + key: value for key, value in (result.inputs | made | {"builder": disk.builder}).items()}
+        artefacts = artefacts.with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
+        if result.exit_code:
+            break
+    outcome, reason = verdict(checks)
+    if result.exit_code:
+        outcome, reason = result.outcome, result.reason
+    found = Result(
+        command=COMMAND,
+        outcome=outcome,
+        reason=reason,
+        image=image.name,
+        repository=str(image.repository),
+        digest=digest,
+        commit=subject.candidate.commit,
+        checks=checks,
+        timeline=timeline,
+        inputs=inputs,
+        duration=time.monotonic() - start,
+    )
+    return GateRun(found, await evidence.exported(artefacts)), disks
+
+
+def _same_disk(result: Result, sha256: str) -> None:
+    """The file that booted is the file that was built, before and after: nothing was baked in for the test."""
+    seen = {value.removeprefix("sha256:") for key, value in result.inputs.items() if "sha256" in key}
+    if seen - {sha256}:
+        raise PreconditionError(f"The disk changed while it was tested: {sha256} became {', '.join(sorted(seen))}.")
+
+
+def _spec(world: World, subject: Subject, arch: str) -> Spec:
+    gate = world.config.gates.testing
+    return Spec(
+        image=f"{subject.image.name} {subject.candidate.digest.short}",
+        digest=subject.candidate.digest,
+        update_ref=subject.image.update_reference,
+        arch=Arch(arch),
+        firmware=Firmware(gate.firmware),
+        bus=Bus(gate.bus),
+        memory_mib=gate.memory // 1024**2,
+        cpus=gate.cpus,
+        require_kvm=gate.require_kvm,
+        services=list(gate.services),
+        boot_budget=gate.boot_budget,
+        listen=list(gate.listen) if gate.listen is not None else None,
+        checks=qemu.CHECKS if gate.checks else None,
+        waivers=list(world.config.waivers),
+        allowed_skips=frozenset(gate.allowed_skips),
+    )

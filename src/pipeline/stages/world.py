@@ -1,0 +1,117 @@
+"""Everything that a stage needs from outside, opened once and closed at the end."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import dagger
+
+from pipeline import config as configuration
+from pipeline.config import Config, Image
+from pipeline.containers.base import Reach
+from pipeline.containers.git import History
+from pipeline.domain import Channel
+from pipeline.errors import UsageError
+from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.credentials import Credentials
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller handed over: the constructor arguments of the Dagger module."""
+
+    source: dagger.Directory
+    registry_auth: dagger.Secret | None = None
+    registry: dagger.Service | None = None
+    openqa_auth: dagger.Secret | None = None
+    openqa: dagger.Service | None = None
+    upload_auth: dagger.Secret | None = None
+    store: dagger.Service | None = None
+    actor: str = ""
+
+
+@dataclass(frozen=True)
+class World:
+    """The configuration, the history, the registry and the way to the outside."""
+
+    given: Given
+    config: Config
+    images: list[Image]
+    history: History
+    registry: RegistryClient
+    reach: Reach
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Where a host really answers, as `host:port`, when it is a Dagger service."""
+
+    def repository(self, image: Image) -> RepositoryClient:
+        """The image's repository, to read and to attach evidence to."""
+        return self.registry.repository(image.repository)
+
+    def gate_version(self, channel: Channel) -> str:
+        """Evidence of another gate version does not count."""
+        return self.config.gate_version(channel)
+
+    def address(self, url: str) -> str | None:
+        """Where the host of a URL really answers; None when at its own name."""
+        return self.addresses.get(urlsplit(url).netloc)
+
+
+@asynccontextmanager
+async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
+    """Read pipeline.toml, start the services that were handed over, log in to the registry.
+
+    Raises UsageError for a missing or wrong pipeline.toml and for an unknown image.
+    """
+    config = await _configuration(given.source)
+    selected = config.selected(images)
+    services = _services(given, config, selected)
+    addresses = {host: await _address(service) for host, service in services.items()}
+    credentials = Credentials.parse(await given.registry_auth.plaintext()) if given.registry_auth else None
+    reach = Reach(
+        services={host.partition(":")[0]: service for host, service in services.items()},
+        registry_auth=given.registry_auth,
+        plain_http=config.plain_http,
+    )
+    async with RegistryClient(credentials, plain_http=frozenset(config.plain_http), addresses=addresses) as registry:
+        yield World(
+            given=given,
+            config=config,
+            images=selected,
+            history=History.of(given.source),
+            registry=registry,
+            reach=reach,
+            addresses=addresses,
+        )
+
+
+async def _configuration(source: dagger.Directory) -> Config:
+    if configuration.FILE not in await source.entries():
+        raise UsageError(
+            f"There is no {configuration.FILE} in the source. Two lines are enough for a first run:\n"
+            '[images.NAME]\nrepository = "REGISTRY/OWNER/NAME"'
+        )
+    return configuration.parse(await source.file(configuration.FILE).contents())
+
+
+def _services(given: Given, config: Config, images: list[Image]) -> dict[str, dagger.Service]:
+    """The services that were handed over, by the host (with port) that the configuration names."""
+    stable = config.gates.stable
+    found: dict[str, dagger.Service] = {}
+    if given.registry:
+        found |= {image.repository.host: given.registry for image in images}
+    if given.openqa and stable.openqa:
+        found[urlsplit(stable.openqa.url).netloc] = given.openqa
+    if given.store and stable.upload:
+        found |= {
+            urlsplit(url).netloc: given.store
+            for url in (stable.upload.endpoint, stable.upload.public_url, stable.upload.url)
+            if url and not url.startswith("s3://")
+        }
+    return found
+
+
+async def _address(service: dagger.Service) -> str:
+    """Start a service and say where this container reaches it."""
+    started = await service.start()
+    return await started.endpoint()

@@ -1,0 +1,69 @@
+"""pipeline.toml: two lines are enough, and each wrong key is explained."""
+
+import pytest
+
+from pipeline import config
+from pipeline.domain import Channel
+from pipeline.errors import UsageError
+
+FIRST_RUN = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
+
+
+def test_two_lines_are_enough():
+    parsed = config.parse(FIRST_RUN)
+    image = parsed.images["os"]
+    assert (image.name, image.containerfile, image.platforms) == ("os", "Containerfile", ("linux/amd64",))
+    assert image.update_reference == "ghcr.io/owner/os:stable"
+    assert parsed.gates.testing.builder.image == config.BOOTC_IMAGE_BUILDER
+
+
+def test_durations_and_sizes_are_written_as_people_write_them():
+    parsed = config.parse(FIRST_RUN + '[gates.testing]\nboot_budget = "1m30s"\nmemory = "768MiB"\n')
+    assert (parsed.gates.testing.boot_budget, parsed.gates.testing.memory) == (90.0, 768 * 1024**2)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("[images.os\n", ["pipeline.toml is not TOML"]),
+        ("", ["images", "required"]),
+        ("images = {}\n", ["images", "at least 1"]),
+        ('[images.os]\nrepository = "os"\n', ["images.os.repository", "'os'", "ghcr.io/owner/image"]),
+        ('[images.os]\nrepository = "ghcr.io/a/b:stable"\n', ["images.os.repository", "no tag"]),
+        (FIRST_RUN + 'contianerfile = "x"\n', ["images.os.contianerfile", "not known", "containerfile"]),
+        (FIRST_RUN + 'containerfile = "/etc/x"\n', ["images.os.containerfile", "inside the repository"]),
+        (FIRST_RUN + '[gates.testing]\nboot_budget = "90"\n', ["gates.testing.boot_budget", "'90'", "90s, 30m"]),
+        (FIRST_RUN + '[gates.testing]\nfirmware = "efi"\n', ["gates.testing.firmware", "'efi'", "'uefi'"]),
+        (FIRST_RUN + '[gates.testing.builder]\nimge = "x"\n', ["gates.testing.builder.imge", "image, args"]),
+        (FIRST_RUN + '[gates.stable]\nopenqa = {url = "ftp://x"}\n', ["gates.stable.openqa.url", "'ftp://x'"]),
+        (
+            FIRST_RUN + '[gates.stable]\nopenqa = {url = "http://x", settings = {BUILD = "1"}}\n',
+            ["gates.stable.openqa.settings", "BUILD is set by the pipeline"],
+        ),
+        (FIRST_RUN + '[[waivers]]\ncheck = "units"\nmatch = "("\nbug = "b"\nuntil = 2027-01-31\n', ["waivers.0.match"]),
+        (FIRST_RUN + '[images.two]\nrepository = "ghcr.io/owner/os"\n', ["share the repository"]),
+    ],
+)
+def test_a_wrong_file_names_key_finding_and_what_is_allowed(text, parts):
+    with pytest.raises(UsageError) as caught:
+        config.parse(text)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_every_wrong_key_has_its_own_line():
+    with pytest.raises(UsageError) as caught:
+        config.parse(FIRST_RUN + "x = 1\n[retention]\nkeep_last = 0\n")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_an_unknown_image_is_named_with_the_known_ones():
+    with pytest.raises(UsageError, match="no image yellow; it has os"):
+        config.parse(FIRST_RUN).selected(["yellow"])
+
+
+def test_a_gate_that_asks_for_something_else_has_another_version():
+    one = config.parse(FIRST_RUN)
+    other = config.parse(FIRST_RUN + '[gates.testing]\nservices = ["sshd.service", "chronyd.service"]\n')
+    assert one.gate_version(Channel.TESTING) != other.gate_version(Channel.TESTING)
+    assert one.gate_version(Channel.NEXT) == other.gate_version(Channel.NEXT)
