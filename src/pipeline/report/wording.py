@@ -23,6 +23,9 @@ _AFTER_SUCCESS = {
     "plan": "If this is what you want, run the promotion itself.",
 }
 
+_MOVERS = {"build-next", "promote-testing", "promote-stable"}
+"""Their gate's report is written before any tag moves, and must not speak as if it had."""
+
 _AFTER = {
     Outcome.UNCHANGED: "Nothing: everything was already as it should be.",
     Outcome.SUPERSEDED: "Nothing: the channel already has a newer commit.",
@@ -60,7 +63,10 @@ def explanation(result: Result) -> str:
 def next_step(result: Result) -> str:
     """What the reader does now."""
     if result.outcome is Outcome.PASSED:
-        return _AFTER_SUCCESS.get(command_name(result), "Nothing.")
+        name = command_name(result)
+        if name in _MOVERS and not result.plan:
+            return "This is what the gate found; status shows where the tags are."
+        return _AFTER_SUCCESS.get(name, "Nothing.")
     return _AFTER[result.outcome]
 
 

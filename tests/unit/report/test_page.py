@@ -39,6 +39,12 @@ def test_what_the_image_prints_is_escaped(make) -> None:
     assert "&lt;script&gt;3" in text
 
 
+def test_addresses_become_links_and_nothing_else_does(make) -> None:
+    text = page(make(reason="See https://openqa.example/tests/1 and javascript:alert(1).", inputs={"job": "data:x,y"}))
+    links = [attributes["href"] for tag, attributes in _Outline(text).tags if tag == "a"]
+    assert links == ["https://openqa.example/tests/1"]
+
+
 def test_failed_checks_are_open_and_passed_ones_closed(make, failed) -> None:
     passed = Check(name="kernel", status=CheckStatus.PASSED, output="6.1.0")
     outline = _Outline(page(make(Outcome.GATE_FAILED, passed, failed)))

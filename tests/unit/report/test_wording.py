@@ -42,3 +42,9 @@ def test_checks_are_counted_by_status() -> None:
 
 def test_a_check_that_does_not_count_says_so() -> None:
     assert status_text(Check(name="a", status=CheckStatus.FAILED, required=False)) == "failed (not required)"
+
+
+@pytest.mark.parametrize("command", ["build-next", "promote-testing", "promote-stable"])
+def test_a_gates_report_is_not_taken_for_the_promotion(make, command: str) -> None:
+    assert "status shows" in next_step(make(command=command, plan=[]))
+    assert "status shows" not in next_step(make(command=command))
