@@ -106,7 +106,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("commit", result.commit or ""),
         ("tag", result.tag or ""),
         ("started", f"{result.started:%Y-%m-%d %H:%M:%S} UTC"),
-        ("took", duration_text(result.duration)),
+        ("took", duration_text(result.duration) if result.duration else ""),
         ("exit code", str(result.exit_code)),
     ]
     return [(name, value) for name, value in pairs if value]
