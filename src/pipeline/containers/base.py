@@ -17,12 +17,13 @@ _AUTH = "/run/secrets/registry-auth.json"
 
 
 def debian(*packages: str) -> dagger.Container:
-    """A container with Debian packages; the engine keeps the layer."""
+    """A container with Debian packages, none of whose daemons starts by itself; the engine keeps the layer."""
     install = f"apt-get -qq update && apt-get -qq install --no-install-recommends --yes {' '.join(packages)} >/dev/null"
     return (
         dag.container()
         .from_(DEBIAN)
         .with_env_variable("DEBIAN_FRONTEND", "noninteractive")
+        .with_new_file("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", permissions=0o755)
         .with_exec(["sh", "-c", install])
     )
 
