@@ -1,0 +1,92 @@
+"""Who we are at each registry, read from a docker `config.json` (docker CLI and containers-auth.json(5) formats)."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from pipeline.domain import Repository
+from pipeline.errors import UsageError
+
+_DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+_WANTED = 'expected a docker config.json such as {"auths": {"ghcr.io": {"auth": "<base64 of user:password>"}}}'
+
+
+@dataclass(frozen=True)
+class Login:
+    """One registry account: user and password, or an identity token that buys access tokens (OAuth2 refresh token)."""
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Logins by registry host or repository path; the longest prefix of a repository wins."""
+
+    _logins: Mapping[str, Login] = field(default_factory=dict)
+    _helpers: Mapping[str, str] = field(default_factory=dict)
+    """Which credential helper would answer for which host."""
+
+    @classmethod
+    def parse(cls, docker_config_json: str) -> Self:
+        """Read a docker config.json; UsageError when it is none. No part of it appears in an error."""
+        try:
+            config = json.loads(docker_config_json)
+        except ValueError:
+            raise UsageError(f"registry_auth is not JSON; {_WANTED}") from None
+        auths = config.get("auths") or {} if isinstance(config, dict) else None
+        if not isinstance(auths, dict) or not all(isinstance(entry, dict) for entry in auths.values()):
+            raise UsageError(f"registry_auth has no object of `auths`; {_WANTED}")
+        logins = {_normal(key): login for key, entry in auths.items() if (login := _login(key, entry))}
+        helpers = {_normal(host): str(helper) for host, helper in (config.get("credHelpers") or {}).items()}
+        if store := config.get("credsStore"):
+            # `docker login` leaves an empty entry for each host whose password went into the store
+            helpers |= {_normal(key): str(store) for key in auths if _normal(key) not in logins}
+        return cls(logins, helpers)
+
+    def login(self, repository: Repository) -> Login | None:
+        """The account for `repository`, None for anonymous access.
+
+        UsageError when only a credential helper knows it: helpers are programs on another machine than this one.
+        """
+        for prefix in _prefixes(repository):
+            if prefix in self._logins:
+                return self._logins[prefix]
+            if prefix in self._helpers:
+                raise UsageError(
+                    f"registry_auth leaves {prefix} to the credential helper {self._helpers[prefix]!r}, which cannot "
+                    "run here; give a config.json with the login itself (`skopeo login --authfile FILE` writes one)"
+                )
+        return None
+
+
+def _prefixes(repository: Repository) -> Iterator[str]:
+    """`host/a/b`, `host/a`, `host`."""
+    parts = [_normal(repository.host), *repository.path.split("/")]
+    for length in range(len(parts), 0, -1):
+        yield "/".join(parts[:length])
+
+
+def _normal(key: str) -> str:
+    """Keys may be URLs with an API version (`https://index.docker.io/v1/`) and Docker Hub goes by several names."""
+    bare = key.removeprefix("https://").removeprefix("http://").rstrip("/")
+    bare = bare.removesuffix("/v1").removesuffix("/v2")
+    host, slash, path = bare.partition("/")
+    return ("docker.io" if host in _DOCKER_HUB else host) + slash + path
+
+
+def _login(key: str, entry: dict[str, Any]) -> Login | None:
+    username, password = str(entry.get("username") or ""), str(entry.get("password") or "")
+    if auth := entry.get("auth"):
+        try:
+            username, colon, password = base64.b64decode(auth, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError, TypeError):
+            colon = ""
+        if not colon:
+            raise UsageError(f"registry_auth: `auth` of {key} is not the base64 of user:password; {_WANTED}") from None
+    token = str(entry.get("identitytoken") or "")
+    return Login(username, password.rstrip("\0"), token) if username or token else None

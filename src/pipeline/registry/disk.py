@@ -1,0 +1,145 @@
+"""Disk images beside the image they were built from; also a command for use inside a tool container.
+
+    python -m pipeline.registry.disk push --repository R --subject D --platform linux/amd64 --builder B --path F
+    python -m pipeline.registry.disk fetch --repository R --manifest D --path F
+
+Each prints one line of JSON, the disk's record. What goes wrong is one paragraph on stderr and the outcome's exit code.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+
+from pipeline.domain import Digest, Repository
+from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.registry import media
+from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.credentials import Credentials
+from pipeline.registry.evidence import DiskRecord
+
+_PLATFORM = "vnd.bootc-pipeline.platform"
+_BUILDER = "vnd.bootc-pipeline.builder"
+_TITLE = "org.opencontainers.image.title"
+
+
+async def attach_disk(
+    repo: RepositoryClient,
+    subject: Digest,
+    path: Path,
+    platform: str,
+    *,
+    builder: str,
+    annotations: Mapping[str, str] | None = None,
+) -> DiskRecord:
+    """Store the qcow2 file at `path`, as it is, beside the image `subject`.
+
+    Repeating it with the same file sends nothing and gives the same record. PreconditionError without that image.
+    """
+    described = await repo.describe(subject)
+    if described is None:
+        raise PreconditionError(
+            f"{repo.repository} holds no {subject}; expected the image that the disk was built from"
+        )
+    layer = await repo.push_file(path, media.QCOW2)
+    title = f"{repo.repository.path.rpartition('/')[2]}-{subject.short}-{platform.replace('/', '-')}.qcow2"
+    stored = await repo.push_artifact(
+        media.DISK,
+        [layer.with_annotations({_TITLE: title})],
+        subject=described,
+        annotations={_PLATFORM: platform, _BUILDER: builder, **(annotations or {})},
+    )
+    return DiskRecord(sha256=layer.digest, size=layer.size, manifest=stored.digest, builder=builder)
+
+
+async def read_disk(repo: RepositoryClient, manifest: Digest) -> DiskRecord:
+    """The record of the disk artifact `manifest`; PreconditionError when it is not there or no disk."""
+    found = await repo.manifest(manifest)
+    if found is None:
+        raise PreconditionError(f"{repo.repository} holds no {manifest}; expected the disk that a gate booted")
+    try:
+        (layer,) = found.layers
+        if found.artifact_type != media.DISK or layer.media_type != media.QCOW2:
+            raise ValueError(f"it is a {found.artifact_type} of {layer.media_type}")
+    except ValueError as error:
+        raise PreconditionError(
+            f"{repo.repository.at(manifest)} is no disk: {error}; expected one layer, qcow2"
+        ) from error
+    return DiskRecord(
+        sha256=layer.digest, size=layer.size, manifest=manifest, builder=found.annotations.get(_BUILDER, "unknown")
+    )
+
+
+async def fetch_disk(repo: RepositoryClient, record: DiskRecord, path: Path) -> None:
+    """Write the disk of `record` to `path`, verified; PreconditionError when the registry holds another one."""
+    stored = await read_disk(repo, record.manifest)
+    if (stored.sha256, stored.size) != (record.sha256, record.size):
+        raise PreconditionError(
+            f"{repo.repository.at(record.manifest)} holds a disk of {stored.sha256} and {stored.size} bytes; the "
+            f"evidence recorded {record.sha256} and {record.size}. This is not the disk that was tested."
+        )
+    await repo.fetch_file(record.sha256, path, size=record.size)
+
+
+async def run(arguments: argparse.Namespace) -> DiskRecord:
+    """Do what the command line asks for."""
+    repository: Repository = arguments.repository
+    credentials = Credentials.parse(arguments.auth_file.read_text()) if arguments.auth_file else None
+    plain_http = {repository.host} if arguments.plain_http else frozenset[str]()
+    addresses = {repository.host: arguments.address} if arguments.address else {}
+    async with RegistryClient(
+        credentials, plain_http=plain_http, addresses=addresses, deadline=arguments.deadline
+    ) as client:
+        repo = client.repository(repository)
+        if arguments.command == "push":
+            if not arguments.path.is_file():
+                raise UsageError(f"{arguments.path} is not there; expected the disk to push")
+            return await attach_disk(
+                repo, arguments.subject, arguments.path, arguments.platform, builder=arguments.builder
+            )
+        record = await read_disk(repo, arguments.manifest)
+        if arguments.sha256 and record.sha256 != arguments.sha256:
+            raise PreconditionError(
+                f"{repository.at(record.manifest)} holds {record.sha256}, expected {arguments.sha256}: "
+                "this is not the disk that was tested"
+            )
+        await fetch_disk(repo, record, arguments.path)
+        return record
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--repository", type=Repository.parse, required=True, help="ghcr.io/owner/image")
+    common.add_argument("--path", type=Path, required=True, help="the qcow2 file")
+    common.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
+    common.add_argument("--address", help="host:port to connect to in place of the repository's host")
+    common.add_argument("--auth-file", type=Path, help="docker config.json with the login")
+    common.add_argument("--deadline", type=float, default=120.0, help="seconds to bear an outage")
+    top = argparse.ArgumentParser(prog="python -m pipeline.registry.disk", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(dest="command", required=True)
+    push = commands.add_parser("push", parents=[common], help="store a disk beside its image")
+    push.add_argument("--subject", type=Digest, required=True, help="digest of the image it was built from")
+    push.add_argument("--platform", default="linux/amd64")
+    push.add_argument("--builder", required=True, help="the builder's image, by digest")
+    fetch = commands.add_parser("fetch", parents=[common], help="fetch a disk, verified")
+    fetch.add_argument("--manifest", type=Digest, required=True, help="digest of the disk artifact")
+    fetch.add_argument("--sha256", type=Digest, help="sha256:… that the disk must have")
+    return top
+
+
+def main() -> int:
+    """Run the command line; the exit code."""
+    try:
+        record = anyio.run(run, parser().parse_args())
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.outcome.exit_code
+    print(record.model_dump_json())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,335 @@
+"""How requests reach a registry: authentication, retries under one deadline, bounded concurrency. The only such place.
+
+A failure that may pass (connection, timeout, 408, 429, 5xx, a body that is cut short or not what was asked for) is
+tried again until the deadline and then becomes an InfrastructureError. A refusal (401, 403) ends the command at once.
+Everything else is handed to the caller to judge.
+"""
+
+import random
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import inf
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import certifi
+import httpx
+
+from pipeline.domain import Repository
+from pipeline.errors import InfrastructureError, PreconditionError, UsageError
+from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request
+from pipeline.registry.credentials import Credentials, Login
+
+T = TypeVar("T")
+Body = bytes | Callable[[], AsyncIterable[bytes]]
+"""What to send: bytes, or what makes a fresh stream of them for each attempt."""
+
+_CONCURRENT = 8
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
+_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+_until: ContextVar[float] = ContextVar("until", default=inf)
+
+
+class Transient(Exception):
+    """Something that may be different in a moment; the text says what came."""
+
+    def __init__(self, came: str, *, pause: float | None = None, attempts: int | None = None) -> None:
+        super().__init__(came)
+        self.pause = pause
+        """Seconds that the server asked us to wait."""
+        self.attempts = attempts
+        """How often to try at most, where the answer looks like a final one."""
+
+
+@dataclass
+class _Token:
+    header: str
+    until: float
+
+
+class Transport:
+    """Speaks HTTP to any number of registries; an async context manager."""
+
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        *,
+        plain_http: frozenset[str],
+        addresses: Mapping[str, str],
+        deadline: float,
+    ) -> None:
+        self.deadline = deadline
+        self._credentials = credentials or Credentials()
+        self._plain_http = plain_http
+        self._addresses = addresses
+        self._challenges: dict[str, Challenge] = {}
+        self._tokens: dict[tuple[str, str], _Token] = {}
+        self.requests = 0
+        """How many HTTP requests were sent, for figures and tests."""
+
+    async def __aenter__(self) -> Self:
+        trusted = ssl.create_default_context()
+        trusted.load_verify_locations(certifi.where())
+        attempt = self.deadline / 4
+        self._http = httpx.AsyncClient(
+            verify=trusted,
+            timeout=httpx.Timeout(min(30, attempt), connect=min(10, attempt), pool=None),
+            limits=httpx.Limits(max_connections=_CONCURRENT * 2),
+            headers={"User-Agent": "bootc-pipeline"},
+        )
+        await self._http.__aenter__()
+        self._limiter = anyio.CapacityLimiter(_CONCURRENT)
+        self._signing_in = anyio.Lock()
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        await self._http.aclose()
+
+    def base(self, repository: Repository) -> str:
+        """The URL below which the repository's API lies (distribution specification: `/v2/<name>/`)."""
+        host = _HUB.get(repository.host, repository.host)
+        scheme = "http" if repository.host in self._plain_http else "https"
+        return f"{scheme}://{self._addresses.get(repository.host, host)}/v2/{repository.path}/"
+
+    def absolute(self, repository: Repository, location: str) -> str:
+        """A URL that the registry gave (Location, Link), seen from here.
+
+        The registry may know itself by the name in references, or by http behind a proxy that speaks TLS.
+        """
+        url = httpx.URL(self.base(repository)).join(location)
+        here = httpx.URL(self.base(repository))
+        known = {repository.host, _HUB.get(repository.host, repository.host), here.netloc.decode()}
+        if url.netloc.decode() in known:
+            url = url.copy_with(scheme=here.scheme, netloc=here.netloc)
+        return str(url)
+
+    @contextmanager
+    def patience(self, allowance: float = 0.0) -> Iterator[None]:
+        """One deadline for everything inside, `allowance` seconds longer than usual; the outermost counts."""
+        if _until.get() != inf:
+            yield
+            return
+        token = _until.set(anyio.current_time() + self.deadline + allowance)
+        try:
+            yield
+        finally:
+            _until.reset(token)
+
+    async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Call `attempt` until it answers; InfrastructureError, naming what was `asked`, at the deadline."""
+        start = anyio.current_time()
+        until = _until.get() if _until.get() != inf else start + self.deadline
+        came, failures = "no answer", 0
+        with anyio.CancelScope(deadline=until):
+            while True:
+                try:
+                    return await attempt()
+                except Transient as error:
+                    came, wanted, limit = str(error), error.pause, error.attempts or inf
+                except httpx.TransportError as error:
+                    _refuse_hopeless(asked, error)
+                    came, wanted, limit = _described(error), None, inf
+                failures += 1
+                pause = _pause(failures) if wanted is None else wanted
+                if failures >= limit or anyio.current_time() + pause >= until:
+                    break
+                await anyio.sleep(pause)
+        spent = anyio.current_time() - start
+        raise InfrastructureError(
+            f"{asked}: {came}, after {failures or 1} attempt{'s' * (failures > 1)} in {spent:.1f} s. "
+            "This says nothing about the image; run the command again when the registry answers."
+        )
+
+    @asynccontextmanager
+    async def exchange(
+        self,
+        repository: Repository,
+        method: str,
+        path: str,
+        *,
+        accept: str = "*/*",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        redirects: bool = True,
+    ) -> AsyncIterator[httpx.Response]:
+        """One request and its answer, whose body is still to be read; `path` is below the repository or a whole URL.
+
+        Raises Transient for what may pass and PreconditionError for a refusal; other statuses are the caller's.
+        """
+        url = path if "://" in path else self.base(repository) + path
+        actions = "pull" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "pull,push"
+        login = self._credentials.login(repository)
+        async with self._limiter:
+            authorization, renewed = await self._authorization(repository, actions, login), False
+            while True:
+                request = self._http.build_request(
+                    method,
+                    url,
+                    params=params,
+                    headers={
+                        "Accept": accept,
+                        **(headers or {}),
+                        **({"Authorization": authorization} if authorization and self._ours(repository, url) else {}),
+                    },
+                    content=body() if callable(body) else body,
+                )
+                self.requests += 1
+                response = await self._http.send(
+                    request, stream=True, follow_redirects=redirects and method in ("GET", "HEAD")
+                )
+                try:
+                    if response.status_code == 401 and not renewed:
+                        await response.aread()
+                        authorization = await self._answer(repository, actions, login, response, authorization)
+                        renewed = True
+                        continue
+                    await self._judge(repository, response, login)
+                    yield response
+                finally:
+                    await response.aclose()
+                return
+
+    def _ours(self, repository: Repository, url: str) -> bool:
+        """Whether the login may be shown to whoever answers `url`: upload locations may lie elsewhere, signed."""
+        return urlsplit(url)[:2] == urlsplit(self.base(repository))[:2]
+
+    async def _judge(self, repository: Repository, response: httpx.Response, login: Login | None) -> None:
+        status = response.status_code
+        if status in (408, 425, 429) or status >= 500:
+            await response.aread()
+            raise Transient(_answered(response), pause=_retry_after(response))
+        if status in (401, 403):
+            await response.aread()
+            who = f"as {login.username or 'the given identity'}" if login else "without a login"
+            raise PreconditionError(
+                f"{repository.host} refuses {response.request.method} on {repository.path} {who}: "
+                f"{_answered(response)}. Expected an account with rights on {repository}; give one by registry_auth."
+            )
+
+    async def _authorization(self, repository: Repository, actions: str, login: Login | None) -> str | None:
+        """What to send unasked, known from an earlier challenge of this host; None before the first one."""
+        challenge = self._challenges.get(repository.host)
+        if challenge is None:
+            return None
+        if challenge.scheme == "basic":
+            return basic(login) if login else None
+        return await self._token(repository, actions, login, challenge)
+
+    async def _answer(
+        self, repository: Repository, actions: str, login: Login | None, response: httpx.Response, tried: str | None
+    ) -> str | None:
+        """What to send after a 401; PreconditionError when there is nothing (more) to show."""
+        offers = {challenge.scheme: challenge for challenge in parse_challenges(_values(response))}
+        if challenge := offers.get("bearer"):
+            self._challenges[repository.host] = challenge
+            stale = [key for key, token in self._tokens.items() if token.header == tried]
+            for key in stale:
+                del self._tokens[key]
+            return await self._token(repository, actions, login, challenge)
+        if (challenge := offers.get("basic")) and login and login.username and tried != basic(login):
+            self._challenges[repository.host] = challenge
+            return basic(login)
+        await self._judge(repository, response, login)
+        return None
+
+    async def _token(self, repository: Repository, actions: str, login: Login | None, challenge: Challenge) -> str:
+        """A bearer token for the repository, from the cache while it lasts; a wider scope serves a narrower one."""
+        wider = ("pull", "pull,push") if actions == "pull" else (actions,)
+        async with self._signing_in:
+            for known in wider:
+                token = self._tokens.get((str(repository), known))
+                if token and token.until > anyio.current_time():
+                    return token.header
+            token = await self._buy(repository, actions, login, challenge)
+            self._tokens[str(repository), actions] = token
+            return token.header
+
+    async def _buy(self, repository: Repository, actions: str, login: Login | None, challenge: Challenge) -> _Token:
+        # the scope of a remembered challenge was for that request, perhaps for another repository
+        mine = Challenge("bearer", {k: v for k, v in challenge.parameters.items() if k != "scope"})
+        try:
+            wanted = token_request(mine, f"repository:{repository.path}:{actions}", login)
+        except ValueError as error:
+            raise Transient(str(error)) from error
+        if wanted.url.startswith("http://") and repository.host not in self._plain_http:
+            raise PreconditionError(
+                f"{repository.host} sends its logins to {wanted.url} without TLS; expected https. Nothing was sent."
+            )
+        self.requests += 1
+        response = await self._http.request(
+            wanted.method,
+            wanted.url,
+            params=wanted.params,
+            data=wanted.form,
+            headers={"Authorization": wanted.authorization} if wanted.authorization else {},
+        )
+        await self._judge(repository, response, login)
+        try:
+            answer = response.json()
+            text = answer.get("token") or answer["access_token"]
+            lasts = float(answer.get("expires_in") or 60)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise Transient(f"the token server's {_answered(response)}, which holds no token") from None
+        # half of its life: a token is not to run out on the way
+        return _Token(f"Bearer {text}", anyio.current_time() + lasts / 2)
+
+
+def _values(response: httpx.Response) -> list[str]:
+    return response.headers.get_list("www-authenticate")
+
+
+def _pause(failures: int) -> float:
+    """Seconds before the next attempt: doubling, with jitter so that many clients do not come back at once."""
+    return float(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures - 1, 20))) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date)."""
+    text = response.headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _answered(response: httpx.Response) -> str:
+    """The answer in a few words: status, and the registry's own words when they are its own."""
+    words = ""
+    try:
+        errors = response.json()["errors"]
+        words = "; ".join(" ".join(filter(None, (e.get("code"), e.get("message")))) for e in errors)
+    except (ValueError, KeyError, TypeError, AttributeError, httpx.ResponseNotRead):
+        kind = response.headers.get("content-type", "").partition(";")[0]
+        words = f"a body of type {kind}" if kind else ""
+    return f"answer {response.status_code} {response.reason_phrase}" + (f" ({words[:300]})" if words else "")
+
+
+def _described(error: httpx.TransportError) -> str:
+    name = type(error).__name__
+    return f"{name}: {error}" if str(error) else name
+
+
+def _refuse_hopeless(asked: str, error: httpx.TransportError) -> None:
+    """A certificate does not become right by waiting; nor does a server that speaks no TLS."""
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        raise PreconditionError(
+            f"{asked}: the server's certificate is not trusted ({cause.verify_message}). "
+            "Expected one that the machine's certificate store knows."
+        ) from error
+    if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        raise UsageError(
+            f"{asked}: the server does not speak TLS. Expected https; if plain HTTP is meant, the configuration has "
+            "to name this registry as one."
+        ) from error

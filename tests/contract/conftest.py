@@ -1,0 +1,110 @@
+"""Real registries for the contract tests: Debian's docker-registry, and crane's, which has the referrers API."""
+
+import fcntl
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.22.1"
+USER, PASSWORD = "releaser", "canary-registry-password"
+HTPASSWD = f"{USER}:$2b$04$F5wZH4ZixHwIUJOueL1mRuktxkHluL/.MGI8CvyO8joDLdw/9etci\n"  # bcrypt of PASSWORD
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a docker-registry (2.8: no referrers API), deleting enabled, plain HTTP."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def guarded_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same behind basic authentication: `registry_login`."""
+    directory = tmp_path_factory.mktemp("guarded")
+    (directory / "htpasswd").write_text(HTPASSWD)
+    auth = f"auth:\n  htpasswd:\n    realm: lab\n    path: {directory}/htpasswd\n"
+    with docker_registry(directory, auth) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def registry_login() -> tuple[str, str]:
+    """User and password of `guarded_registry`."""
+    return USER, PASSWORD
+
+
+@pytest.fixture(scope="session")
+def crane_registry() -> Iterator[str]:
+    """host:port of crane's registry: referrers API, no deleting by tag, in memory."""
+    port = free_port()
+    with running([str(crane()), "registry", "serve", "--address", f"127.0.0.1:{port}"], f"127.0.0.1:{port}") as address:
+        yield address
+
+
+@pytest.fixture(params=["registry", "crane_registry"])
+def any_registry(request: pytest.FixtureRequest) -> str:
+    """Each kind of registry in turn."""
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
+@contextmanager
+def docker_registry(directory: Path, auth: str = "") -> Iterator[str]:
+    """A docker-registry that stores below `directory`."""
+    address = f"127.0.0.1:{free_port()}"
+    config = directory / "config.yml"
+    config.write_text(
+        "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
+        f"storage:\n  filesystem: {{rootdirectory: {directory}/data}}\n  delete: {{enabled: true}}\n"
+        f"http: {{addr: '{address}'}}\n{auth}"
+    )
+    with running(["docker-registry", "serve", str(config)], address) as ready:
+        yield ready
+
+
+@contextmanager
+def running(command: list[str], address: str) -> Iterator[str]:
+    """Run a registry until the block ends; enters when it answers."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 30
+        while True:
+            try:
+                httpx.get(f"http://{address}/v2/")
+                break
+            except httpx.TransportError:
+                if process.poll() is not None or time.monotonic() > until:
+                    process.kill()
+                    raise RuntimeError(f"{command[0]} did not start: {process.communicate()[1]}") from None
+                time.sleep(0.02)
+        yield address
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def crane() -> Path:
+    """The crane binary, compiled once for the machine."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
+    cache.mkdir(parents=True, exist_ok=True)
+    binary = cache / "crane"
+    with (cache / ".crane.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not binary.exists():
+            subprocess.run(["go", "install", CRANE], check=True, env={**os.environ, "GOBIN": str(cache)})
+    return binary
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
