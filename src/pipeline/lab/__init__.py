@@ -2,3 +2,8 @@
 
 A lab is for trying the pipeline, for its own tests and for the demo: everything in it is real, small and throw-away.
 """
+
+from pipeline.lab.box import lab
+from pipeline.lab.files import lab_files
+
+__all__ = ["lab", "lab_files"]

@@ -1,0 +1,26 @@
+"""The box itself."""
+
+import dagger
+
+from pipeline.lab import images, openqa, registry, store
+from pipeline.lab.gateway import gateway
+
+
+async def lab(files: dagger.Directory, name: str, full: bool = True) -> dagger.Service:
+    """Registry, object store and openQA behind one service, each on its own port: 5500, 7500 and 9526.
+
+    The registry holds the images that a build in the lab starts from (`images`) before this returns.
+
+    Args:
+        files: what the lab's images hold (`lab_files`).
+        name: labs of the same name share the images in their registry; everything else starts empty.
+        full: False leaves out the object store and openQA, which only the stable stage needs.
+    """
+    registry_service = registry.registry(files, name)
+    await images.seed(files, registry_service)
+    servers = {"registry": (registry_service, registry.PORT)}
+    if full:
+        store_service = store.store(files)
+        openqa_service = openqa.openqa(files, {"store": store_service})
+        servers |= {"store": (store_service, store.PORT), "openqa": (openqa_service, openqa.PORT)}
+    return gateway(files, servers)
