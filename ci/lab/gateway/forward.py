@@ -1,4 +1,4 @@
-"""One address for several servers: forward.py NAME:PORT... listens on each PORT and passes everything on to NAME:PORT."""
+"""One address for several servers: forward.py NAME:PORT... listens on each PORT and passes on to NAME:PORT."""
 
 import asyncio
 import contextlib

@@ -10,7 +10,7 @@ _VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 
 
 def store(files: dagger.Directory) -> dagger.Service:
-    """Serve on port 7500, plain HTTP; what start/ says about key, secret and buckets holds. Data lives as long as it."""
+    """Serve on port 7500, plain HTTP; key, secret and bucket are those of `store/start`. The data goes with it."""
     return (
         debian("curl")
         .with_file("/usr/local/bin/versitygw", versitygw())
