@@ -1,0 +1,143 @@
+"""The serial console: kept in a bounded file, read line by line as it comes."""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.vm.rules import Match, Reader, Severity, Where
+
+HEAD = TAIL = 2 << 20
+"""Bytes of the beginning and of the end that are kept."""
+LONGEST_LINE = 8 << 10
+MOST_MATCHES = 200
+
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-9;?!]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]"
+)
+_KERNEL = re.compile(r"^EFI stub: |^(\[ +0\.\d+\] )?Linux version |^\[ +0\.\d+\] ")
+_USERSPACE = re.compile(r"systemd\[1\]: systemd \S+ running in|Run /\S+ as init process|^Welcome to ")
+_UP = re.compile(
+    r"Reached target (multi-user\.target|Multi-User System|graphical\.target|Graphical Interface)|\blogin: ?$"
+)
+
+_PROMPTS = ("(initramfs) ", "Shell> ", "grub rescue>", "dracut:")
+"""Shells that nobody answers; they end the wait although their line has no end."""
+
+
+@dataclass
+class Boot:
+    """When one boot of the machine got where, in seconds since power on."""
+
+    started: float
+    kernel: float | None = None
+    userspace: float | None = None
+    up: float | None = None
+    """A login prompt or the multi-user target."""
+
+
+class Console:
+    """Milestones, trouble and the text of one machine's serial console.
+
+    `now` gives the seconds since power on; `fatal` is called with each match after which the boot cannot succeed;
+    `say` is told each milestone.
+    """
+
+    def __init__(
+        self, path: Path, now: Callable[[], float], fatal: Callable[[Match], None], say: Callable[[str], None]
+    ) -> None:
+        self._file = path.open("wb")
+        self._now, self._fatal, self._say = now, fatal, say
+        self._reader = Reader(Where.CONSOLE)
+        self._partial = ""
+        self._tail: deque[bytes] = deque()
+        self._tail_size = 0
+        self._lines: deque[str] = deque(maxlen=200)
+        self.total = 0
+        self.boots = [Boot(0.0)]
+        self.matches: list[Match] = []
+
+    @property
+    def boot(self) -> Boot:
+        """The boot that is going on."""
+        return self.boots[-1]
+
+    def reset(self) -> None:
+        """The machine starts over: what comes now belongs to another boot."""
+        self.boots.append(Boot(self._now()))
+
+    def feed(self, data: bytes) -> None:
+        """Take what the guest wrote."""
+        self._keep(data)
+        *lines, self._partial = re.split(r"\r*\n\r*", self._partial + data.decode(errors="replace"))
+        for line in lines:
+            self._read(line)
+        if len(self._partial) > LONGEST_LINE:
+            self._read(self._partial)
+            self._partial = ""
+        elif self._partial:
+            self._prompt(self._partial)
+
+    def close(self) -> None:
+        """Write what was kept of the end."""
+        if self._partial:
+            self._read(self._partial)
+            self._partial = ""
+        left_out = self.total - HEAD - self._tail_size
+        if left_out > 0:
+            self._file.write(f"\n[... {left_out:,} bytes of console output left out ...]\n".encode())
+        self._file.writelines(self._tail)
+        self._tail.clear()
+        self._file.close()
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines, without escape sequences."""
+        return "\n".join([*self._lines, *([_plain(self._partial)] if self._partial else [])][-lines:])
+
+    def _keep(self, data: bytes) -> None:
+        room = max(0, HEAD - self.total)
+        self.total += len(data)
+        self._file.write(data[:room])
+        self._file.flush()
+        if rest := data[room:]:
+            self._tail.append(rest)
+            self._tail_size += len(rest)
+            while self._tail_size - len(self._tail[0]) >= TAIL:
+                self._tail_size -= len(self._tail.popleft())
+
+    def _read(self, raw: str) -> None:
+        line = _plain(raw)[:LONGEST_LINE]
+        self._lines.append(line)
+        self._milestone(line)
+        self._judge(line)
+
+    def _prompt(self, raw: str) -> None:
+        """Look at a line that is not complete yet: a prompt never is."""
+        line = _plain(raw)
+        self._milestone(line)
+        if line.startswith(_PROMPTS):
+            self._judge(line)
+
+    def _milestone(self, line: str) -> None:
+        boot, now = self.boot, self._now()
+        if boot.kernel is None and _KERNEL.search(line):
+            boot.kernel = now
+            self._say("kernel")
+        if boot.userspace is None and _USERSPACE.search(line):
+            boot.userspace = now
+            self._say("userspace")
+        if boot.up is None and _UP.search(line):
+            boot.up = now
+            self._say("login prompt or multi-user target")
+
+    def _judge(self, line: str) -> None:
+        for match in self._reader.read(line):
+            if len(self.matches) < MOST_MATCHES:
+                self.matches.append(match)
+            if match.rule.severity is Severity.FATAL:
+                self._fatal(match)
+
+
+def _plain(line: str) -> str:
+    return _ESCAPES.sub("", line)

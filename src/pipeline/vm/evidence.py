@@ -1,0 +1,53 @@
+"""What people want to see of a machine that failed, and of one that did not."""
+
+import contextlib
+from pathlib import Path
+
+from pipeline.vm.guest import Guest, GuestLost
+from pipeline.vm.session import Session
+
+COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "journal.txt": (("journalctl", "--boot", "--no-pager", "--output=short-monotonic"),),
+    "failed-units.txt": (
+        ("systemctl", "list-units", "--failed", "--no-pager", "--full"),
+        ("systemctl", "list-jobs", "--no-pager", "--full"),
+    ),
+    "network.txt": (("ip", "address"), ("ip", "route"), ("ss", "-tulpn")),
+    "systemd-analyze.txt": (
+        ("systemd-analyze", "time"),
+        ("systemd-analyze", "critical-chain", "--no-pager"),
+        ("systemd-analyze", "blame", "--no-pager"),
+    ),
+}
+"""File of the report, and the guest's commands whose output it holds."""
+
+PLOT = ("systemd-analyze.svg", ("systemd-analyze", "plot"))
+
+
+async def of_boot(session: Session) -> None:
+    """How the boot spent its time, as text and as a chart, and what the screen shows."""
+    await session.machine.screenshot(session.folder / "screenshot-ready.png")
+    await _write(session.guest, session.folder, "systemd-analyze.txt", session.scaled(30))
+    name, command = PLOT
+    answer = await session.guest.run(*command, within=session.scaled(30))
+    if answer.ok:
+        (session.folder / name).write_text(answer.out)
+
+
+async def of_failure(session: Session) -> None:
+    """The screen, and as much from inside as the guest still tells; files that are there already stay."""
+    await session.machine.screenshot(session.folder / "screenshot-failure.png")
+    if session.machine.dead or not session.connected:
+        return
+    with contextlib.suppress(GuestLost):
+        for name in COMMANDS:
+            if not (session.folder / name).exists():
+                await _write(session.guest, session.folder, name, session.scaled(20))
+
+
+async def _write(guest: Guest, folder: Path, name: str, within: float) -> None:
+    parts = []
+    for command in COMMANDS[name]:
+        answer = await guest.run(*command, within=within)
+        parts.append(f"$ {' '.join(command)}\n{answer.text}\n")
+    (folder / name).write_text("\n".join(parts))

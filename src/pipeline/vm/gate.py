@@ -1,0 +1,194 @@
+"""The gate from power on to the verdict; reads top to bottom as the machine lives."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.domain import Outcome
+from pipeline.errors import InfrastructureError, PipelineError
+from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.vm import accelerator, checks, evidence, firmware, qemu
+from pipeline.vm.accelerator import Accelerator
+from pipeline.vm.checks.base import VmCheck
+from pipeline.vm.disk import Base, overlay, sha256
+from pipeline.vm.guest import GuestLost, Key
+from pipeline.vm.machine import Dead, Overdue, running
+from pipeline.vm.progress import Progress
+from pipeline.vm.session import Session
+from pipeline.vm.spec import Spec
+from pipeline.vm.verdict import Found, Skipped, Waivers, judge
+
+BOOT, DISK = "boot", "disk"
+"""What the gate finds out itself, besides the checks of `checks.ALL`."""
+
+
+class Gate:
+    """One run of the gate over one disk. `result` can be asked at any time, also after an exception."""
+
+    def __init__(self, image: Path, spec: Spec, folder: Path) -> None:
+        self._image, self._spec, self._folder = image, spec, folder
+        self._say = Progress()
+        self._started, self._start = datetime.now(UTC), time.monotonic()
+        self._inputs: dict[str, str] = {}
+        self._checks: list[Check] = []
+        self._timeline: list[Phase] = []
+        self._waivers = Waivers(spec.waivers, self._started.date())
+        self.stopped: PipelineError | None = InfrastructureError("the gate was interrupted before it had a verdict")
+
+    async def run(self) -> None:
+        """Boot and look; once more from the start when the infrastructure failed the first time."""
+        try:
+            base, accel = await self._prepare()
+            try:
+                await self._attempt(base, accel)
+            except InfrastructureError as error:
+                self._set_attempt_aside(error)
+                await self._attempt(base, accel)
+            await self._compare(base)
+            self.stopped = None
+        except PipelineError as error:
+            self.stopped = error
+
+    async def _prepare(self) -> tuple[Base, Accelerator]:
+        base = await Base.open(self._image)
+        accel = await accelerator.choose(self._spec)
+        self._inputs |= {
+            "disk": self._image.name,
+            "disk_size": str(base.size),
+            "disk_sha256_before": base.sha256,
+            "accelerator": accel.name,
+            "accelerator_why": accel.why,
+            "qemu": await qemu.version(self._spec.arch),
+            "machine": f"{self._spec.arch}, {self._spec.firmware}, {self._spec.bus}, {self._spec.cpus} cpus, "
+            f"{self._spec.memory_mib} MiB",
+        }
+        self._say(f"{accel.name}: {accel.why}")
+        return base, accel
+
+    async def _attempt(self, base: Base, accel: Accelerator) -> None:
+        """One life of the machine.
+
+        Raises InfrastructureError when what happened says nothing about the image.
+        """
+        spec, key, failure = self._spec, Key.generate(), None
+        flash = firmware.find(spec.arch, spec.firmware)
+        with TemporaryDirectory(prefix="vm-gate-") as temporary:
+            files = qemu.Files.prepare(Path(temporary), flash)
+            await overlay(base, files.overlay)
+            command = qemu.command(spec, accel, flash, files, key.public)
+            async with running(command, files.qmp, self._folder, self._say) as machine:
+                session = Session(spec, machine, accel, key, self._folder, self._say)
+                try:
+                    await self._examine(session)
+                except InfrastructureError as error:
+                    failure = error
+                self._timeline += session.phases()
+                await session.close()
+                await machine.stop(0 if failure else session.scaled(spec.deadlines.shutdown))
+        if failure:
+            raise failure
+
+    async def _examine(self, session: Session) -> None:
+        """Everything that is asked of the living machine."""
+        if await self._boots(session):
+            await evidence.of_boot(session)
+            for check in checks.ALL:
+                await self._ask(check, session)
+        else:
+            for check in checks.ALL:
+                self._record(check, Skipped("not-run", "the system did not boot"))
+        if not all(check.lets_through for check in self._checks):
+            await evidence.of_failure(session)
+
+    async def _boots(self, session: Session) -> bool:
+        deadlines = self._spec.deadlines
+        try:
+            await session.connect(session.scaled(deadlines.boot))
+            await session.settle(session.scaled(deadlines.settle))
+        except (Dead, Overdue, GuestLost) as error:
+            found = Found([str(error)], "a system that answers over SSH", output=session.machine.console.tail())
+        else:
+            found = Found(note=f"SSH after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
+        return self._record(BOOT, found, session.machine.now()).status is not CheckStatus.FAILED
+
+    async def _ask(self, check: VmCheck, session: Session) -> None:
+        if session.machine.dead:
+            self._record(check, Skipped("not-run", str(session.machine.dead)))
+            return
+        start = time.monotonic()
+        limit = session.scaled(check.timeout or self._spec.deadlines.check)
+        found: Found | Skipped
+        try:
+            with session.machine.phase(limit, lambda: f"no answer within {limit:.0f} s"):
+                found = await check.look(session)
+        except (Dead, Overdue, GuestLost) as error:
+            found = Found([str(error)], "a guest that lives and answers", output=session.machine.console.tail())
+        self._record(check, found, time.monotonic() - start)
+
+    def _record(self, check: VmCheck | str, found: Found | Skipped, duration: float = 0.0) -> Check:
+        names, required = (check.names, check.required) if isinstance(check, VmCheck) else ((check,), True)
+        result = judge(names, found, self._waivers, self._spec.allowed_skips, required=required, duration=duration)
+        self._checks.append(result)
+        self._say(f"check {result.name}: {result.status}" + (f" ({result.reason})" if result.reason else ""))
+        return result
+
+    def _set_attempt_aside(self, error: InfrastructureError) -> None:
+        """Keep what the first attempt left, and start with a clean sheet."""
+        self._say(f"infrastructure: {error}; booting a second time")
+        aside = self._folder / "attempt-1"
+        aside.mkdir()
+        for file in [file for file in self._folder.iterdir() if file.is_file()]:
+            file.rename(aside / file.name)
+        self._inputs["first_attempt"] = str(error)
+        (aside / "result.json").write_text(self._result(error).model_dump_json(indent=2) + "\n")
+        self._checks, self._timeline = [], []
+        self._waivers = Waivers(self._spec.waivers, self._started.date())
+
+    async def _compare(self, base: Base) -> None:
+        """The artifact is what it was."""
+        after = await sha256(base.path)
+        self._inputs["disk_sha256_after"] = after
+        if after == base.sha256:
+            self._record(DISK, Found(note="the same sha256 before and after"))
+        else:
+            self._record(DISK, Found([f"the sha256 became {after}"], base.sha256))
+
+    @property
+    def result(self) -> Result:
+        """What is known so far."""
+        return self._result(self.stopped)
+
+    def _result(self, stopped: PipelineError | None) -> Result:
+        outcome, reason = verdict(self._checks, stopped)
+        inputs = dict(self._inputs)
+        if unused := self._waivers.unused():
+            inputs["waivers_unused"] = "; ".join(f"{w.check} {w.match!r} until {w.until} ({w.bug})" for w in unused)
+        return Result(
+            command="vm",
+            outcome=outcome,
+            reason=reason,
+            image=self._spec.image,
+            digest=self._spec.digest,
+            checks=self._checks,
+            timeline=self._timeline,
+            inputs=inputs,
+            started=self._started,
+            duration=time.monotonic() - self._start,
+        )
+
+
+def verdict(results: Sequence[Check], stopped: PipelineError | None) -> tuple[Outcome, str]:
+    """The outcome and its reason; the first line names the check, what was found and what was expected."""
+    if stopped:
+        return stopped.outcome, str(stopped)
+    stopping = [check for check in results if not check.lets_through]
+    if not stopping:
+        waived = [check.name for check in results if check.status is CheckStatus.WAIVED]
+        total = sum(check.status is CheckStatus.PASSED for check in results)
+        return Outcome.PASSED, f"{total} checks passed" + (f", waived: {', '.join(waived)}" if waived else "")
+    # A check that could not run is the consequence of one that failed.
+    first, *others = sorted(stopping, key=lambda check: check.status is CheckStatus.SKIPPED)
+    rest = f"\nalso not passed: {', '.join(check.name for check in others)}" if others else ""
+    return Outcome.GATE_FAILED, f"{first.name}: {first.reason}{rest}"

@@ -1,0 +1,119 @@
+"""The machine as a QEMU command line."""
+
+import base64
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import anyio
+
+from pipeline.errors import InfrastructureError
+from pipeline.vm.accelerator import Accelerator
+from pipeline.vm.firmware import Flash
+from pipeline.vm.spec import Arch, Bus, Spec
+
+HOST = "10.0.2.2"
+"""Where the guest finds the host in QEMU's user networking."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What belongs to one run of one machine."""
+
+    overlay: Path
+    variables: Path | None
+    """The writable copy of the firmware's variables; None for BIOS."""
+    qmp: Path
+    """The socket on which the harness waits for QEMU to call."""
+
+    @classmethod
+    def prepare(cls, folder: Path, flash: Flash | None) -> Self:
+        """Name the files in an empty folder, and give the machine its own copy of the firmware's variables."""
+        variables = Path(shutil.copyfile(flash.variables, folder / "variables.fd")) if flash else None
+        return cls(folder / "overlay.qcow2", variables, folder / "qmp")
+
+
+def command(spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Files, public_key: str) -> list[str]:
+    """One option a line, grouped by purpose. The serial console is QEMU's standard output."""
+    x86 = spec.arch is Arch.X86_64
+    machine = ("q35" if x86 else "virt") + (",smm=on" if flash and flash.needs_smm else "")
+    return [
+        f"qemu-system-{spec.arch}",
+        "-name", "gate",
+        "-nodefaults", "-no-user-config",
+        "-machine", machine,
+        "-accel", "kvm" if accelerator.is_kvm else "tcg,thread=multi",
+        "-cpu", _cpu(spec.arch, accelerator),
+        "-smp", str(spec.cpus),
+        "-m", str(spec.memory_mib),
+        *_flash(flash, files),
+        # The disk; the cache is unsafe because the overlay is thrown away.
+        "-drive", f"if=none,id=disk,file={_escaped(files.overlay)},format=qcow2,cache=unsafe,discard=unmap",
+        *_disk(spec.bus),
+        # The guest sees nobody but the harness, on a port that QEMU picks.
+        "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-device", "virtio-net-pci,netdev=net,romfile=",
+        "-device", "virtio-rng-pci",
+        # systemd reads the key from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.
+        "-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={_base64(public_key)}",
+        # Screenshots need a display adapter, people do not.
+        "-display", "none",
+        *(["-vga", "std"] if x86 else ["-device", "ramfb"]),
+        *(["-device", "pvpanic"] if x86 else ["-device", "pvpanic-pci"]),
+        "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+        "-chardev", f"socket,id=qmp,path={_escaped(files.qmp)}", "-mon", "chardev=qmp,mode=control",
+    ]  # fmt: skip
+
+
+def _cpu(arch: Arch, accelerator: Accelerator) -> str:
+    if accelerator.is_kvm:
+        return "host"
+    # QEMU 7.2 mis-emulates cmpxchg16b for kernels from 6.12; `max` has it too and is slower.
+    return "Nehalem,cx16=off" if arch is Arch.X86_64 else "cortex-a57"
+
+
+def _flash(flash: Flash | None, files: Files) -> list[str]:
+    if not flash:
+        return []
+    secure = ["-global", "driver=cfi.pflash01,property=secure,value=on"] if flash.needs_smm else []
+    return [
+        *secure,
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escaped(flash.code)}",
+        "-drive", f"if=pflash,unit=1,format=raw,file={_escaped(files.variables)}",
+    ]  # fmt: skip
+
+
+def _disk(bus: Bus) -> list[str]:
+    match bus:
+        case Bus.VIRTIO:
+            return ["-device", "virtio-blk-pci,drive=disk,bootindex=0"]
+        case Bus.NVME:
+            return ["-device", "nvme,drive=disk,serial=gate,bootindex=0"]
+        case Bus.SCSI:
+            return ["-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk,bootindex=0"]
+
+
+def _escaped(path: Path | None) -> str:
+    """A comma in an option's value is written twice."""
+    return str(path).replace(",", ",,")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.strip().encode() + b"\n").decode()
+
+
+async def version(arch: Arch) -> str:
+    """What the emulator calls itself.
+
+    Raises InfrastructureError when it is not installed.
+    """
+    program = f"qemu-system-{arch}"
+    try:
+        answer = await anyio.run_process([program, "--version"])
+    except OSError:
+        package = "qemu-system-x86" if arch is Arch.X86_64 else "qemu-system-arm"
+        raise InfrastructureError(
+            f"{program} is not installed here; expected QEMU: install {package} (Debian)"
+        ) from None
+    return answer.stdout.decode().splitlines()[0]

@@ -1,0 +1,150 @@
+"""One booted system under test: how to reach it, wait for it and boot it again."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from pipeline.report.model import Phase
+from pipeline.vm.accelerator import Accelerator
+from pipeline.vm.guest import Guest, GuestLost, Key
+from pipeline.vm.knock import Knock
+from pipeline.vm.machine import Machine, Overdue
+from pipeline.vm.spec import Spec
+
+
+@dataclass
+class Session:
+    """What every check is given."""
+
+    spec: Spec
+    machine: Machine
+    accelerator: Accelerator
+    key: Key
+    folder: Path
+    """Where a check may leave files for the report."""
+    say: Callable[[str], None]
+    port: int = 0
+    state: str = ""
+    """What `systemctl is-system-running` said when start-up had ended, or `starting` when it did not end."""
+    ready: list[float] = field(default_factory=list)
+    """When SSH let us in, for each boot, in seconds since power on."""
+    settled: list[float] = field(default_factory=list)
+    """When start-up had ended, or had been given up, for each boot."""
+    rebooted_at: float = 0.0
+    """When the second boot was asked for."""
+    _guest: Guest | None = field(default=None, repr=False)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to ask anything on."""
+        return self._guest is not None
+
+    @property
+    def guest(self) -> Guest:
+        """The connection of this boot."""
+        if not self._guest:
+            raise GuestLost("there is no connection to the guest")
+        return self._guest
+
+    def scaled(self, seconds: float) -> float:
+        """A deadline, as long as this accelerator needs it."""
+        return seconds * self.accelerator.factor
+
+    async def connect(self, deadline: float) -> None:
+        """Wait for a working SSH connection, at most `deadline` seconds (already scaled).
+
+        Raises Dead, Overdue or InfrastructureError with what stood in the way.
+        """
+        self.port = self.port or await self.machine.ssh_port()
+        knock = Knock(self.port, self.key, self.machine.guest_accepted)
+        with self.machine.phase(deadline, lambda: self._stuck(deadline, knock.problem)) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._hurry, scope)
+                self._guest = await knock.until_open()
+                group.cancel_scope.cancel()
+        self.ready.append(self.machine.now())
+        self.say("ssh ready")
+
+    async def settle(self, deadline: float) -> None:
+        """Wait until systemd has no start-up jobs left; `state` says how that ended."""
+        try:
+            with self.machine.phase(deadline, lambda: "start-up does not end"):
+                answer = await self.guest.run("systemctl", "is-system-running", "--wait", within=deadline + 10)
+            self.state = answer.out.strip() or answer.err.strip()
+        except Overdue:
+            self.state = "starting"
+        self.settled.append(self.machine.now())
+        self.say(f"system {self.state}")
+
+    async def reboot(self) -> None:
+        """Ask the guest to boot again and wait until it has settled.
+
+        Raises Dead, Overdue or InfrastructureError with what stood in the way.
+        """
+        deadline = self.scaled(self.spec.deadlines.reboot)
+        before = len(self.machine.console.boots)
+        self.rebooted_at = self.machine.now()
+        self.machine.expect_reset()
+        with contextlib.suppress(GuestLost):  # the connection may break before the answer comes
+            await self.guest.run("systemctl", "reboot", within=self.scaled(20))
+        with self.machine.phase(deadline, lambda: f"the system did not go down for reboot within {deadline:.0f} s"):
+            while len(self.machine.console.boots) == before:
+                await self.machine.change()
+        await self.close()
+        await self.connect(deadline)
+        await self.settle(self.scaled(self.spec.deadlines.settle))
+
+    def phases(self) -> list[Phase]:
+        """The timeline as far as it went: one phase ends where the next begins."""
+        boot, now = self.machine.console.boots[0], self.machine.now()
+        ends = [
+            ("firmware", boot.kernel),
+            ("kernel", boot.userspace),
+            ("userspace", self.ready[0] if self.ready else None),
+            ("ready", self.settled[0] if self.settled else None),
+            ("checks", self.rebooted_at or now),
+            ("reboot", now if self.rebooted_at else None),
+        ]
+        phases: list[Phase] = []
+        start = 0.0
+        for name, end in ends:
+            if end:
+                phases.append(Phase(name=name, start=start, end=end))
+                start = end
+        return phases
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._guest:
+            guest, self._guest = self._guest, None
+            await guest.close()
+
+    async def _hurry(self, scope: anyio.CancelScope) -> None:
+        """Once the system is up, SSH has not much longer."""
+        while self.machine.console.boot.up is None:
+            await self.machine.change()
+        scope.deadline = min(scope.deadline, anyio.current_time() + self.scaled(self.spec.deadlines.ssh_after_boot))
+
+    def _stuck(self, deadline: float, problem: str) -> str:
+        """Why there is no SSH yet, in the order in which a boot proceeds."""
+        boot = self.machine.console.boot
+        last = self.machine.console.tail(1)
+        if boot.up is not None:
+            return f"the system came up ({boot.up:.0f} s) without a usable SSH server: {problem}"
+        if boot.userspace is not None:
+            return f"no SSH within {deadline:.0f} s: {problem}; last on the console: {last!r}"
+        if boot.kernel is not None:
+            return f"the kernel started no init within {deadline:.0f} s; last on the console: {last!r}"
+        if self.machine.console.total:
+            return f"firmware and boot loader started no kernel within {deadline:.0f} s; last on the console: {last!r}"
+        return f"nothing on the serial console within {deadline:.0f} s (is `console=ttyS0` set?), and {problem}"
+
+
+async def failed_units(guest: Guest) -> list[str]:
+    """Names of the units that systemd calls failed."""
+    listed = await guest.out("systemctl", "list-units", "--failed", "--output=json", "--all", "--no-pager")
+    return [unit["unit"] for unit in json.loads(listed or "[]")]

@@ -1,0 +1,95 @@
+"""What the gate is told: the machine to build, what the image promises, and how long to wait."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.domain import Digest
+from pipeline.policy.waivers import Waiver
+
+
+class Firmware(StrEnum):
+    """What starts the boot loader."""
+
+    UEFI = "uefi"
+    UEFI_SECUREBOOT = "uefi-secureboot"
+    BIOS = "bios"
+
+
+class Bus(StrEnum):
+    """How the disk is attached."""
+
+    VIRTIO = "virtio"
+    NVME = "nvme"
+    SCSI = "scsi"
+
+
+class Arch(StrEnum):
+    """The guest's processor architecture, by its kernel name."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+
+
+class Deadlines(BaseModel):
+    """Seconds that each phase may take on a machine with KVM; under TCG all are multiplied by `Spec.tcg_factor`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    boot: float = 120
+    """Power on until the first command over SSH."""
+    ssh_after_boot: float = 15
+    """How long SSH may lag behind the login prompt or the multi-user target."""
+    settle: float = 90
+    """First command until systemd has no more start-up jobs."""
+    check: float = 60
+    """One check, unless it says otherwise."""
+    reboot: float = 180
+    """`systemctl reboot` until the system has settled again."""
+    shutdown: float = 20
+    """Power button until the machine is off, before it is switched off hard."""
+
+
+class Spec(BaseModel):
+    """One gate run. All durations in seconds, sizes in MiB: programs write this, people use the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = ""
+    """What people call the image under test; only shown."""
+    digest: Digest | None = None
+    """The manifest that `bootc status` must report as booted; None leaves the digest unchecked."""
+    update_ref: str | None = None
+    """The reference that the installed system must follow for updates; None leaves it unchecked."""
+    kernel: str | None = None
+    """The kernel release that the image ships; None takes the one that the guest finds in /usr/lib/modules."""
+
+    arch: Arch = Arch.X86_64
+    firmware: Firmware = Firmware.UEFI
+    bus: Bus = Bus.VIRTIO
+    memory_mib: int = Field(2048, ge=128)
+    cpus: int = Field(2, ge=1)
+    require_kvm: bool = False
+    """Fail as infrastructure instead of falling back to emulation."""
+    tcg_factor: float = Field(5, ge=1)
+    """How much longer everything may take without KVM."""
+    deadlines: Deadlines = Deadlines()
+
+    services: list[str] = []
+    """Units that must be active, besides the SSH server that the gate itself uses."""
+    boot_budget: float | None = None
+    """Seconds from power on until the system has settled; multiplied by `tcg_factor` under TCG."""
+    disk_budget_percent: float = Field(90, gt=0, le=100)
+    """How full a file system of the freshly booted system may be."""
+    listen: list[str] | None = None
+    """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; None leaves them unchecked."""
+    reboot: bool = True
+    """Whether to boot a second time and look again."""
+    checks: Path | None = None
+    """The repository's own checks: executables run in the guest, `test_*.py` run by pytest-testinfra over SSH."""
+    waivers: list[Waiver] = []
+    allowed_skips: frozenset[str] = frozenset(
+        {"no-bootc", "no-selinux-policy", "not-promised", "not-configured", "first-release"}
+    )
+    """Skip reasons that let a required check through, because the image or its configuration does not ask for it."""
