@@ -1,14 +1,16 @@
 """The Dagger API and nothing else: arguments in, stage call, report out."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, field, function, object_type
+from dagger import DefaultPath, Doc, Ignore, function, object_type
 from dagger.mod._exceptions import FunctionError
 
 from pipeline.errors import PipelineError
+from pipeline.lab import lab as surroundings
+from pipeline.lab import lab_files
 from pipeline.report.model import Result
 from pipeline.report.release import merge
 from pipeline.report.text import result_text
@@ -16,6 +18,15 @@ from pipeline.stages import next as next_stage
 from pipeline.stages import stable, testing
 from pipeline.stages.evidence import report_directory
 from pipeline.stages.world import Given, World, open_world
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def acting(method: Method) -> Method:
+    """A function of the API that acts on the world outside: its result is never taken from a cache."""
+    decorated: Method = function(method, cache="never")  # type: ignore[call-overload] # the SDK's overloads forget it
+    return decorated
+
 
 TagName = Annotated[str, Doc("The pushed git tag")]
 Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
@@ -31,7 +42,7 @@ class BootcPipeline:
         DefaultPath("/"),
         Ignore([".venv", "**/__pycache__", "sdk", "out"]),
         Doc("The repository with pipeline.toml, its .git folder included"),
-    ] = field()
+    ]
     registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None
     registry: Annotated[dagger.Service | None, Doc("The registry, where only the caller reaches it")] = None
     openqa_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of openQA")] = None
@@ -40,25 +51,25 @@ class BootcPipeline:
     store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None
     actor: Annotated[str, Doc("Who asks, for the promotion record")] = ""
 
-    @function(cache="never")
+    @acting
     async def build_next(self, image: Images = None) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
         async with self._world("build-next", image) as world:
             return _told(await next_stage.build_next(world))
 
-    @function(cache="never")
+    @acting
     async def gate_next(self, image: Images = None) -> dagger.Directory:
         """Build, lint and test without pushing; the report, passed or failed."""
         async with self._world("gate-next", image) as world:
             return report_directory(await next_stage.gate_next(world))
 
-    @function(cache="never")
+    @acting
     async def promote_testing(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         async with self._world("promote-testing", image) as world:
             return _told(await testing.promote_testing(world, tag, allow_older=allow_older))
 
-    @function(cache="never")
+    @acting
     async def gate_testing(
         self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None
     ) -> dagger.Directory:
@@ -66,11 +77,20 @@ class BootcPipeline:
         async with self._world("gate-testing", image) as world:
             return report_directory(await testing.gate_testing(world, ref))
 
-    @function(cache="never")
+    @acting
     async def promote_stable(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> str:
         """Take the tested disk through the full openQA run, then move :vX.Y.Z and :stable."""
         async with self._world("promote-stable", image) as world:
             return _told(await stable.promote_stable(world, tag, allow_older=allow_older))
+
+    @acting
+    async def lab(
+        self,
+        name: Annotated[str, Doc("Labs of the same name share the images in their registry")] = "lab",
+        full: Annotated[bool, Doc("With object store and openQA, which only the stable stage needs")] = True,
+    ) -> dagger.Service:
+        """Registry (port 5500), object store (7500) and openQA (9526) to try the pipeline with: `dagger call lab up`."""
+        return await surroundings(lab_files(), name, full)
 
     @asynccontextmanager
     async def _world(self, command: str, images: list[str] | None) -> AsyncIterator[World]:
