@@ -60,7 +60,8 @@ def collect(directory: Path) -> Artefacts:
     Consoles are the files called `*console*` or `*serial*` that are no pictures: their last lines are read. Pictures
     are embedded when they are not too many or too large; all files are listed.
     """
-    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in _REPORT_FILES)
+    own = {directory / name for name in _REPORT_FILES}
+    paths = sorted(path for path in directory.rglob("*") if path.is_file() and path not in own)
     files = tuple(File(path.relative_to(directory), path.stat().st_size) for path in paths)
     pictures = [file for file in files if file.path.suffix in _IMAGES and file.size <= _SCREENSHOT_BYTES]
     consoles = [file for file in files if _is_console(file.path)]

@@ -54,3 +54,10 @@ def test_a_picture_that_is_too_large_is_listed_and_not_embedded(tmp_path: Path) 
     found = collect(tmp_path)
     assert [file.path.name for file in found.files] == ["huge.png"]
     assert found.screenshots == ()
+
+
+def test_results_of_the_parts_are_listed_and_the_reports_own_files_are_not(tmp_path: Path) -> None:
+    (tmp_path / "vm").mkdir()
+    for path in (tmp_path / "result.json", tmp_path / "vm" / "result.json"):
+        path.write_text("{}")
+    assert [file.href for file in collect(tmp_path).files] == ["vm/result.json"]
