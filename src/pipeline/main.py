@@ -89,7 +89,7 @@ class BootcPipeline:
         name: Annotated[str, Doc("Labs of the same name share the images in their registry")] = "lab",
         full: Annotated[bool, Doc("With object store and openQA, which only the stable stage needs")] = True,
     ) -> dagger.Service:
-        """Registry (port 5500), object store (7500) and openQA (9526) to try the pipeline with: `dagger call lab up`."""
+        """Registry (port 5500), object store (7500) and openQA (9526) to try things with: `dagger call lab up`."""
         return await surroundings(lab_files(), name, full)
 
     @asynccontextmanager
