@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -93,10 +95,12 @@ class RepositoryClient:
         return await self._transport.persist(self._asked("GET manifest", ref), lambda: self._get_manifest(ref))
 
     async def digest(self, ref: Tag | Digest) -> Digest | None:
-        """What `ref` points at, None when there is nothing. Of a tag this is the registry's word: read a manifest
-        with `manifest` where a wrong word would matter."""
-        described = await self.describe(ref)
-        return described.digest if described else None
+        """What `ref` points at, None when there is nothing.
+
+        A tag is read with its manifest: of a HEAD's answer nothing could be verified, and it costs the same request.
+        """
+        found = await (self.describe(ref) if isinstance(ref, Digest) else self.manifest(ref))
+        return found.digest if found else None
 
     async def describe(self, ref: Tag | Digest) -> Descriptor | None:
         """The descriptor of the manifest behind `ref`, by HEAD; by GET where HEAD does not tell enough."""
@@ -189,6 +193,42 @@ class RepositoryClient:
                 )
                 found = [Descriptor.model_validate(one) for one in listed]
         return [one for one in found if artifact_type in (None, one.artifact_type)]
+
+    async def raw_manifest(self, ref: Tag | Digest) -> Manifest | None:
+        """What lies behind `ref`, of any type and shape, by its own digest; None when there is nothing.
+
+        For whoever has to see everything in a repository; images are read with `manifest`.
+        """
+
+        async def attempt() -> Manifest | None:
+            async with self._exchange("GET", f"manifests/{ref}", accept=f"{_ACCEPT}, */*;q=0.1") as response:
+                if await self._is_missing(response):
+                    return None
+                await self._expect(response, 200)
+                raw = await response.aread()
+                expected = ref if isinstance(ref, Digest) else response.headers.get("docker-content-digest")
+            if expected and sha256(raw) != expected:
+                raise Transient(f"bytes whose digest is {sha256(raw)}, expected {expected}")
+            return Manifest(sha256(raw), response.headers.get("content-type", "").partition(";")[0].strip(), raw)
+
+        return await self._transport.persist(self._asked("GET manifest", ref), attempt)
+
+    async def api_referrers(self, digest: Digest) -> list[Descriptor] | None:
+        """What the referrers API lists for `digest`; None when the registry has no such API."""
+        with self._transport.patience():
+            return await self._referrers_api(digest, None)
+
+    async def clock(self) -> datetime | None:
+        """The registry's time (RFC 9110 section 6.6.1, Date), to the second; None when it does not tell."""
+
+        async def attempt() -> datetime | None:
+            async with self._exchange("GET", "tags/list?n=1") as response:
+                try:
+                    return parsedate_to_datetime(response.headers["date"])
+                except (KeyError, ValueError):
+                    return None
+
+        return await self._transport.persist(f"GET time of {self.repository.host}", attempt)
 
     async def read_once(self, ref: Tag | Digest) -> Manifest | None:
         """One attempt of `manifest`, for use inside `persist`."""
