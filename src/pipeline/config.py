@@ -121,7 +121,8 @@ class OpenQA(_Table):
     distri: str = "bootc"
     flavor: str = "qcow2"
     version: str = "{version}"
-    arch: dict[Platform, str] = {}
+    arch: dict[str, str] = {}
+    """By platform (`linux/amd64`), when openQA calls the architecture otherwise than the kernel does."""
     test: str | None = None
     """Limit to this scenario; all that match otherwise."""
     settings: dict[str, str] = {}

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import dagger
-from dagger import CacheSharingMode, ReturnType, dag
+from dagger import CacheSharingMode, dag
 
 from pipeline.config import Builder
 from pipeline.containers.base import Reach, debian
-from pipeline.containers.podman import STORAGE, end_of, toolbox
+from pipeline.containers.execution import attempt
+from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
 from pipeline.errors import GateFailed, InfrastructureError
 
@@ -32,52 +33,43 @@ async def build_disk(
     """
     architecture = platform.rpartition("/")[2]
     storage = dag.cache_volume(f"bootc-pipeline-disk-{digest.short}-{architecture}")
-    loaded = await (
-        reach.registries(toolbox())
-        .with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED)
-        .with_exec(
-            [
-                *("skopeo", "--override-arch", architecture, "copy", "--quiet"),
-                f"docker://{repository.at(digest)}",
-                f"containers-storage:{update_ref}",
-            ],
-            expect=ReturnType.ANY,
-            insecure_root_capabilities=True,
-        )
-        .sync()
+    loaded = await attempt(
+        reach.registries(toolbox()).with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED),
+        [
+            *("skopeo", "--override-arch", architecture, "copy", "--quiet"),
+            f"docker://{repository.at(digest)}",
+            f"containers-storage:{update_ref}",
+        ],
+        privileged=True,
     )
-    if await loaded.exit_code():
-        raise InfrastructureError(f"skopeo could not fetch {repository.at(digest)}: {await end_of(loaded)}")
+    if loaded.code:
+        raise InfrastructureError(f"skopeo could not fetch {repository.at(digest)}: {loaded.end()}")
     image = reach.image(builder.image)
-    built = await (
+    built = await attempt(
         reach.outside(image)
         .with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED)
         .with_mounted_cache("/store", dag.cache_volume(f"bootc-pipeline-builder-{architecture}"))
         .with_directory("/output", dag.directory())
-        .with_workdir("/output")
-        .with_exec(
-            [*builder.args, "--output", "/output", update_ref],
-            use_entrypoint=True,
-            expect=ReturnType.ANY,
-            insecure_root_capabilities=True,
-        )
-        .sync()
+        .with_workdir("/output"),
+        [*builder.args, "--output", "/output", update_ref],
+        privileged=True,
+        entrypoint=True,
     )
-    log = await end_of(built, lines=200)
-    if await built.exit_code():
+    log = built.end(lines=200)
+    if built.code:
         raise GateFailed(f"The disk builder {builder.image} failed on {digest}: {log[-2000:]}")
-    return Disk(built.file(f"/output/{builder.disk}"), await image.image_ref(), log)
+    return Disk(built.container.file(f"/output/{builder.disk}"), await image.image_ref(), log)
 
 
 async def examine(disk: dagger.File) -> dict[str, str]:
     """sha256 and size (bytes) of the file; GateFailed when `qemu-img check` finds it damaged."""
     looked = debian("qemu-utils").with_mounted_file("/disk.qcow2", disk)
-    checked = await looked.with_exec(["qemu-img", "check", "/disk.qcow2"], expect=ReturnType.ANY).sync()
-    if await checked.exit_code():
-        raise GateFailed(f"qemu-img check finds the new disk damaged: {await end_of(checked)}")
-    hashed = await looked.with_exec(["sha256sum", "/disk.qcow2"]).stdout()
+    checked = await attempt(looked, ["qemu-img", "check", "/disk.qcow2"])
+    if checked.code:
+        raise GateFailed(f"qemu-img check finds the new disk damaged: {checked.end()}")
+    hashed = await attempt(looked, ["sha256sum", "/disk.qcow2"])
     return {
-        "disk sha256": hashed.split()[0],
+        "disk sha256": hashed.stdout.split()[0],
         "disk size": str(await disk.size()),
-        "qemu-img check": (await checked.stdout()).strip().splitlines()[0],
+        "qemu-img check": checked.stdout.strip().splitlines()[0],
     }

@@ -6,15 +6,14 @@ They go from the engine straight to the server, never through the module's own c
 import json
 
 import dagger
-from dagger import ReturnType
 
 from pipeline.config import Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.disk_builder import Disk
-from pipeline.containers.podman import end_of
+from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Digest, Repository
 from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
-from pipeline.registry.disk import DiskRecord
+from pipeline.registry.evidence import DiskRecord
 
 _AUTH = "/run/secrets/auth"
 _ERRORS: dict[int, type[PipelineError]] = {
@@ -38,7 +37,7 @@ async def store_disk(
             *("--path", "/disk.qcow2"),
         ],
     )
-    record = DiskRecord.model_validate_json(await stored.stdout())
+    record = DiskRecord.model_validate_json(stored.stdout)
     if record.sha256.hex != made["disk sha256"]:
         raise InfrastructureError(f"The disk in the registry is {record.sha256}, expected {made['disk sha256']}.")
     return record
@@ -52,11 +51,12 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
         [
             *("python", "-m", "pipeline.registry.disk", "fetch"),
             *_where(reach, repository),
+            *("--manifest", record.manifest),
             *("--sha256", record.sha256),
             *("--path", "/disk.qcow2"),
         ],
     )
-    return fetched.file("/disk.qcow2")
+    return fetched.container.file("/disk.qcow2")
 
 
 async def upload_disk(
@@ -76,7 +76,7 @@ async def upload_disk(
             *(("--auth-file", _AUTH) if auth else ()),
         ],
     )
-    answer = json.loads(await uploaded.stdout())
+    answer = json.loads(uploaded.stdout)
     return {str(name): str(value) for name, value in answer.items()}
 
 
@@ -93,10 +93,9 @@ def _where(reach: Reach, repository: Repository) -> list[str]:
     ]
 
 
-async def _run(container: dagger.Container, command: list[str]) -> dagger.Container:
+async def _run(container: dagger.Container, command: list[str]) -> Ran:
     """The exit codes of these programs are those of the outcomes: turn them back into the error."""
-    ran = await container.with_exec(command, expect=ReturnType.ANY).sync()
-    code = await ran.exit_code()
-    if code:
-        raise _ERRORS.get(code, InfrastructureError)(await end_of(ran))
+    ran = await attempt(container, command)
+    if ran.code:
+        raise _ERRORS.get(ran.code, InfrastructureError)(ran.end())
     return ran

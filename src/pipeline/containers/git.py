@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import dagger
-from dagger import ReturnType
 
 from pipeline.containers.base import debian
+from pipeline.containers.execution import Killed, attempt
 from pipeline.domain import Commit
 from pipeline.errors import UsageError
+
+_FATAL = 128
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,11 @@ class History:
         return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url
 
     async def _ask(self, *arguments: str) -> str | None:
-        """What git prints, or None when it ends with another code than 0."""
-        asked = self.container.with_exec(["git", *arguments], expect=ReturnType.ANY)
-        if await asked.exit_code():
+        """What git prints, or None when it says no or knows nothing."""
+        try:
+            asked = await attempt(self.container, ["git", *arguments])
+        except Killed as killed:
+            if killed.code != _FATAL:
+                raise
             return None
-        return (await asked.stdout()).strip()
+        return None if asked.code else asked.stdout.strip()

@@ -1,9 +1,10 @@
 """Submitting to openQA, with its own client."""
 
 import dagger
-from dagger import ReturnType, dag
+from dagger import dag
 
 from pipeline.containers.base import Reach, debian
+from pipeline.containers.execution import attempt
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import Answer, Order, client_conf, parse_answer, schedule_arguments
 
@@ -18,10 +19,8 @@ async def schedule(reach: Reach, host: str, auth: tuple[str, str] | None, order:
         container = container.with_mounted_secret("/etc/openqa/client.conf", conf)
     if order.scenarios:
         container = container.with_new_file(_SCENARIOS, order.scenarios)
-    asked = await container.with_exec(
-        schedule_arguments(host, _SCENARIOS if order.scenarios else None, order.settings), expect=ReturnType.ANY
-    ).sync()
-    return parse_answer(await asked.stdout(), await asked.exit_code(), await asked.stderr())
+    asked = await attempt(container, schedule_arguments(host, _SCENARIOS if order.scenarios else None, order.settings))
+    return parse_answer(asked.stdout, asked.code, asked.stderr)
 
 
 async def key_and_secret(auth: dagger.Secret | None, argument: str) -> tuple[str, str] | None:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import dagger
-from dagger import CacheSharingMode, ReturnType, dag
+from dagger import CacheSharingMode, dag
 
 from pipeline.config import Image, NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
+from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Commit, Tag
 from pipeline.errors import GateFailed, InfrastructureError
+from pipeline.policy.outage import looks_like_an_outage
 from pipeline.report.model import Result
 
 STORAGE = "/var/lib/containers"
@@ -71,23 +73,24 @@ class BuiltImage:
                 *("podman", "build"),
                 *("--file", image.containerfile),
                 *("--network", "host"),  # the exec's own network; a bridge inside it would need more rights
-                *("--pull", "newer"),
+                "--pull=newer",
                 *name,
                 *options,
                 image.context,
             ],
             self.container.with_mounted_directory("/source", source).with_workdir("/source"),
         )
-        if await built.exit_code():
-            raise GateFailed(f"{image.containerfile} of {image.name} does not build: {await end_of(built)}")
-        return BuiltImage(built, self.name)
+        if built.code:
+            kind = InfrastructureError if looks_like_an_outage(built.stderr) else GateFailed
+            raise kind(f"{image.containerfile} of {image.name} does not build: {built.end()}")
+        return BuiltImage(built.container, self.name)
 
     async def pull(self, reference: str) -> "BuiltImage":
         """Take an image from a registry, by digest, instead of building it."""
         pulled = await self._run(["skopeo", "copy", f"docker://{reference}", f"containers-storage:{self.name}"])
-        if await pulled.exit_code():
-            raise InfrastructureError(f"skopeo could not fetch {reference}: {await end_of(pulled)}")
-        return BuiltImage(pulled, self.name)
+        if pulled.code:
+            raise InfrastructureError(f"skopeo could not fetch {reference}: {pulled.end()}")
+        return BuiltImage(pulled.container, self.name)
 
     async def gate(self, gate: NextGate, source: dagger.Directory) -> tuple[Result, dagger.Directory]:
         """Lint, layout and unit tests; the report folder holds result.json."""
@@ -106,9 +109,9 @@ class BuiltImage:
             ],
             container.with_directory("/report", dag.directory()),
         )
-        report = ran.directory("/report")
+        report = ran.container.directory("/report")
         if "result.json" not in await report.entries():
-            raise InfrastructureError(f"The image gate broke off: {await end_of(ran)}")
+            raise InfrastructureError(f"The image gate broke off: {ran.end()}")
         return Result.model_validate_json(await report.file("result.json").contents()), report
 
     async def push(self, image: Image, commit: Commit) -> None:
@@ -119,17 +122,8 @@ class BuiltImage:
         else:
             command = ["skopeo", "copy", f"containers-storage:{self.name}", target]
         pushed = await self._run(command)
-        if await pushed.exit_code():
-            raise InfrastructureError(f"The push of {image.repository}:{commit} failed: {await end_of(pushed)}")
+        if pushed.code:
+            raise InfrastructureError(f"The push of {image.repository}:{commit} failed: {pushed.end()}")
 
-    async def _run(self, command: list[str], container: dagger.Container | None = None) -> dagger.Container:
-        started = (container or self.container).with_exec(
-            command, expect=ReturnType.ANY, insecure_root_capabilities=True
-        )
-        return await started.sync()
-
-
-async def end_of(ran: dagger.Container, lines: int = 20) -> str:
-    """The last lines a command printed, for an error message."""
-    said = (await ran.stderr()).strip() or (await ran.stdout()).strip()
-    return "\n".join(said.splitlines()[-lines:])
+    async def _run(self, command: list[str], container: dagger.Container | None = None) -> Ran:
+        return await attempt(container or self.container, command, privileged=True)

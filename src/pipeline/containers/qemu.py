@@ -1,10 +1,10 @@
 """The boot gate's container: QEMU and the harness `pipeline.vm`."""
 
 import dagger
-from dagger import ReturnType, dag
+from dagger import dag
 
 from pipeline.containers.base import Reach, debian, with_pipeline
-from pipeline.containers.podman import end_of
+from pipeline.containers.execution import attempt
 from pipeline.errors import InfrastructureError
 from pipeline.report.model import Result
 from pipeline.vm.spec import Spec
@@ -33,12 +33,12 @@ async def boot(
     )
     if checks:
         container = container.with_mounted_directory(CHECKS, checks)
-    ran = await container.with_exec(
+    ran = await attempt(
+        container,
         ["python", "-m", "pipeline.vm", "/disk.qcow2", "--spec", "/spec.json", "--report", "/report"],
-        expect=ReturnType.ANY,
-        insecure_root_capabilities=True,  # the only way to /dev/kvm
-    ).sync()
-    report = ran.directory("/report")
+        privileged=True,  # the only way to /dev/kvm
+    )
+    report = ran.container.directory("/report")
     if "result.json" not in await report.entries():
-        raise InfrastructureError(f"The boot gate broke off: {await end_of(ran)}")
+        raise InfrastructureError(f"The boot gate broke off: {ran.end()}")
     return Result.model_validate_json(await report.file("result.json").contents()), report

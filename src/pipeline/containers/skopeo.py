@@ -1,8 +1,7 @@
 """Promotion: the one place that writes a channel or version tag."""
 
-from dagger import ReturnType
-
 from pipeline.containers.base import Reach, debian
+from pipeline.containers.execution import attempt
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError
 
@@ -13,17 +12,15 @@ async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, targe
     Raises InfrastructureError with what skopeo said. The caller reads the tag back: an error may come after the
     registry took the manifest.
     """
-    copied = reach.registries(debian("skopeo", "ca-certificates")).with_exec(
+    copied = await attempt(
+        reach.registries(debian("skopeo", "ca-certificates")),
         [
-            "skopeo",
-            "copy",
+            *("skopeo", "copy"),
             "--all",
             "--preserve-digests",
             f"docker://{source.at(digest)}",
             f"docker://{target.tagged(tag)}",
         ],
-        expect=ReturnType.ANY,
     )
-    if await copied.exit_code():
-        said = (await copied.stderr()).strip()
-        raise InfrastructureError(f"skopeo could not copy {source.at(digest)} to {target.tagged(tag)}: {said}")
+    if copied.code:
+        raise InfrastructureError(f"skopeo could not copy {source.at(digest)} to {target.tagged(tag)}: {copied.end()}")

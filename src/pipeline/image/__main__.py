@@ -10,7 +10,7 @@ import anyio
 from pipeline.errors import PipelineError
 from pipeline.image.layout import check_layout
 from pipeline.image.lint import bootc_lint
-from pipeline.image.podman import labels, podman
+from pipeline.image.podman import labels, mounted
 from pipeline.image.unit import unit_tests
 from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, Result
@@ -23,8 +23,7 @@ async def run_gate(image: str, *, tests: Path | None, lint: bool, deadline: floa
     try:
         if lint:
             checks.append(await bootc_lint(image, deadline=deadline))
-        mounted = await podman("image", "mount", image, deadline=60)
-        checks += check_layout(Path(mounted.output.strip()), await labels(image))
+        checks += check_layout(await mounted(image), await labels(image))
         if tests:
             checks += await unit_tests(image, tests, deadline=deadline)
         outcome, reason = verdict(checks)

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 
@@ -13,11 +14,17 @@ from pipeline.errors import InfrastructureError
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that ended: its exit code, its whole output, its duration in seconds."""
+    """A command that ended: its exit code, what it printed, its duration in seconds."""
 
     code: int
-    output: str
+    stdout: str
+    stderr: str
     duration: float
+
+    @property
+    def output(self) -> str:
+        """All that it printed, for people."""
+        return self.stdout + self.stderr
 
 
 async def podman(*arguments: str, deadline: float) -> Finished:
@@ -25,12 +32,11 @@ async def podman(*arguments: str, deadline: float) -> Finished:
     start = time.monotonic()
     try:
         with anyio.fail_after(deadline):
-            done = await anyio.run_process(
-                ["podman", *arguments], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT
-            )
+            done = await anyio.run_process(["podman", *arguments], check=False, stdin=subprocess.DEVNULL)
     except TimeoutError:
         raise InfrastructureError(f"podman {arguments[0]} did not end within {deadline:.0f} s") from None
-    return Finished(done.returncode, done.stdout.decode(errors="replace"), time.monotonic() - start)
+    stdout, stderr = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+    return Finished(done.returncode, stdout, stderr, time.monotonic() - start)
 
 
 async def run_inside(image: str, command: Sequence[str], *, mounts: Sequence[str] = (), deadline: float) -> Finished:
@@ -39,9 +45,17 @@ async def run_inside(image: str, command: Sequence[str], *, mounts: Sequence[str
     return await podman("run", "--rm", "--network=none", "--entrypoint=", *volumes, image, *command, deadline=deadline)
 
 
+async def mounted(image: str) -> Path:
+    """Where the image's file tree is, read-only, as long as this process's mounts live."""
+    found = await podman("image", "mount", image, deadline=60)
+    if found.code:
+        raise InfrastructureError(f"podman cannot mount the image {image}: {found.output.strip()}")
+    return Path(found.stdout.strip())
+
+
 async def labels(image: str) -> dict[str, str]:
     """The labels in the image's config."""
     found = await podman("image", "inspect", "--format", "{{json .Labels}}", image, deadline=60)
     if found.code:
         raise InfrastructureError(f"podman does not know the image {image}: {found.output.strip()}")
-    return json.loads(found.output) or {}
+    return json.loads(found.stdout) or {}

@@ -12,8 +12,7 @@ from dagger import dag
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest
 from pipeline.errors import PreconditionError
-from pipeline.registry.disk import DiskRecord
-from pipeline.registry.evidence import Evidence, StoredEvidence, attach_evidence, find_evidence
+from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
 from pipeline.stages.world import World
@@ -56,27 +55,41 @@ def report_directory(runs: list[GateRun]) -> dagger.Directory:
     return directory
 
 
+@dataclass(frozen=True)
+class Proof:
+    """Evidence and the digest under which it lies beside the image."""
+
+    digest: Digest
+    evidence: Evidence
+
+    @property
+    def failed(self) -> bool:
+        """Whether the gate's verdict was no."""
+        return self.evidence.result.exit_code != 0
+
+
 async def keep(
     world: World, image: Image, digest: Digest, gate: Channel, run: GateRun, disks: dict[str, DiskRecord] | None = None
-) -> Digest:
+) -> Proof:
     """Store the report beside the digest, passed or failed, before any verdict is drawn from it."""
     evidence = Evidence(gate=gate, gate_version=world.gate_version(gate), result=run.result, disks=disks or {})
-    return await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
+    stored = await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
+    return Proof(stored, evidence)
 
 
-async def passed(world: World, image: Image, digest: Digest, gate: Channel) -> StoredEvidence | None:
+async def passed(world: World, image: Image, digest: Digest, gate: Channel) -> Proof | None:
     """The newest passed evidence of this gate, as it is configured now, for this digest."""
     for stored in await find_evidence(world.repository(image), digest, gate):
-        evidence = stored.evidence
-        if evidence.gate_version == world.gate_version(gate) and evidence.result.exit_code == 0:
-            return stored
+        proof = Proof(stored.digest, stored.evidence)
+        if proof.evidence.gate_version == world.gate_version(gate) and not proof.failed:
+            return proof
     return None
 
 
-async def required(world: World, image: Image, digest: Digest, gate: Channel) -> StoredEvidence:
+async def required(world: World, image: Image, digest: Digest, gate: Channel) -> Proof:
     """The same; PreconditionError, saying what was found instead, when there is none."""
-    if stored := await passed(world, image, digest, gate):
-        return stored
+    if proof := await passed(world, image, digest, gate):
+        return proof
     found = await find_evidence(world.repository(image), digest, gate)
     if not found:
         what = f"no evidence of the {gate} gate"

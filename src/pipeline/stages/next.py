@@ -103,8 +103,8 @@ async def why_not_pushed(world: World, commit: Commit) -> str:
 async def _candidate(world: World, image: Image, commit: Commit, *, reuse: bool) -> Reused | Gated:
     """An image that is in the registry is never built again: builds are not reproducible."""
     digest = await world.repository(image).digest(Tag(commit)) if reuse else None
-    if digest and (stored := await evidence.passed(world, image, digest, Channel.NEXT)):
-        return Reused(image, digest, stored.digest)
+    if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
+        return Reused(image, digest, proof.digest)
     local = BuiltImage.storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
     if digest:
         local = await local.pull(image.repository.at(digest))
@@ -134,7 +134,7 @@ async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple
         return found.digest, found.evidence
     digest = found.digest or await _push(world, found, commit)
     run = GateRun(found.run.result.model_copy(update={"digest": digest}), found.run.folder)
-    return digest, await evidence.keep(world, found.image, digest, Channel.NEXT, run)
+    return digest, (await evidence.keep(world, found.image, digest, Channel.NEXT, run)).digest
 
 
 async def _push(world: World, found: Gated, commit: Commit) -> Digest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
@@ -98,10 +99,11 @@ async def _record(world: World, promotion: Promotion, repository: Repository, mo
         return
     entry = ledger.Entry(
         channel=promotion.channel,
-        kind="promotion",
+        kind=ledger.Kind.PROMOTION,
         moves=moves,
         evidence=[promotion.evidence[repository]] if repository in promotion.evidence else [],
         by=world.given.actor,
+        at=datetime.now(UTC),
         reason=promotion.reason,
         command=promotion.command,
     )

@@ -107,9 +107,9 @@ async def _moved_on(world: World, wanted: Promotion) -> bool:
 async def _no_hold(world: World, wanted: Promotion) -> None:
     for repository in {wish.repository for wish in wanted.desired}:
         async for recorded in ledger.walk(world.registry.repository(repository), wanted.channel):
-            if recorded.entry.kind == "release":
+            if recorded.entry.kind is ledger.Kind.RELEASE:
                 break
-            if recorded.entry.kind == "hold":
+            if recorded.entry.kind is ledger.Kind.HOLD:
                 raise PreconditionError(
                     f"{repository}:{wanted.channel} is on hold since {recorded.entry.at:%Y-%m-%d %H:%M} UTC: "
                     f"{recorded.entry.reason or 'no reason given'}. Run release-hold when it may move again."

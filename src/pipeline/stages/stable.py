@@ -16,11 +16,10 @@ from pipeline.openqa.verdict import Expectation
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
 from pipeline.policy.plan import Desired
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
-from pipeline.registry.disk import DiskRecord
-from pipeline.registry.evidence import StoredEvidence
+from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, Result
 from pipeline.stages import evidence
-from pipeline.stages.evidence import GateRun
+from pipeline.stages.evidence import GateRun, Proof
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.release import Subject, finished, held_back, stable_version, tag_commit
 from pipeline.stages.world import World
@@ -42,8 +41,8 @@ async def promote_stable(world: World, name: str, *, allow_older: bool) -> list[
     gated = [
         await _through_the_gate(world, subject, tag, proof) for subject, proof in zip(subjects, tested, strict=True)
     ]
-    if any(stored.evidence.result.exit_code for stored in gated):
-        return held_back([stored.evidence.result for stored in gated])
+    if any(proof.failed for proof in gated):
+        return held_back([proof.evidence.result for proof in gated])
 
     return await finished(
         world,
@@ -51,11 +50,11 @@ async def promote_stable(world: World, name: str, *, allow_older: bool) -> list[
             channel=Channel.STABLE,
             desired=[Desired(subject.image.repository, tag.tag, subject.candidate.digest) for subject in subjects]
             + [Desired(subject.image.repository, Channel.STABLE.tag, subject.candidate.digest) for subject in subjects],
-            evidence={subject.image.repository: stored.digest for subject, stored in zip(subjects, gated, strict=True)},
+            evidence={subject.image.repository: proof.digest for subject, proof in zip(subjects, gated, strict=True)},
             command=COMMAND,
             reason=f"{tag.tag} passed the stable gate",
         ),
-        [stored.evidence.result for stored in gated],
+        [proof.evidence.result for proof in gated],
         start,
     )
 
@@ -78,16 +77,16 @@ async def _subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, 
     return Subject(image, for_stable(facts, allow_older=allow_older))
 
 
-async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: StoredEvidence) -> StoredEvidence:
+async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof) -> Proof:
     """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
     image, digest = subject.image, subject.candidate.digest
-    if stored := await evidence.passed(world, image, digest, Channel.STABLE):
-        return stored
+    if proof := await evidence.passed(world, image, digest, Channel.STABLE):
+        return proof
     run = await _gate(world, subject, tag, tested)
     return await evidence.keep(world, image, digest, Channel.STABLE, run, tested.evidence.disks)
 
 
-async def _gate(world: World, subject: Subject, tag: ReleaseTag, tested: StoredEvidence) -> GateRun:
+async def _gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof) -> GateRun:
     """For each platform: the tested disk, uploaded, through one openQA run; all of them must pass."""
     server, target = _configured(world)
     image, digest = subject.image, subject.candidate.digest
@@ -151,7 +150,7 @@ def _configured(world: World) -> tuple[Server, Upload]:
     return gate.openqa, gate.upload
 
 
-def _disk(tested: StoredEvidence, image: Image, digest: Digest, platform: str) -> DiskRecord:
+def _disk(tested: Proof, image: Image, digest: Digest, platform: str) -> DiskRecord:
     record = tested.evidence.disks.get(platform)
     if record is None:
         raise PreconditionError(

@@ -15,11 +15,10 @@ from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, Te
 from pipeline.policy.gate import verdict
 from pipeline.policy.plan import Desired
 from pipeline.policy.tags import TestTag
-from pipeline.registry.disk import DiskRecord
-from pipeline.registry.evidence import StoredEvidence
+from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, Result
 from pipeline.stages import evidence
-from pipeline.stages.evidence import GateRun
+from pipeline.stages.evidence import GateRun, Proof
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.release import Subject, finished, held_back, stable_version, tag_commit
 from pipeline.stages.world import World
@@ -39,8 +38,8 @@ async def promote_testing(world: World, name: str, *, allow_older: bool) -> list
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
 
     gated = [await _through_the_gate(world, subject) for subject in subjects]
-    if any(stored.evidence.result.exit_code for stored in gated):
-        return held_back([stored.evidence.result for stored in gated])
+    if any(proof.failed for proof in gated):
+        return held_back([proof.evidence.result for proof in gated])
 
     return await finished(
         world,
@@ -50,11 +49,11 @@ async def promote_testing(world: World, name: str, *, allow_older: bool) -> list
             + [
                 Desired(subject.image.repository, Channel.TESTING.tag, subject.candidate.digest) for subject in subjects
             ],
-            evidence={subject.image.repository: stored.digest for subject, stored in zip(subjects, gated, strict=True)},
+            evidence={subject.image.repository: proof.digest for subject, proof in zip(subjects, gated, strict=True)},
             command=COMMAND,
             reason=f"{tag.tag} passed the testing gate",
         ),
-        [stored.evidence.result for stored in gated],
+        [proof.evidence.result for proof in gated],
         start,
     )
 
@@ -107,11 +106,11 @@ async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest
     return await world.history.count(commit, revision) if revision else None
 
 
-async def _through_the_gate(world: World, subject: Subject) -> StoredEvidence:
+async def _through_the_gate(world: World, subject: Subject) -> Proof:
     """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
     image, digest = subject.image, subject.candidate.digest
-    if stored := await evidence.passed(world, image, digest, Channel.TESTING):
-        return stored
+    if proof := await evidence.passed(world, image, digest, Channel.TESTING):
+        return proof
     run, disks = await _gate(world, subject, keep_disks=True)
     return await evidence.keep(world, image, digest, Channel.TESTING, run, disks)
 

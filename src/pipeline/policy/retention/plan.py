@@ -118,6 +118,12 @@ def _verdict(graph: Graph, rules: Rules, now: datetime) -> _Verdict:
     )
 
 
+def undecided(graph: Graph, rules: Rules, now: datetime) -> list[Digest]:
+    """What no root holds, so far as it is known: the rest of the rules decides over it."""
+    held = graph.reached(_roots(graph, rules, now), graph.needed)
+    return [digest for digest in graph.manifests if digest not in held]
+
+
 def _roots(graph: Graph, rules: Rules, now: datetime) -> dict[Digest, str]:
     """What stays whatever its age, with the rule that says so."""
     roots: dict[Digest, str] = {}
@@ -142,16 +148,15 @@ def _judged(
 ) -> tuple[dict[Digest, str], dict[Digest, str]]:
     """Candidates and untagged manifests that no root holds: which the rules keep, which go, and why."""
     stays: dict[Digest, str] = {}
-    goes = dict.fromkeys(
-        (digest for digest in graph.leftovers if digest in graph.manifests and digest not in held),
-        "left over from an interrupted run",
-    )
+    goes: dict[Digest, str] = {}
     groups: dict[str, list[Digest]] = {"candidates": [], "untagged manifests": []}
     for digest in graph.manifests:
-        if digest in held or digest in goes:
+        if digest in held:
             continue
         if any(rules.role(tag) is Role.CANDIDATE for tag in graph.tags_of(digest)):
             groups["candidates"].append(digest)
+        elif digest in graph.leftovers and graph.stands_alone(digest) and not graph.tags_of(digest):
+            goes[digest] = "left over from an interrupted run"
         elif graph.stands_alone(digest):
             groups["untagged manifests"].append(digest)
     for name, digests in groups.items():
