@@ -1,0 +1,83 @@
+"""The pipeline as users call it: `dagger call`."""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rehearsal.lab import MODULE, OPENQA, OPENQA_AUTH, REGISTRY, STORE, STORE_AUTH
+
+_LAB = [
+    *("--registry", f"tcp://localhost:{REGISTRY}"),
+    *("--store", f"tcp://localhost:{STORE}", "--upload-auth", "env://STORE_AUTH"),
+    *("--openqa", f"tcp://localhost:{OPENQA}", "--openqa-auth", "env://OPENQA_AUTH"),
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call ended."""
+
+    exit_code: int
+    output: str
+    """What it says to the user: the result, or the reason why there is none."""
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return self.exit_code == 0
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The module, called on one repository in the lab."""
+
+    source: Path
+    logs: Path
+    """A folder for what Dagger says while it works, one file for each call."""
+    full: bool = True
+    """Whether the lab has an object store and openQA."""
+    waiting: Callable[[float, Path], None] | None = field(default=None)
+    """Called twice a second with the seconds since the start and the log."""
+
+    def call(self, *arguments: str, log: str = "") -> Answer:
+        """Run one function and wait for its end; `log` names the log file when the function's name does not do."""
+        outside = _LAB if self.full else _LAB[:2]
+        command = ["dagger", "--progress=plain", "call", "-m", str(MODULE), "--source", str(self.source)]
+        path = self.logs / f"{log or arguments[0]}.log"
+        started = time.monotonic()
+        with path.open("wb") as file:
+            process = subprocess.Popen(
+                [*command, *outside, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                env=os.environ | {"NO_COLOR": "1", "STORE_AUTH": STORE_AUTH, "OPENQA_AUTH": OPENQA_AUTH},
+                text=True,
+            )
+            try:
+                output = self._await(process, started, path)
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+        if process.returncode:
+            output = _reason(path.read_text(errors="replace")) or output
+        return Answer(process.returncode, output.strip(), time.monotonic() - started)
+
+    def _await(self, process: subprocess.Popen[str], started: float, log: Path) -> str:
+        while True:
+            try:
+                return process.communicate(timeout=0.5)[0]
+            except subprocess.TimeoutExpired:
+                if self.waiting:
+                    self.waiting(time.monotonic() - started, log)
+
+
+def _reason(log: str) -> str:
+    """The error with which Dagger ends its log, without the number that only its developers need."""
+    _, found, reason = log.rpartition("\nError: ")
+    return re.sub(r"\[traceparent:\S+\]", "", reason).removeprefix("FunctionError: ") if found else ""

@@ -1,0 +1,101 @@
+"""A user's repository, made for the rehearsal: real commits and tags of the sample OS."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from rehearsal.lab import MODULE
+
+_SAMPLE = ["Containerfile", "os", "tests/os", "tests/vm"]
+_CONFIGURATION = """\
+plain_http = ["registry:5500"]
+
+[images.sample-os]
+repository = "{repository}"
+build_args = {{ BASE = "registry:5500/lab/tiny-os:bookworm" }}
+
+[gates.next]
+tests = "tests/os"
+
+[gates.testing]
+builder = {{ image = "registry:5500/lab/bootc-image-builder:latest" }}
+bus = "nvme" # the tiny OS has no initramfs, and its kernel has this driver built in
+memory = "768MiB"
+services = ["sshd.service", "sample-os-greeting.service"]
+checks = "tests/vm"
+
+[gates.stable.openqa]
+url = "http://openqa:9526"
+scenarios = "openqa/scenarios.yaml"
+distri = "bootclab"
+poll = "1s"
+
+[gates.stable.upload]
+url = "s3://os-images/candidates"
+endpoint = "http://store:7500"
+public_url = "http://store:7500/os-images/candidates"
+"""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git checkout on its main branch."""
+
+    path: Path
+    image: str
+    """The image repository, as the lab's containers name it."""
+
+    @classmethod
+    def create(cls, path: Path, image: str) -> "Repository":
+        """The sample OS, configured for the lab, as a first commit."""
+        path.mkdir(parents=True)
+        for name in _SAMPLE:
+            source = MODULE / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, _parent(path / name))
+        (path / "pipeline.toml").write_text(_CONFIGURATION.format(repository=image))
+        shutil.copy(MODULE / "ci/lab/openqa/scenarios.yaml", _parent(path / "openqa/scenarios.yaml"))
+        repository = cls(path, image)
+        repository._git("init", "--quiet", "--initial-branch", "main")
+        repository.commit("The sample OS")
+        return repository
+
+    def write(self, name: str, text: str) -> None:
+        """Change a file."""
+        _parent(self.path / name).write_text(text)
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Change a piece of a file that must be there."""
+        text = (self.path / name).read_text()
+        assert old in text, f"{name} holds no {old!r}"
+        self.write(name, text.replace(old, new))
+
+    def commit(self, message: str) -> str:
+        """Commit everything; returns the commit."""
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message", message)
+        return self.head()
+
+    def revert(self) -> str:
+        """Undo the last commit by another; returns the commit."""
+        self._git("revert", "--no-edit", "HEAD")
+        return self.head()
+
+    def head(self) -> str:
+        """The commit that is checked out."""
+        return self._git("rev-parse", "HEAD")
+
+    def tag(self, name: str) -> None:
+        """Put a tag on it."""
+        self._git("tag", "--annotate", "--message", name, name)
+
+    def _git(self, *arguments: str) -> str:
+        who = ["-c", "user.name=Rehearsal", "-c", "user.email=rehearsal@example.org", "-c", "commit.gpgSign=false"]
+        return subprocess.run(
+            ["git", *who, *arguments], cwd=self.path, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+
+def _parent(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
