@@ -1,0 +1,41 @@
+"""What any place that takes uploads can do; one driver for each kind in the files beside this one."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file, and what a correct copy of it looks like."""
+
+    path: Path
+    key: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, key: str) -> Self:
+        """Read the file once for its checksum."""
+        with path.open("rb") as file:
+            return cls(path, key, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+class Store(Protocol):
+    """A place that takes uploads."""
+
+    async def create(self, upload: Upload) -> bool:
+        """Write the object unless its key exists: whether it was written. Callers have looked the key up before.
+
+        Raises Passing for what may work later, and PreconditionError for a refusal.
+        """
+
+    async def size(self, key: str) -> int | None:
+        """The size of an object as the store itself sees it; None when there is none."""
+
+
+class Passing(Exception):
+    """Something that may be gone at the next try."""

@@ -1,0 +1,56 @@
+"""A web server that takes PUT, with or without WebDAV (RFC 4918)."""
+
+import httpx
+
+from pipeline.errors import PreconditionError
+from pipeline.upload.put import put_new
+from pipeline.upload.store import Passing, Upload
+
+
+class Web:
+    """A folder of a web server. Not every one honours `If-None-Match` on PUT: callers look the key up first."""
+
+    def __init__(self, url: str, auth: tuple[str, str] | None) -> None:
+        self._url = url.rstrip("/")
+        self._auth = httpx.BasicAuth(*auth) if auth else None
+
+    async def create(self, upload: Upload) -> bool:
+        """Write the object unless it exists; a missing WebDAV collection is made."""
+        async with self._client() as http:
+            await self._make_collections(http)
+            return await put_new(http, f"{self._url}/{upload.key}", upload, self._url)
+
+    async def size(self, key: str) -> int | None:
+        """The size of an object; None when there is none."""
+        try:
+            async with self._client() as http:
+                response = await http.head(f"{self._url}/{key}", headers={"Accept-Encoding": "identity"})
+        except httpx.TransportError as error:
+            raise Passing(f"{self._url} cannot be reached ({type(error).__name__})") from error
+        if response.status_code in (404, 410):
+            return None
+        if response.status_code in (401, 403):
+            raise PreconditionError(f"{self._url} answered {response.status_code}: check user and password")
+        if not response.is_success:
+            raise Passing(f"{self._url} answered {response.status_code} to HEAD")
+        return int(response.headers.get("content-length", 0))
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(auth=self._auth, timeout=httpx.Timeout(60.0, read=600.0))
+
+    async def _make_collections(self, http: httpx.AsyncClient) -> None:
+        """MKCOL from the first missing parent down; a server without WebDAV refuses, and its PUT decides."""
+        missing: list[httpx.URL] = []
+        folder = httpx.URL(self._url)
+        try:
+            while folder.path.strip("/"):
+                if (await http.request("OPTIONS", folder)).headers.get("dav") is None:
+                    return
+                if (await http.request("PROPFIND", f"{folder}/", headers={"Depth": "0"})).status_code != 404:
+                    break
+                missing.insert(0, folder)
+                folder = folder.copy_with(path=folder.path.rstrip("/").rpartition("/")[0] or "/")
+            for collection in missing:
+                await http.request("MKCOL", f"{collection}/")
+        except httpx.TransportError as error:
+            raise Passing(f"{self._url} cannot be reached ({type(error).__name__})") from error
