@@ -1,5 +1,6 @@
 """The gate from power on to the verdict; reads top to bottom as the machine lives."""
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from pipeline.vm.machine import Dead, Overdue, running
 from pipeline.vm.progress import Progress
 from pipeline.vm.session import Session
 from pipeline.vm.spec import Spec
+from pipeline.vm.user_checks import UserChecks
 from pipeline.vm.verdict import Found, Skipped, Waivers, judge
 
 BOOT, DISK = "boot", "disk"
@@ -32,6 +34,7 @@ class Gate:
         self._say = Progress()
         self._started, self._start = datetime.now(UTC), time.monotonic()
         self._inputs: dict[str, str] = {}
+        self._user_checks: UserChecks | None = None
         self._checks: list[Check] = []
         self._timeline: list[Phase] = []
         self._waivers = Waivers(spec.waivers, self._started.date())
@@ -52,6 +55,7 @@ class Gate:
             self.stopped = error
 
     async def _prepare(self) -> tuple[Base, Accelerator]:
+        self._user_checks = UserChecks.find(self._spec.checks) if self._spec.checks else None
         base = await Base.open(self._image)
         accel = await accelerator.choose(self._spec)
         self._inputs |= {
@@ -96,6 +100,7 @@ class Gate:
             await evidence.of_boot(session)
             for check in checks.ALL:
                 await self._ask(check, session)
+            await self._ask_users(session)
         else:
             for check in checks.ALL:
                 self._record(check, Skipped("not-run", "the system did not boot"))
@@ -126,6 +131,20 @@ class Gate:
         except (Dead, Overdue, GuestLost) as error:
             found = Found([str(error)], "a guest that lives and answers", output=session.machine.console.tail())
         self._record(check, found, time.monotonic() - start)
+
+    async def _ask_users(self, session: Session) -> None:
+        """The repository's own checks, last: what they leave behind disturbs nobody."""
+        if not self._user_checks:
+            return
+        if session.machine.dead or not session.connected:
+            self._record("user", Skipped("not-run", "the guest did not live that long"))
+            return
+        try:
+            with session.machine.phase(math.inf, str):
+                async for result in self._user_checks.run(session):
+                    self._record(result.name, result.found, result.duration)
+        except (Dead, GuestLost) as error:
+            self._record("user", Found([str(error)], "a guest that lives and answers"))
 
     def _record(self, check: VmCheck | str, found: Found | Skipped, duration: float = 0.0) -> Check:
         names, required = (check.names, check.required) if isinstance(check, VmCheck) else ((check,), True)

@@ -31,7 +31,7 @@ class Overdue(Exception):
 
 
 FIRMWARE_RESETS = 3
-"""How often firmware or boot loader may reset the machine before a kernel runs: shim does, after adding a boot entry."""
+"""How often firmware or boot loader may reset the machine before a kernel runs; shim does, after adding an entry."""
 
 
 class Machine:

@@ -56,7 +56,7 @@ def command(spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Fi
         "-device", "virtio-net-pci,netdev=net,romfile=",
         "-device", "virtio-rng-pci",
         # systemd reads the key from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.
-        "-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={_base64(public_key)}",
+        "-smbios", ",".join(["type=11", *(f"value={credential}" for credential in credentials(public_key))]),
         # Screenshots need a display adapter, people do not.
         "-display", "none",
         *(["-vga", "std"] if x86 else ["-device", "ramfb"]),
@@ -99,8 +99,21 @@ def _escaped(path: Path | None) -> str:
     return str(path).replace(",", ",,")
 
 
+def credentials(public_key: str) -> list[str]:
+    """Let root in by this key (systemd.system-credentials(7)), also where the image has an authorized_keys already.
+
+    The first credential makes the file when there is none; the second appends to it (tmpfiles.d(5), `w+~`).
+    """
+    key = _base64(public_key.strip() + "\n")
+    append = _base64(f"w+~ /root/.ssh/authorized_keys - - - - {key}\n")
+    return [
+        f"io.systemd.credential.binary:ssh.authorized_keys.root={key}",
+        f"io.systemd.credential.binary:tmpfiles.extra={append}",
+    ]
+
+
 def _base64(text: str) -> str:
-    return base64.b64encode(text.strip().encode() + b"\n").decode()
+    return base64.b64encode(text.encode()).decode()
 
 
 async def version(arch: Arch) -> str:

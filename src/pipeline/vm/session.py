@@ -2,9 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar, cast
 
 import anyio
 
@@ -14,6 +15,8 @@ from pipeline.vm.guest import Guest, GuestLost, Key
 from pipeline.vm.knock import Knock
 from pipeline.vm.machine import Machine, Overdue
 from pipeline.vm.spec import Spec
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Session:
     """When start-up had ended, or had been given up, for each boot."""
     rebooted_at: float = 0.0
     """When the second boot was asked for."""
+    _answers: dict[str, object] = field(default_factory=dict, repr=False)
     _guest: Guest | None = field(default=None, repr=False)
 
     @property
@@ -53,6 +57,12 @@ class Session:
     def scaled(self, seconds: float) -> float:
         """A deadline, as long as this accelerator needs it."""
         return seconds * self.accelerator.factor
+
+    async def once(self, name: str, ask: Callable[["Session"], Awaitable[T]]) -> T:
+        """The answer to a question that several checks ask."""
+        if name not in self._answers:
+            self._answers[name] = await ask(self)
+        return cast("T", self._answers[name])
 
     async def connect(self, deadline: float) -> None:
         """Wait for a working SSH connection, at most `deadline` seconds (already scaled).

@@ -84,6 +84,8 @@ class Spec(BaseModel):
     """How full a file system of the freshly booted system may be."""
     listen: list[str] | None = None
     """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; None leaves them unchecked."""
+    usr_read_only: bool | None = None
+    """Whether /usr must not be writable; None asks the booted system whether it is such a deployment."""
     reboot: bool = True
     """Whether to boot a second time and look again."""
     checks: Path | None = None
