@@ -140,10 +140,6 @@ class Graph:
             tags={tag: digest for tag, digest in self.tags.items() if digest not in gone},
         )
 
-    def refreshed(self) -> Self:
-        """The same repository after manifests were added to it."""
-        return replace(self)
-
     def owned(self, digest: Digest) -> Iterator[Edge]:
         """What is there only for this manifest: its children, and what refers to it."""
         manifest = self.manifests.get(digest)

@@ -1,0 +1,145 @@
+"""The record that a prune is running: it keeps a second one away, tells promotions what is about to go, and remembers
+after an interruption what nothing leads to any more."""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
+
+import anyio
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from pipeline.domain import Digest, Tag
+from pipeline.errors import ConflictError, PreconditionError
+from pipeline.registry.client import RepositoryClient
+from pipeline.registry.retention.driver import Driver
+
+PRUNING = Tag("pipeline-pruning")
+"""The tag of the record; its prefix makes it a root."""
+RECORD = "application/vnd.bootc-pipeline.pruning.v1+json"
+
+_LASTS = timedelta(hours=1)
+_RENEWED_AFTER = 600.0
+"""Seconds of work after which the record is written again, well before it runs out."""
+_SETTLE = 0.25
+"""Seconds in which another's write that had begun before ours shows."""
+
+
+class State(StrEnum):
+    """What the prune that wrote the record was doing."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+
+
+class PruneRecord(BaseModel):
+    """What is behind the tag."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    owner: str
+    """Random, one for each run."""
+    state: State
+    until: AwareDatetime
+    """A running prune renews its record before; after this time it is taken for dead."""
+    digests: tuple[Digest, ...]
+    """What has not been deleted yet."""
+
+    def holds(self, now: datetime) -> bool:
+        """Whether somebody may be deleting right now."""
+        return self.state is State.RUNNING and now < self.until
+
+
+async def find_record(repository: RepositoryClient) -> PruneRecord | None:
+    """The record of a running or interrupted prune; PreconditionError for one that cannot be read."""
+    manifest = await repository.manifest(PRUNING)
+    if manifest is None:
+        return None
+    try:
+        (layer,) = manifest.layers
+        return PruneRecord.model_validate_json(await repository.content(layer))
+    except (ValueError, ValidationError) as error:
+        raise PreconditionError(
+            f"{repository.repository}:{PRUNING} is not a record of a prune: {error}. "
+            "Somebody else wrote to this tag; find out who, then delete it."
+        ) from error
+
+
+async def forget_record(repository: RepositoryClient, driver: Driver) -> None:
+    """Remove the record of an interrupted prune, when nothing is left of its plan."""
+    if manifest := await repository.raw_manifest(PRUNING):
+        await driver.delete(manifest.digest, (PRUNING,))
+
+
+async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now: datetime) -> None:
+    """ConflictError when a running prune has `digest` on its list.
+
+    For promotions, to be called *after* their version tag is written and before a channel moves: prune looks for new
+    tags after it has written its record, so that at least one of the two sees the other.
+    """
+    record = await find_record(repository)
+    if record and record.holds(now) and digest in record.digests:
+        raise ConflictError(
+            f"prune is deleting {digest} from {repository.repository} right now: expected an image that stays. "
+            f"Nothing has moved; run again after {record.until:%H:%M} UTC or when prune has ended."
+        )
+
+
+class RecordKeeper:
+    """Writes the record of one run; time is the given `now` and a monotonic clock from there on."""
+
+    def __init__(self, repository: RepositoryClient, driver: Driver, now: datetime) -> None:
+        self._repository = repository
+        self._driver = driver
+        self._now, self._started = now, anyio.current_time()
+        self._owner = secrets.token_hex(8)
+        self._written: Digest | None = None
+        self._at = self._started
+
+    async def open(self, digests: Iterable[Digest]) -> Self:
+        """Write the record; ConflictError when another run holds one or writes at the same moment."""
+        found = await find_record(self._repository)
+        if found and found.holds(self._now):
+            raise ConflictError(
+                f"another prune of {self._repository.repository} is running (its record holds until "
+                f"{found.until:%Y-%m-%d %H:%M} UTC). Nothing is deleted; run again when it has ended."
+            )
+        before = await self._repository.raw_manifest(PRUNING)
+        await self._write(State.RUNNING, digests)
+        if before:
+            await self._driver.delete(before.digest, ())
+        await anyio.sleep(_SETTLE)
+        await self.check()
+        return self
+
+    async def check(self) -> None:
+        """ConflictError when the record is no longer ours."""
+        found = await self._repository.raw_manifest(PRUNING)
+        if found is None or found.digest != self._written:
+            raise ConflictError(
+                f"another prune of {self._repository.repository} took over: expected our own record behind {PRUNING}. "
+                "Run again when it has ended."
+            )
+
+    async def renew(self, digests: Iterable[Digest]) -> None:
+        """Write it again when it is getting old."""
+        if anyio.current_time() - self._at > _RENEWED_AFTER:
+            await self._write(State.RUNNING, digests)
+
+    async def close(self, digests: Iterable[Digest]) -> None:
+        """Remove the record, or leave one for the next run about the `digests` that were not deleted."""
+        await self.check()
+        if left := tuple(digests):
+            await self._write(State.INTERRUPTED, left)
+        elif self._written:
+            await self._driver.delete(self._written, (PRUNING,))
+
+    async def _write(self, state: State, digests: Iterable[Digest]) -> None:
+        elapsed = timedelta(seconds=anyio.current_time() - self._started)
+        record = PruneRecord(owner=self._owner, state=state, until=self._now + elapsed + _LASTS, digests=tuple(digests))
+        layer = await self._repository.push_blob(record.model_dump_json().encode(), RECORD)
+        stored = await self._repository.push_artifact(RECORD, [layer], tag=PRUNING)
+        before, self._written, self._at = self._written, stored.digest, anyio.current_time()
+        if before and before != stored.digest:
+            await self._driver.delete(before, ())

@@ -1,0 +1,109 @@
+"""What a prune planned and did, for people and for whoever has to bring something back."""
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from pipeline.domain import Digest, Outcome, Tag
+from pipeline.policy.retention import Deletion, RetentionPlan, Untag
+
+_SHOWN = 40
+
+
+class Deleted(BaseModel):
+    """One line of the restore list: with these bytes the manifest can be pushed again while its blobs are there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: Digest
+    media_type: str
+    tags: tuple[Tag, ...]
+    manifest: str
+    """The manifest itself, as it was stored."""
+    note: str = ""
+
+
+class Skipped(BaseModel):
+    """Something planned that stays after all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: Digest
+    tags: tuple[Tag, ...] = ()
+    reason: str
+
+
+class PruneReport(BaseModel):
+    """How a prune ended."""
+
+    repository: str
+    driver: str
+    at: AwareDatetime
+    confirmed: bool
+    outcome: Outcome = Outcome.PASSED
+    reason: str = ""
+    total: int = 0
+    """Manifests in the repository, as far as they are known."""
+    planned: tuple[Deletion, ...] = ()
+    planned_untags: tuple[Untag, ...] = ()
+    freed: int = 0
+    """Bytes, by estimate, if all of the plan is carried out."""
+    refused: str = ""
+    deleted: list[Deleted] = []
+    """The restore list, in the order of deletion; to be pushed again from its end."""
+    untagged: list[Untag] = []
+    skipped: list[Skipped] = []
+    verified: int = 0
+    """Manifests behind roots that were fetched again afterwards."""
+    lost: list[str] = []
+    """Tags that were kept, and manifests that they need, which were not there afterwards."""
+    warnings: list[str] = []
+    requests: int = 0
+
+    def follow(self, plan: RetentionPlan) -> None:
+        """Take over what was planned."""
+        self.total = len(plan.deletions) + len(plan.kept)
+        self.planned, self.planned_untags = plan.deletions, plan.untags
+        self.freed, self.refused = plan.freed, plan.refused
+
+    def text(self) -> str:
+        """The report for a terminal."""
+        stays = self.total - len(self.planned)
+        lines = [
+            f"{self.repository}: {_count(self.total, 'manifest')}, {len(self.planned)} may go, {stays} stay, "
+            f"{_size(self.freed)} by estimate"
+        ]
+        if self.confirmed:
+            lines.append(
+                f"deleted {len(self.deleted)} of {len(self.planned)}, untagged {len(self.untagged)} of "
+                f"{len(self.planned_untags)}, skipped {len(self.skipped)}; "
+                f"{_count(self.verified, 'manifest')} behind kept tags fetched again"
+            )
+        lines += [f"refused: {self.refused}"] if self.refused else []
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += _some([_goes(deletion) for deletion in self.planned])
+        lines += _some([f"  untag {one.tag} from {one.digest.short}: {one.reason}" for one in self.planned_untags])
+        lines += [f"  stays {one.digest.short} {' '.join(one.tags)}: {one.reason}" for one in self.skipped]
+        lines += [f"  LOST {what}" for what in self.lost]
+        lines += [f"{self.outcome.value}: {self.reason}"]
+        return "\n".join(lines)
+
+
+def _goes(deletion: Deletion) -> str:
+    tags = f" {' '.join(deletion.tags)}" if deletion.tags else ""
+    return f"  delete {deletion.kind.value} {deletion.digest.short}{tags}: {deletion.reason}"
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], f"  … and {more} more, in the report"] if more > 0 else lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(number: int) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.1f} {unit}" if unit != "B" else f"{number} B"
+        number = number / 1024  # type: ignore[assignment]
+    return f"{number:.1f} TiB"

@@ -1,0 +1,410 @@
+"""A prune against a whole registry (in memory): what goes, what stays, and that faults never harm."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from pipeline.domain import Digest, Outcome
+from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
+from pipeline.policy.retention import Rules
+from pipeline.registry.retention import PruneReport, prune, refuse_while_pruning, restore, why_kept
+from pipeline.registry.retention import record as record_module
+from pipeline.registry.retention.oci import OciDriver
+from pipeline.registry.retention.record import RecordKeeper
+
+RULES = Rules(keep_last=1, older_than="30d", limit_percent=100)
+
+
+@pytest.fixture(autouse=True)
+def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_module, "_SETTLE", 0)
+
+
+@pytest.fixture
+def run(client: Any, registry: Any) -> Callable[..., Any]:
+    async def run(confirm: bool = True, rules: Rules = RULES, now: Any = None) -> PruneReport:
+        driver = OciDriver(client.repository(registry.repository))
+        now = now or registry.now
+        return await prune(client, registry.repository, rules, confirm=confirm, now=now, driver=driver)
+
+    return run
+
+
+@pytest.fixture
+def shop(registry: Any) -> dict[str, Digest]:
+    """A repository in use: released, old and young builds, one with two platforms, signatures by both ways."""
+    r = registry
+    made = {
+        "released": r.image("stable", "v1.0.0", f"{1:040x}", days=200),
+        "next": r.image("next", f"{2:040x}", days=90),
+        "young": r.image(f"{3:040x}", days=2),
+        "old": r.image(f"{4:040x}", days=80),
+        "unknown age": r.image(f"{5:040x}", days=None),
+        "old amd64": r.image(days=70, text="amd64"),
+        "old arm64": r.image(days=70, text="arm64"),
+        "shared": r.image(days=70, text="shared"),
+        "foreign": r.image("latest", days=400),
+    }
+    made["old index"] = r.index(made["old amd64"], made["old arm64"], made["shared"], tags=(f"{6:040x}",))
+    made["released index"] = r.index(made["shared"], tags=("v0.9.0",))
+    made["signature"] = r.artifact(made["old index"], text="of the index")
+    made["signature of the signature"] = r.artifact(made["signature"], text="of the signature")
+    made["cosign"] = r.artifact(None, f"sha256-{made['old amd64'].hex}.sig", text="cosign")
+    made["kept signature"] = r.artifact(made["released"], text="of the release")
+    return made
+
+
+GOES = ["signature of the signature", "signature", "old index", "cosign", "old amd64", "old arm64", "old"]
+
+
+async def test_a_plan_deletes_nothing_and_says_what_would_go(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    before = dict(registry.manifests), dict(registry.tags)
+    report = await run(confirm=False)
+    assert {one.digest for one in report.planned} == {shop[name] for name in GOES}
+    assert (registry.manifests, registry.tags) == before
+    assert not [line for line in registry.log if not line.startswith(("GET", "HEAD"))]
+    assert "may go" in report.text()
+    assert "--confirm" in report.text()
+
+
+async def test_prune_deletes_what_nobody_needs_and_a_second_run_nothing(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    report = await run()
+    assert report.outcome is Outcome.PASSED, report.text()
+    assert set(registry.manifests) == {digest for name, digest in shop.items() if name not in GOES}
+    for digest in registry.tags.values():
+        registry.pull(digest)
+    again = await run()
+    assert again.outcome is Outcome.UNCHANGED
+    assert not again.deleted
+
+
+async def test_referrers_go_before_the_index_and_the_index_before_its_children(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    await run()
+    deletes = [line.rpartition("/")[2] for line in registry.log if line.startswith("DELETE manifests/sha256:")]
+    order = [deletes.index(shop[name]) for name in GOES]
+    assert order[0] < order[1] < order[2] < min(order[4:6])
+    assert order[3] < order[4]
+
+
+async def test_the_old_commit_tag_of_a_released_digest_goes_where_the_registry_untags(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    registry.tags["v1.0.1"] = released = registry.image(f"{7:040x}", days=210)
+    report = await run()
+    assert [one.tag for one in report.untagged] == [f"{7:040x}"]
+    assert f"{7:040x}" not in registry.tags
+    assert registry.tags["v1.0.1"] == released
+    assert f"{1:040x}" in registry.tags, "a digest that a channel points at keeps all its tags"
+    assert not [tag for tag in registry.tags if "probe" in tag]
+
+
+@pytest.mark.parametrize("habit", ["refuse", "manifest"])
+async def test_a_tag_stays_where_the_registry_cannot_untag(
+    run: Any, registry: Any, shop: dict[str, Digest], habit: str
+) -> None:
+    registry.tags["v1.0.1"] = registry.image(f"{7:040x}", days=210)
+    registry.untags = habit
+    report = await run()
+    assert report.outcome is Outcome.PASSED
+    assert [one.reason for one in report.skipped] == ["this registry cannot untag"]
+    assert registry.tags["v1.0.1"] == registry.tags[f"{7:040x}"]
+    registry.pull(registry.tags["v1.0.1"])
+
+
+async def test_tags_that_outlive_their_manifest_are_deleted_too(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    registry.tags_go_along = False
+    assert (await run()).outcome is Outcome.PASSED
+    assert all(digest in registry.manifests for digest in registry.tags.values())
+
+
+async def test_without_a_referrers_api_fallback_tags_are_followed(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    registry.referrers_api = False
+    listed = registry.index(shop["signature"], tags=(f"sha256-{shop['old index'].hex}",))
+    kept = registry.index(shop["kept signature"], tags=(f"sha256-{shop['released'].hex}",))
+    report = await run()
+    assert report.outcome is Outcome.PASSED, report.text()
+    assert listed not in registry.manifests
+    assert shop["signature"] not in registry.manifests
+    assert {kept, shop["kept signature"]} <= set(registry.manifests)
+
+
+async def test_any_listing_request_that_fails_means_that_nothing_is_deleted(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    await run(confirm=False)
+    requests = len(registry.log)
+    assert requests > 20
+    for number in range(requests):
+        count = iter(range(10_000))
+        failing: set[str] = set()
+
+        def outage(line: str, number: int = number, count: Any = count, failing: set[str] = failing) -> Any:
+            if next(count) == number:
+                failing.add(line)
+            return httpx.Response(503) if line in failing else None
+
+        registry.before = outage
+        before = dict(registry.manifests)
+        with pytest.raises(InfrastructureError):
+            await run()
+        assert registry.manifests == before
+        assert not [line for line in registry.log if line.startswith(("DELETE", "PUT"))]
+
+
+async def test_each_delete_that_fails_is_reported_and_a_second_run_finishes(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    saved = dict(registry.manifests), dict(registry.tags), dict(registry.blobs)
+    for number, name in enumerate(GOES):
+        registry.manifests, registry.tags, registry.blobs = (dict(part) for part in saved)
+        bad = f"DELETE manifests/{shop[name]}"
+        registry.before = lambda line, bad=bad: httpx.Response(500) if line == bad else None
+        report = await run()
+        assert report.outcome is (Outcome.PARTIAL if report.deleted else Outcome.INFRA), (number, report.text())
+        assert shop[name] in registry.manifests
+        assert not {one.digest for one in report.deleted} & set(registry.manifests)
+        for tag, digest in registry.tags.items():
+            if tag in ("stable", "next", "v1.0.0", "v0.9.0", "latest"):
+                registry.pull(digest)
+        registry.before = lambda line: None
+        again = await run()
+        assert again.outcome is Outcome.PASSED, again.text()
+        assert set(registry.manifests) == {digest for kept, digest in shop.items() if kept not in GOES}
+        assert (await run()).outcome is Outcome.UNCHANGED
+
+
+async def test_children_that_an_interruption_left_behind_are_found_again(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    bad = f"DELETE manifests/{shop['old arm64']}"
+    registry.before = lambda line: httpx.Response(500) if line == bad else None
+    assert (await run()).outcome is Outcome.PARTIAL
+    assert shop["old index"] not in registry.manifests
+    registry.before = lambda line: None
+    report = await run()
+    assert [one.digest for one in report.deleted if one.digest == shop["old arm64"]]
+    assert not [tag for tag in registry.tags if tag.startswith("pipeline-")]
+
+
+@pytest.mark.parametrize("name", GOES)
+async def test_a_new_tag_on_a_doomed_digest_stops_the_run(
+    run: Any, registry: Any, shop: dict[str, Digest], name: str
+) -> None:
+    def promote(line: str) -> None:
+        if line.startswith("PUT manifests/pipeline-pruning"):
+            registry.tags["v2.0.0"] = shop[name]
+
+    registry.before = promote
+    report = await run()
+    assert report.outcome is Outcome.CONFLICT, report.text()
+    registry.pull(registry.tags["v2.0.0"])
+    assert "v2.0.0" in report.reason
+    registry.before = lambda line: None
+    assert (await run()).outcome in (Outcome.PASSED, Outcome.UNCHANGED)
+    registry.pull(registry.tags["v2.0.0"])
+
+
+@pytest.mark.parametrize("when", range(1, 5))
+async def test_a_promotion_in_the_middle_is_never_harmed(
+    run: Any, registry: Any, shop: dict[str, Digest], when: int
+) -> None:
+    """The doomed index is released while other manifests are already going."""
+    deletes = iter(range(1, 100))
+
+    def promote(line: str) -> None:
+        if (
+            line.startswith("DELETE manifests/sha256")
+            and next(deletes) == when
+            and shop["old index"] in registry.manifests
+        ):
+            registry.tags["stable"] = shop["old index"]
+
+    registry.before = promote
+    report = await run()
+    if registry.tags["stable"] == shop["old index"]:
+        assert report.outcome is Outcome.CONFLICT
+    registry.pull(registry.tags["stable"])
+
+
+async def test_evidence_that_appears_on_a_doomed_digest_stops_the_run(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    def attach(line: str) -> None:
+        if line.startswith("PUT manifests/pipeline-pruning"):
+            registry.artifact(shop["old"], text="fresh evidence", days=0)
+
+    registry.before = attach
+    report = await run()
+    assert report.outcome is Outcome.CONFLICT
+    assert shop["old"] in registry.manifests
+
+
+async def test_a_new_build_meanwhile_does_not_stop_the_run(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    def build(line: str) -> None:
+        if line.startswith("DELETE") and f"{8:040x}" not in registry.tags:
+            registry.tags["next"] = registry.image(f"{8:040x}", days=0)
+
+    registry.before = build
+    report = await run()
+    assert report.outcome is Outcome.PASSED, report.text()
+    registry.pull(registry.tags["next"])
+
+
+async def test_a_new_index_that_shares_a_doomed_child_stops_the_run(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    def build(line: str) -> None:
+        if line.startswith("PUT manifests/pipeline-pruning"):
+            registry.index(shop["old amd64"], tags=("next",), annotations={"new": "yes"})
+
+    registry.before = build
+    assert (await run()).outcome is Outcome.CONFLICT
+    registry.pull(registry.tags["next"])
+
+
+async def test_two_prunes_do_not_run_at_once(run: Any, registry: Any, client: Any, shop: dict[str, Digest]) -> None:
+    repo = client.repository(registry.repository)
+    other = await RecordKeeper(repo, OciDriver(repo), registry.now).open([shop["old"]])
+    report = await run()
+    assert report.outcome is Outcome.CONFLICT
+    assert "another prune" in report.reason
+    assert not report.deleted
+    await other.close(())
+    assert (await run()).outcome is Outcome.PASSED
+
+
+async def test_a_prune_that_loses_its_record_stops(
+    run: Any, registry: Any, client: Any, shop: dict[str, Digest]
+) -> None:
+    def steal(line: str) -> None:
+        if line.startswith("DELETE manifests/sha256"):
+            registry.tags["pipeline-pruning"] = shop["released"]
+
+    registry.before = steal
+    report = await run()
+    assert report.outcome is Outcome.CONFLICT
+    assert len(report.deleted) <= 1
+    assert registry.tags["pipeline-pruning"] == shop["released"]
+
+
+async def test_a_dead_prune_does_not_block_for_ever(
+    run: Any, registry: Any, client: Any, shop: dict[str, Digest]
+) -> None:
+    repo = client.repository(registry.repository)
+    await RecordKeeper(repo, OciDriver(repo), registry.now - timedelta(hours=2)).open([shop["old"]])
+    assert (await run()).outcome is Outcome.PASSED
+    assert "pipeline-pruning" not in registry.tags
+
+
+async def test_a_promotion_sees_that_its_digest_is_going(registry: Any, client: Any, shop: dict[str, Digest]) -> None:
+    repo = client.repository(registry.repository)
+    await refuse_while_pruning(repo, shop["old"], registry.now)
+    keeper = await RecordKeeper(repo, OciDriver(repo), registry.now).open([shop["old"]])
+    await refuse_while_pruning(repo, shop["released"], registry.now)
+    with pytest.raises(ConflictError, match="right now"):
+        await refuse_while_pruning(repo, shop["old"], registry.now)
+    await refuse_while_pruning(repo, shop["old"], registry.now + timedelta(hours=2))
+    await keeper.close(())
+    await refuse_while_pruning(repo, shop["old"], registry.now)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=4000), timedelta(hours=-7), timedelta(days=-4000)])
+async def test_a_clock_that_jumped_deletes_nothing(
+    run: Any, registry: Any, shop: dict[str, Digest], jump: timedelta
+) -> None:
+    with pytest.raises(PreconditionError, match="set the clock"):
+        await run(now=registry.now + jump)
+    assert not [line for line in registry.log if line.startswith("DELETE")]
+
+
+async def test_limits_refuse_the_whole_plan(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    before = dict(registry.manifests)
+    for rules, word in (
+        (Rules(keep_last=1, limit_count=3, limit_percent=100), "limit_count"),
+        (Rules(keep_last=1, limit_percent=20), "limit_percent"),
+    ):
+        report = await run(rules=rules)
+        assert report.outcome is Outcome.PRECONDITION
+        assert word in report.reason
+        assert word in report.text()
+    assert registry.manifests == before
+
+
+async def test_a_registry_that_does_not_delete_is_named(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    registry.deletes = False
+    before = set(registry.manifests)
+    report = await run()
+    assert report.outcome is Outcome.PRECONDITION
+    assert "does not delete" in report.reason
+    assert before <= set(registry.manifests)
+
+
+async def test_a_channel_that_the_tag_list_hides_stops_everything(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    registry.hidden_tags = {"stable"}
+    with pytest.raises(InfrastructureError, match="does not show"):
+        await run()
+
+
+async def test_a_kept_tag_without_a_manifest_stops_everything(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    del registry.manifests[shop["released"]]
+    with pytest.raises(PreconditionError, match=r"v1\.0\.0|stable"):
+        await run()
+
+
+async def test_a_missing_child_and_an_unknown_manifest_do_no_harm(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    odd = registry.put({"schemaVersion": 1, "fsLayers": [], "see": shop["old"]}, f"{9:040x}")
+    del registry.manifests[shop["old arm64"]]
+    report = await run()
+    assert report.outcome is Outcome.PASSED, report.text()
+    assert {odd, shop["old"]} <= set(registry.manifests)
+    assert shop["old index"] not in registry.manifests
+
+
+async def test_the_restore_list_brings_everything_back(
+    run: Any, registry: Any, client: Any, shop: dict[str, Digest]
+) -> None:
+    before = dict(registry.manifests), dict(registry.tags)
+    report = PruneReport.model_validate_json((await run()).model_dump_json())
+    assert registry.manifests != before[0]
+    await restore(client.repository(registry.repository), report.deleted)
+    assert (registry.manifests, registry.tags) == before
+
+
+async def test_every_digest_can_be_explained(client: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    driver = OciDriver(client.repository(registry.repository))
+
+    async def why(name: str) -> str:
+        return await why_kept(client, registry.repository, RULES, shop[name], now=registry.now, driver=driver)
+
+    assert (await why("released")).endswith("stays: stable: channel")
+    assert "referrer of" in await why("kept signature")
+    assert (await why("kept signature")).endswith("stays: stable: channel")
+    assert "part of" in await why("shared")
+    assert (await why("young")).endswith("among the newest 1 candidates")
+    assert (await why("unknown age")).endswith("of unknown age")
+    assert "may go: candidate of" in await why("old")
+    with pytest.raises(PreconditionError, match="holds no manifest"):
+        await why_kept(
+            client, registry.repository, RULES, Digest("sha256:" + "0" * 64), now=registry.now, driver=driver
+        )
+
+
+def test_the_report_is_plain_json(shop: dict[str, Digest]) -> None:
+    report = PruneReport(repository="r.example/os", driver="oci", at="2026-06-01T12:00:00Z", confirmed=False)
+    assert json.loads(report.model_dump_json())["outcome"] == "passed"
