@@ -1,0 +1,20 @@
+# Looks at the untouched disk under test from outside: boots it and talks to it over SSH.
+use Mojo::Base -strict, -signatures;
+use testapi;
+use autotest;
+use File::Basename qw(dirname);
+use lib dirname(__FILE__) . '/lib';
+use bootclab;
+use guest;
+
+testapi::set_distribution(bootclab->new);
+if (get_var('BACKEND', '') eq 'null') {
+    # no machine: for trying out what surrounds the tests
+    autotest::loadtest 'tests/no_machine.pm';
+}
+else {
+    guest::open_the_door();
+    autotest::loadtest 'tests/boot.pm';
+    autotest::loadtest 'tests/regression.pm';
+}
+1;
