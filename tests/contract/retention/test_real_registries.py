@@ -1,0 +1,115 @@
+"""Push, prune, collect, pull: on real registries, with skopeo pulling everything that must be there."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.domain import Channel, Digest, Outcome
+from pipeline.policy.retention import Rules
+from pipeline.registry import ledger
+from pipeline.registry.retention import prune, restore
+from pipeline.registry.retention.oci import OciDriver
+from pipeline.report.model import Move
+
+RULES = Rules(keep_last=1, older_than="30d", limit_percent=100)
+
+
+@pytest.fixture
+async def shop(shelf: Any, client: Any) -> dict[str, Digest]:
+    """A repository in use, with evidence and a ledger written by the pipeline's own client."""
+    made = {
+        "released": shelf.image("stable", "v1.0.0", f"{1:040x}", days=200),
+        "released before": shelf.image(days=300),
+        "next": shelf.image("next", f"{2:040x}", days=90),
+        "young": shelf.image(f"{3:040x}", days=2),
+        "old": shelf.image(f"{4:040x}", days=80),
+        "old amd64": shelf.image(days=70),
+        "old arm64": shelf.image(days=70, arch="arm64"),
+        "shared": shelf.image(days=70),
+    }
+    made["old index"] = shelf.index(made["old amd64"], made["old arm64"], made["shared"], tags=(f"{6:040x}",))
+    made["inner index"] = shelf.index(made["shared"])
+    made["released index"] = shelf.index(made["inner index"], tags=("v0.9.0",))
+    repo = client.repository(shelf.repository)
+    for name in ("old index", "released", "old"):
+        layer = await repo.push_blob(f"evidence of {name}".encode(), "text/plain")
+        subject = await repo.describe(made[name])
+        stored = await repo.push_artifact("application/vnd.test.evidence", [layer], subject=subject)
+        made[f"evidence of {name}"] = stored.digest
+    entry = ledger.Entry(
+        channel=Channel.STABLE,
+        kind=ledger.Kind.PROMOTION,
+        moves=[Move(repository=str(shelf.repository), tag=Channel.STABLE.tag, old=None, new=made["released before"])],
+        by="a test",
+        at=datetime.now(UTC),
+        reason="first",
+        command="promote-stable",
+    )
+    made["first entry"] = await ledger.append(repo, entry, expect=None)
+    again = entry.model_copy(
+        update={"moves": [entry.moves[0].model_copy(update={"old": made["released before"], "new": made["released"]})]}
+    )
+    made["second entry"] = await ledger.append(repo, again, expect=made["first entry"])
+    return made
+
+
+GOES = {"old", "old index", "old amd64", "old arm64", "evidence of old", "evidence of old index"}
+
+
+async def test_prune_then_collect_then_pull(
+    shelf: Any, client: Any, server: Any, shop: dict[str, Digest], tmp_path: Path
+) -> None:
+    repo = client.repository(shelf.repository)
+    driver = OciDriver(repo)
+    now = datetime.now(UTC)
+    report = await prune(client, shelf.repository, RULES, confirm=True, now=now, driver=driver)
+    assert report.outcome is Outcome.PASSED, report.text()
+    assert {shop[name] for name in GOES} <= {one.digest for one in report.deleted}
+    server.collect()
+    for name, digest in shop.items():
+        assert shelf.has(digest) == (name not in GOES), name
+    for tag in shelf.tags():
+        shelf.check_whole(tag)
+    for number, tag in enumerate(["stable", "v1.0.0", "next", f"{1:040x}", f"{3:040x}"]):
+        shelf.pull(tag, tmp_path / f"tag{number}")
+    for name in ("released", "released before", "next", "young", "shared", "inner index"):
+        shelf.pull(shop[name], tmp_path / name.replace(" ", "-"))
+    assert shelf.tags().isdisjoint({f"{4:040x}", f"{6:040x}", "pipeline-pruning"})
+    assert [record.digest async for record in ledger.walk(repo, Channel.STABLE)] == [
+        shop["second entry"],
+        shop["first entry"],
+    ]
+    (found,) = await repo.referrers(shop["released"])
+    assert found.digest == shop["evidence of released"]
+    again = await prune(client, shelf.repository, RULES, confirm=True, now=now, driver=driver)
+    assert again.outcome is Outcome.UNCHANGED, again.text()
+
+
+async def test_before_the_collection_everything_can_be_restored(
+    shelf: Any, client: Any, shop: dict[str, Digest], tmp_path: Path
+) -> None:
+    repo = client.repository(shelf.repository)
+    now = datetime.now(UTC)
+    report = await prune(client, shelf.repository, RULES, confirm=True, now=now, driver=OciDriver(repo))
+    assert not shelf.has(shop["old index"])
+    await restore(repo, report.deleted)
+    assert all(shelf.has(digest) for digest in shop.values())
+    shelf.pull(f"{6:040x}", tmp_path / "back")
+
+
+async def test_an_extra_tag_goes_only_where_the_registry_untags(shelf: Any, client: Any, tmp_path: Path) -> None:
+    digest = shelf.image("v2.0.0", f"{7:040x}", days=300)
+    shelf.image("stable", days=1)
+    shelf.image(f"{8:040x}", days=2)
+    repo = client.repository(shelf.repository)
+    now = datetime.now(UTC)
+    report = await prune(client, shelf.repository, RULES, confirm=True, now=now, driver=OciDriver(repo))
+    assert report.outcome is Outcome.PASSED, report.text()
+    assert [one.tag for one in report.planned_untags] == [f"{7:040x}"]
+    assert bool(report.untagged) != bool(report.skipped)
+    assert (f"{7:040x}" in shelf.tags()) == bool(report.skipped)
+    assert not [tag for tag in shelf.tags() if tag.startswith("pipeline-")]
+    shelf.pull("v2.0.0", tmp_path / "kept")
+    shelf.pull(digest, tmp_path / "by-digest")
