@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,22 +73,24 @@ def docker_registry(directory: Path, auth: str = "") -> Iterator[str]:
 @contextmanager
 def running(command: list[str], address: str) -> Iterator[str]:
     """Run a registry until the block ends; enters when it answers."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        until = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"http://{address}/v2/")
-                break
-            except httpx.TransportError:
-                if process.poll() is not None or time.monotonic() > until:
-                    process.kill()
-                    raise RuntimeError(f"{command[0]} did not start: {process.communicate()[1]}") from None
-                time.sleep(0.02)
-        yield address
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
+    # a file, since a pipe that nobody reads stops the registry when it is full
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            until = time.monotonic() + 30
+            while True:
+                try:
+                    httpx.get(f"http://{address}/v2/")
+                    break
+                except httpx.TransportError:
+                    if process.poll() is not None or time.monotonic() > until:
+                        said.seek(0)
+                        raise RuntimeError(f"{command[0]} did not start: {said.read()}") from None
+                    time.sleep(0.02)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
 
 
 def crane() -> Path:

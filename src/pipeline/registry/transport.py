@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from math import inf
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -74,11 +75,9 @@ class Transport:
         """How many HTTP requests were sent, for figures and tests."""
 
     async def __aenter__(self) -> Self:
-        trusted = ssl.create_default_context()
-        trusted.load_verify_locations(certifi.where())
         attempt = self.deadline / 4
         self._http = httpx.AsyncClient(
-            verify=trusted,
+            verify=_trusted(),
             timeout=httpx.Timeout(min(30, attempt), connect=min(10, attempt), pool=None),
             limits=httpx.Limits(max_connections=_CONCURRENT * 2),
             headers={"User-Agent": "bootc-pipeline"},
@@ -279,6 +278,14 @@ class Transport:
             raise Transient(f"the token server's {_answered(response)}, which holds no token") from None
         # half of its life: a token is not to run out on the way
         return _Token(f"Bearer {text}", anyio.current_time() + lasts / 2)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The machine's certificates and the usual ones; reading them takes a while."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def _values(response: httpx.Response) -> list[str]:

@@ -1,0 +1,229 @@
+"""Every operation with every fault at every one of its requests: it converges, or says that it was an outage.
+
+Once: the fault hits one request and the operation must still succeed. Forever: it hits that request and all later ones;
+then the operation may only fail as an outage, and must converge when it is run again.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from pipeline.domain import Channel, Digest, Outcome, Repository
+from pipeline.errors import InfrastructureError
+from pipeline.registry import ledger
+from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.content import sha256
+from pipeline.registry.disk import attach_disk, fetch_disk
+from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, fetch_report, find_evidence
+from pipeline.registry.ledger import Entry, Kind
+from pipeline.report.model import Result
+
+
+def _load() -> Any:
+    """The proxy lies beside the tests and is no package."""
+    path = Path(__file__).parent.parent / "faultproxy.py"
+    spec = importlib.util.spec_from_file_location("faultproxy", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["faultproxy"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+faultproxy = _load()
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+AT_ONCE = 8
+LASTING = tuple(
+    faultproxy.Fault(name)
+    for name in ("reset_after", "bad_gateway_before", "not_found_page", "timeout_after", "wrong_digest", "wrong_body")
+)
+"""What an outage that does not end looks like; how it begins makes no other difference."""
+
+
+@dataclass
+class Ground:
+    """What an operation works on: an image, a first ledger entry and a disk are there before."""
+
+    repository: Repository
+    image: Digest
+    disk: DiskRecord
+    first: Digest
+    folder: Path
+
+    @property
+    def evidence(self) -> Evidence:
+        result = Result(command="gate", outcome=Outcome.PASSED, reason="", digest=self.image, started=NOON)
+        return Evidence(gate=Channel.TESTING, gate_version="1", result=result)
+
+
+def entry(number: int) -> Entry:
+    told = {"channel": "stable", "kind": Kind.PROMOTION, "by": "alice", "at": NOON, "command": "promote-stable"}
+    return Entry.model_validate(told | {"reason": f"release {number}"})
+
+
+async def attaching(repo: RepositoryClient, ground: Ground) -> object:
+    return await attach_evidence(repo, ground.image, ground.evidence, b"report" * 10_000)
+
+
+async def attached(repo: RepositoryClient, ground: Ground) -> object:
+    (found,) = await find_evidence(repo, ground.image, Channel.TESTING)
+    assert found.evidence == ground.evidence
+    assert await fetch_report(repo, found) == b"report" * 10_000
+    return found.digest
+
+
+async def appending(repo: RepositoryClient, ground: Ground) -> object:
+    return await ledger.append(repo, entry(2), expect=ground.first)
+
+
+async def appended(repo: RepositoryClient, ground: Ground) -> object:
+    records = [record async for record in ledger.walk(repo, Channel.STABLE)]
+    assert [record.entry.reason for record in records] == ["release 2", "release 1"]
+    return records[0].digest
+
+
+async def storing(repo: RepositoryClient, ground: Ground) -> object:
+    return await attach_disk(repo, ground.image, ground.folder / "other", "linux/amd64", builder="b@sha256:0")
+
+
+async def stored(repo: RepositoryClient, ground: Ground) -> object:
+    (found,) = [one for one in await repo.referrers(ground.image) if one.digest != ground.disk.manifest]
+    content = (ground.folder / "other").read_bytes()
+    return DiskRecord(sha256=sha256(content), size=len(content), manifest=found.digest, builder="b@sha256:0")
+
+
+async def fetching(repo: RepositoryClient, ground: Ground) -> object:
+    copy = ground.folder / "copy"
+    copy.unlink(missing_ok=True)
+    await fetch_disk(repo, ground.disk, copy)
+    return sha256(copy.read_bytes())
+
+
+async def fetched(repo: RepositoryClient, ground: Ground) -> object:
+    assert not list(ground.folder.glob(".*")), "a partial file stayed"
+    return ground.disk.sha256
+
+
+async def reading(repo: RepositoryClient, ground: Ground) -> object:
+    tags = [tag for tag in await repo.tags() if tag.startswith("pipeline")]
+    head = await ledger.head(repo, Channel.STABLE)
+    referrers = [one.digest for one in await repo.referrers(ground.image)]
+    return tags, head and head.digest, await repo.digest(ledger.head_tag(Channel.NEXT)), referrers
+
+
+async def read(repo: RepositoryClient, ground: Ground) -> object:
+    return [ledger.head_tag(Channel.STABLE)], ground.first, None, [ground.disk.manifest]
+
+
+Step = Callable[[RepositoryClient, Ground], Awaitable[object]]
+OPERATIONS: dict[str, tuple[Step, Step]] = {
+    "attach evidence": (attaching, attached),
+    "append to the ledger": (appending, appended),
+    "store a disk": (storing, stored),
+    "fetch a disk": (fetching, fetched),
+    "read": (reading, read),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "forever"),
+    [("registry", False), ("crane_registry", False), ("registry", True)],
+    ids=["registry-once", "crane-once", "registry-forever"],
+)
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_fault_at_every_request(
+    name: str,
+    kind: str,
+    forever: bool,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    act, check = OPERATIONS[name]
+    server: str = request.getfixturevalue(kind)
+    # nobody else writes here
+    monkeypatch.setattr("pipeline.registry.client._SETTLE", 0.01)
+    monkeypatch.setattr("pipeline.registry.ledger._SETTLE", 0.01)
+
+    async def tried(fault: Any, at: int) -> str:
+        """What became of it; on fresh ground, with a proxy of its own."""
+        async with faultproxy.FaultProxy(server) as proxy:
+            ground = await prepare(server, proxy.address, tmp_path / uuid4().hex)
+            if fault:
+                proxy.arm(fault, at, forever=forever)
+            else:
+                proxy.disarm()
+            result, ended = None, "converged"
+            with explained(f"{fault} at {at}", proxy.log):
+                try:
+                    # once: no more than a second for a request that hangs; forever: over soon
+                    async with RegistryClient(plain_http={proxy.address}, deadline=1 if forever else 4) as client:
+                        result = await act(client.repository(ground.repository), ground)
+                except InfrastructureError:
+                    if not forever:
+                        raise
+                    ended = "outage"
+            count = len(proxy.log)
+            proxy.disarm()
+            async with RegistryClient(plain_http={proxy.address}, deadline=10) as client:
+                repo = client.repository(ground.repository)
+                if ended == "outage":
+                    result = await act(repo, ground)
+                assert result == await check(repo, ground), f"{fault} at {at}"
+        return ended if fault else str(count)
+
+    requests = int(await tried(None, 0))
+    outcomes: list[str] = []
+    limiter = anyio.CapacityLimiter(AT_ONCE)
+
+    async def one(fault: Any, at: int) -> None:
+        async with limiter:
+            outcomes.append(await tried(fault, at))
+
+    async with anyio.create_task_group() as group:
+        for fault in LASTING if forever else faultproxy.Fault:
+            for at in range(1, requests + 1):
+                group.start_soon(one, fault, at)
+    with capsys.disabled():
+        how = "forever" if forever else "once"
+        print(
+            f"\n{name}, {kind}, {how}: {len(outcomes)} faults over {requests} requests, "
+            f"{outcomes.count('converged')} converged at once, {outcomes.count('outage')} after running again"
+        )
+
+
+@contextmanager
+def explained(what: str, log: list[str]) -> Iterator[None]:
+    """Add to an error which fault it was and what was asked."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note("\n".join([what, *log]))
+        raise
+
+
+async def prepare(registry: str, seen_as: str, folder: Path) -> Ground:
+    """Everything that is there before, written without the proxy; named as it is through the proxy."""
+    folder.mkdir()  # noqa: ASYNC240
+    for name in ("disk", "other"):
+        (folder / name).write_bytes(os.urandom(300_000))
+    path = f"test/{uuid4().hex}"
+    async with RegistryClient(plain_http={registry}, deadline=10) as client:
+        repo = client.repository(Repository(registry, path))
+        layer = await repo.push_blob(os.urandom(8), "text/plain")
+        image = await repo.push_artifact("application/x.image", [layer])
+        disk = await attach_disk(repo, image.digest, folder / "disk", "linux/amd64", builder="b@sha256:0")
+        first = await ledger.append(repo, entry(1), expect=None)
+    return Ground(Repository(seen_as, path), image.digest, disk, first, folder)
