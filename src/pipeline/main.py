@@ -16,7 +16,8 @@ from pipeline.report.release import merge
 from pipeline.report.text import result_text
 from pipeline.stages import next as next_stage
 from pipeline.stages import stable, testing
-from pipeline.stages.evidence import report_directory
+from pipeline.stages import status as status_stage
+from pipeline.stages.evidence import report_directory, unpacked
 from pipeline.stages.world import Given, World, open_world
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -91,6 +92,30 @@ class BootcPipeline:
     ) -> dagger.Service:
         """Registry (port 5500), object store (7500) and openQA (9526) to try things with: `dagger call lab up`."""
         return await surroundings(lab_files(), name, full)
+
+    @acting
+    async def plan(self, tag: TagName, image: Images = None) -> str:
+        """Show what promoting this tag would move, on what evidence, with which commits; do nothing."""
+        async with self._world("plan", image) as world:
+            return _told(await status_stage.plan(world, tag))
+
+    @acting
+    async def status(self, image: Images = None) -> str:
+        """Show the channels: digest, version, age, evidence, how far next is ahead."""
+        async with self._world("status", image) as world:
+            return await status_stage.status(world)
+
+    @acting
+    async def evidence(
+        self,
+        ref: Annotated[str, Doc("A digest, channel, version tag or commit")],
+        gate: Annotated[str, Doc("next, testing or stable; the one that the reference is about by default")] = "",
+        image: Images = None,
+    ) -> dagger.Directory:
+        """The whole report of a gate again, passed or failed, as it is stored beside the digest."""
+        async with self._world("evidence", image) as world:
+            reports = {image.name: await status_stage.find_report(world, image, ref, gate) for image in world.images}
+            return unpacked(reports)
 
     @asynccontextmanager
     async def _world(self, command: str, images: list[str] | None) -> AsyncIterator[World]:

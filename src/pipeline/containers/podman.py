@@ -66,8 +66,11 @@ class BuiltImage:
         options = [f"--label={name}={value}" for name, value in labels.items()]
         options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
         name = ["--tag", self.name]
+        container = self.container
         if len(image.platforms) > 1:
             name = ["--manifest", self.name, f"--platform={','.join(image.platforms)}"]
+            # What an earlier try left in the list would be pushed too.
+            container = (await self._run(["podman", "manifest", "rm", self.name])).container
         built = await self._run(
             [
                 *("podman", "build"),
@@ -78,7 +81,7 @@ class BuiltImage:
                 *options,
                 image.context,
             ],
-            self.container.with_mounted_directory("/source", source).with_workdir("/source"),
+            container.with_mounted_directory("/source", source).with_workdir("/source"),
         )
         if built.code:
             kind = InfrastructureError if looks_like_an_outage(built.stderr) else GateFailed

@@ -10,9 +10,10 @@ import dagger
 from dagger import dag
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest
+from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import PreconditionError
 from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence
+from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
 from pipeline.stages.world import World
@@ -46,12 +47,25 @@ async def exported(artefacts: dagger.Directory) -> Path:
 
 def report_directory(runs: list[GateRun]) -> dagger.Directory:
     """The reports for a caller to export: of one image as they are, of several each in a folder of its name."""
-    folders = {run.result.image: run.written().name for run in runs}
+    return _directory({run.result.image: run.written() for run in runs})
+
+
+def unpacked(reports: dict[str, bytes]) -> dagger.Directory:
+    """The same for reports that come out of the registry as archives (tar.gz)."""
+    folders = {image: new_folder() for image in reports}
+    for image, archive in reports.items():
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
+            packed.extractall(folders[image], filter="data")
+    return _directory(folders)
+
+
+def _directory(folders: dict[str, Path]) -> dagger.Directory:
+    here = dag.current_module()
     if len(folders) == 1:
-        return dag.current_module().workdir(*folders.values())
+        return here.workdir(next(iter(folders.values())).name)
     directory = dag.directory()
     for image, folder in folders.items():
-        directory = directory.with_directory(image, dag.current_module().workdir(folder))
+        directory = directory.with_directory(image, here.workdir(folder.name))
     return directory
 
 
@@ -72,17 +86,20 @@ async def keep(
     world: World, image: Image, digest: Digest, gate: Channel, run: GateRun, disks: dict[str, DiskRecord] | None = None
 ) -> Proof:
     """Store the report beside the digest, passed or failed, before any verdict is drawn from it."""
-    evidence = Evidence(gate=gate, gate_version=world.gate_version(gate), result=run.result, disks=disks or {})
+    evidence = Evidence(gate=gate, gate_version=world.gate_version(gate), result=bounded(run.result), disks=disks or {})
     stored = await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
     return Proof(stored, evidence)
 
 
 async def passed(world: World, image: Image, digest: Digest, gate: Channel) -> Proof | None:
-    """The newest passed evidence of this gate, as it is configured now, for this digest."""
+    """The evidence by which this digest passed the gate as it is configured now.
+
+    The newest verdict counts: one that failed after one that passed takes it back. An outage is no verdict.
+    """
     for stored in await find_evidence(world.repository(image), digest, gate):
         proof = Proof(stored.digest, stored.evidence)
-        if proof.evidence.gate_version == world.gate_version(gate) and not proof.failed:
-            return proof
+        if proof.evidence.gate_version == world.gate_version(gate) and proof.evidence.result.outcome != Outcome.INFRA:
+            return None if proof.failed else proof
     return None
 
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pipeline.config import Image
 from pipeline.containers.podman import BuiltImage
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
+from pipeline.errors import ConflictError, GateFailed, InfrastructureError, PreconditionError
 from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.gate import verdict
 from pipeline.policy.plan import Desired
-from pipeline.report.model import Result
+from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import evidence, promotion
 from pipeline.stages.evidence import GateRun
 from pipeline.stages.promotion import Promotion
@@ -106,13 +107,20 @@ async def _candidate(world: World, image: Image, commit: Commit, *, reuse: bool)
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
         return Reused(image, digest, proof.digest)
     local = BuiltImage.storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
-    if digest:
-        local = await local.pull(image.repository.at(digest))
-    else:
-        local = await local.build(image, world.given.source, await _labels(world, image, commit))
-    result, report = await local.gate(world.config.gates.next, world.given.source)
+    try:
+        if digest:
+            local = await local.pull(image.repository.at(digest))
+        else:
+            local = await local.build(image, world.given.source, await _labels(world, image, commit))
+        result, report = await local.gate(world.config.gates.next, world.given.source)
+        folder = await evidence.exported(report)
+    except GateFailed as error:
+        checks = [Check(name="build", status=CheckStatus.FAILED, reason=str(error))]
+        outcome, reason = verdict(checks)
+        result = Result(command=COMMAND, outcome=outcome, reason=reason, checks=checks)
+        folder = evidence.new_folder()
     found = {"command": COMMAND, "image": image.name, "repository": str(image.repository), "commit": commit}
-    run = GateRun(result.model_copy(update=found), await evidence.exported(report))
+    run = GateRun(result.model_copy(update=found), folder)
     return Gated(image, local, run, digest)
 
 

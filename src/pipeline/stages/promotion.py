@@ -47,12 +47,12 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
     for move in moves:
         try:
             await _make(world, promotion, move)
-        except ConflictError:
-            raise
         except PipelineError as error:
             if not done:
                 raise
-            written = ", ".join(f":{move.tag}" for move in done)
+            written = ", ".join(f"{move.repository}:{move.tag}" for move in done)
+            if isinstance(error, ConflictError):
+                raise ConflictError(f"{error} Written before that: {written}.") from error
             raise PartialError(
                 f"{written} written, {len(moves) - len(done)} of {len(moves)} moves left. {error} "
                 "Run the same command again: it finishes what is left."

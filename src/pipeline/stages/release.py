@@ -8,10 +8,12 @@ from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Outcome, Tag
 from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import Candidate
+from pipeline.policy.plan import Desired
 from pipeline.policy.tags import Version, release_tags
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 from pipeline.stages import promotion
+from pipeline.stages.evidence import Proof
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.world import World
 
@@ -45,6 +47,24 @@ async def stable_version(world: World, image: Image) -> Version | None:
         if await registry.digest(release.tag) == stable:
             return release.version
     return None
+
+
+def promotion_of(
+    command: str, channel: Channel, tag: Tag, subjects: Sequence[Subject], proofs: Sequence[Proof]
+) -> Promotion:
+    """Every image's version tag and channel at its candidate."""
+    pairs = list(zip(subjects, proofs, strict=True))
+    return Promotion(
+        channel=channel,
+        desired=[
+            Desired(subject.image.repository, name, subject.candidate.digest)
+            for name in (tag, channel.tag)
+            for subject in subjects
+        ],
+        evidence={subject.image.repository: proof.digest for subject, proof in pairs},
+        command=command,
+        reason=f"{tag} passed the {channel} gate",
+    )
 
 
 async def finished(world: World, wanted: Promotion, results: Sequence[Result], start: float) -> list[Result]:

@@ -14,14 +14,12 @@ from pipeline.openqa.gate import GateOutcome, Limits, Submission, find_run, run_
 from pipeline.openqa.submission import Order
 from pipeline.openqa.verdict import Expectation
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
-from pipeline.policy.plan import Desired
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, Result
 from pipeline.stages import evidence
 from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.promotion import Promotion
-from pipeline.stages.release import Subject, finished, held_back, stable_version, tag_commit
+from pipeline.stages.release import Subject, finished, held_back, promotion_of, stable_version, tag_commit
 from pipeline.stages.world import World
 from pipeline.upload.key import object_key
 
@@ -33,7 +31,7 @@ async def promote_stable(world: World, name: str, *, allow_older: bool) -> list[
     start = time.monotonic()
     tag = ReleaseTag.parse(name)
     commit = await tag_commit(world, tag.tag)
-    subjects = [await _subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
+    subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
     tested = [
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.TESTING) for subject in subjects
     ]
@@ -44,22 +42,11 @@ async def promote_stable(world: World, name: str, *, allow_older: bool) -> list[
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
 
-    return await finished(
-        world,
-        Promotion(
-            channel=Channel.STABLE,
-            desired=[Desired(subject.image.repository, tag.tag, subject.candidate.digest) for subject in subjects]
-            + [Desired(subject.image.repository, Channel.STABLE.tag, subject.candidate.digest) for subject in subjects],
-            evidence={subject.image.repository: proof.digest for subject, proof in zip(subjects, gated, strict=True)},
-            command=COMMAND,
-            reason=f"{tag.tag} passed the stable gate",
-        ),
-        [proof.evidence.result for proof in gated],
-        start,
-    )
+    wanted = promotion_of(COMMAND, Channel.STABLE, tag.tag, subjects, gated)
+    return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
 
 
-async def _subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
+async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
     """What the highest test tag of this version names; the floating `:testing` plays no part."""
     registry = world.repository(image)
     test_tag = highest_test_tag(await registry.tags(), tag.version)

@@ -10,17 +10,15 @@ from pipeline.containers import qemu
 from pipeline.containers.disk_builder import build_disk, examine
 from pipeline.containers.disk_store import store_disk
 from pipeline.domain import Channel, Commit, Digest, Tag
-from pipeline.errors import PreconditionError
+from pipeline.errors import GateFailed, PreconditionError, UsageError
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
 from pipeline.policy.gate import verdict
-from pipeline.policy.plan import Desired
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Check, Result
+from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import evidence
 from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.promotion import Promotion
-from pipeline.stages.release import Subject, finished, held_back, stable_version, tag_commit
+from pipeline.stages.release import Subject, finished, held_back, promotion_of, stable_version, tag_commit
 from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 
@@ -33,7 +31,7 @@ async def promote_testing(world: World, name: str, *, allow_older: bool) -> list
     start = time.monotonic()
     tag = TestTag.parse(name)
     commit = await tag_commit(world, tag.tag)
-    subjects = [await _subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
+    subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
     for subject in subjects:
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
 
@@ -41,40 +39,29 @@ async def promote_testing(world: World, name: str, *, allow_older: bool) -> list
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
 
-    return await finished(
-        world,
-        Promotion(
-            channel=Channel.TESTING,
-            desired=[Desired(subject.image.repository, tag.tag, subject.candidate.digest) for subject in subjects]
-            + [
-                Desired(subject.image.repository, Channel.TESTING.tag, subject.candidate.digest) for subject in subjects
-            ],
-            evidence={subject.image.repository: proof.digest for subject, proof in zip(subjects, gated, strict=True)},
-            command=COMMAND,
-            reason=f"{tag.tag} passed the testing gate",
-        ),
-        [proof.evidence.result for proof in gated],
-        start,
-    )
+    wanted = promotion_of(COMMAND, Channel.TESTING, tag.tag, subjects, gated)
+    return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
 
 
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
     """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
-    runs = []
-    for image in world.images:
-        if reference.startswith("sha256:"):
-            digest = Digest(reference)
-            revision = (await world.repository(image).labels(digest)).get(REVISION_LABEL, "")
-            candidate = Candidate(digest, Commit(revision))
-        else:
-            tag = TestTag.parse(reference)
-            commit = await tag_commit(world, tag.tag)
-            candidate = (await _subject(world, image, tag, commit, allow_older=True)).candidate
-        runs.append(await _gate(world, Subject(image, candidate), keep_disks=False))
-    return [run for run, _ in runs]
+    subjects = [await _referred(world, image, reference) for image in world.images]
+    return [(await _gate(world, subject, keep_disks=False))[0] for subject in subjects]
 
 
-async def _subject(world: World, image: Image, tag: TestTag, commit: Commit, *, allow_older: bool) -> Subject:
+async def _referred(world: World, image: Image, reference: str) -> Subject:
+    if not reference.startswith("sha256:"):
+        tag = TestTag.parse(reference)
+        return await find_subject(world, image, tag, await tag_commit(world, tag.tag), allow_older=True)
+    try:
+        digest = Digest(reference)
+        revision = (await world.repository(image).labels(digest)).get(REVISION_LABEL, "")
+        return Subject(image, Candidate(digest, Commit(revision)))
+    except ValueError as error:
+        raise UsageError(f"{reference} cannot be tested: {error}. Expected a test tag or an image's digest.") from error
+
+
+async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit, *, allow_older: bool) -> Subject:
     """The image of the tag's commit; a build in flight is waited for, up to the configured deadline."""
     registry = world.repository(image)
     waited = anyio.current_time() + world.config.gates.testing.wait_for_build
@@ -121,10 +108,18 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
     start = time.monotonic()
     artefacts, checks, timeline, inputs = dag.directory(), list[Check](), [], dict[str, str]()
     disks = dict[str, DiskRecord]()
+    broken = None
     for platform in image.platforms:
         arch = architecture(platform)
-        disk = await build_disk(world.reach, gate.builder, image.repository, digest, platform, image.update_reference)
-        made = await examine(disk.file)
+        several = f"{arch}/" if len(image.platforms) > 1 else ""
+        try:
+            disk = await build_disk(
+                world.reach, gate.builder, image.repository, digest, platform, image.update_reference
+            )
+            made = await examine(disk.file)
+        except GateFailed as error:
+            checks.append(Check(name=f"{several}disk-image", status=CheckStatus.FAILED, reason=str(error)))
+            break
         result, report = await qemu.boot(
             world.reach,
             disk.file,
@@ -134,16 +129,14 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
         _same_disk(result, made["disk sha256"])
         if keep_disks:  # also a disk that failed: whoever looks for the cause boots that very file
             disks[platform] = await store_disk(world.reach, image.repository, digest, platform, disk, made)
-        several = f"{arch}/" if len(image.platforms) > 1 else ""
         checks += [check.model_copy(update={"name": several + check.name}) for check in result.checks]
         timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in result.timeline]
         inputs |= {several + key: value for key, value in (result.inputs | made | {"builder": disk.builder}).items()}
         artefacts = artefacts.with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
         if result.exit_code:
+            broken = result.outcome, result.reason
             break
-    outcome, reason = verdict(checks)
-    if result.exit_code:
-        outcome, reason = result.outcome, result.reason
+    outcome, reason = broken or verdict(checks)
     found = Result(
         command=COMMAND,
         outcome=outcome,
@@ -162,7 +155,7 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
 
 def _same_disk(result: Result, sha256: str) -> None:
     """The file that booted is the file that was built, before and after: nothing was baked in for the test."""
-    seen = {value.removeprefix("sha256:") for key, value in result.inputs.items() if "sha256" in key}
+    seen = {value for name, value in result.inputs.items() if name.startswith("disk_sha256")}
     if seen - {sha256}:
         raise PreconditionError(f"The disk changed while it was tested: {sha256} became {', '.join(sorted(seen))}.")
 

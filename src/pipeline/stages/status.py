@@ -1,0 +1,186 @@
+"""What is where, and what would move: looking without touching."""
+
+from datetime import UTC, datetime
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.plan import Desired
+from pipeline.policy.tags import ReleaseTag, TestTag, is_version_tag
+from pipeline.registry.client import RepositoryClient
+from pipeline.registry.evidence import fetch_report, find_evidence
+from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.report.text import ChannelLine, channels_table
+from pipeline.stages import evidence, promotion, stable, testing
+from pipeline.stages.release import Subject, tag_commit
+from pipeline.stages.world import World
+
+_CREATED = "org.opencontainers.image.created"
+
+
+async def status(world: World) -> str:
+    """The channels of every image: digest, version, age, evidence, and how far next is ahead."""
+    return "\n\n".join(
+        [f"{image.repository}\n{channels_table(await channels(world, image))}" for image in world.images]
+    )
+
+
+async def channels(world: World, image: Image) -> list[ChannelLine]:
+    """One line for each channel, next first."""
+    registry = world.repository(image)
+    versions = {tag: await registry.digest(tag) for tag in sorted(await registry.tags()) if is_version_tag(tag)}
+    heads = {channel: await registry.digest(channel.tag) for channel in Channel}
+    revisions = {channel: await _label(registry, digest, REVISION_LABEL) for channel, digest in heads.items()}
+    lines = []
+    for channel, digest in heads.items():
+        if digest is None:
+            lines.append(ChannelLine(channel, None, note="never moved"))
+            continue
+        ahead = await world.history.count(revisions[channel], revisions[Channel.NEXT])
+        lines.append(
+            ChannelLine(
+                channel,
+                digest,
+                version=_version(channel, digest, versions),
+                age=_age(await _label(registry, digest, _CREATED)),
+                evidence="passed" if await evidence.passed(world, image, digest, channel) else "missing",
+                note=f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead" if ahead else "",
+            )
+        )
+    return lines
+
+
+async def plan(world: World, name: str) -> list[Result]:
+    """What the promotion of this tag would move, on what evidence, with which commits; nothing is done.
+
+    Raises what the promotion itself would raise before its gate.
+    """
+    subjects: list[Subject]
+    if "-test" in name:
+        test_tag = TestTag.parse(name)
+        tag, channel, before = test_tag.tag, Channel.TESTING, Channel.NEXT
+        commit = await tag_commit(world, tag)
+        subjects = [
+            await testing.find_subject(world, image, test_tag, commit, allow_older=False) for image in world.images
+        ]
+    else:
+        release_tag = ReleaseTag.parse(name)
+        tag, channel, before = release_tag.tag, Channel.STABLE, Channel.TESTING
+        commit = await tag_commit(world, tag)
+        subjects = [
+            await stable.find_subject(world, image, release_tag, commit, allow_older=False) for image in world.images
+        ]
+    desired = [Desired(subject.image.repository, tag, subject.candidate.digest) for subject in subjects]
+    desired += [Desired(subject.image.repository, channel.tag, subject.candidate.digest) for subject in subjects]
+    moves = await promotion.plan(world, desired)
+    return [
+        Result(
+            command="plan",
+            outcome=Outcome.PASSED if moves else Outcome.UNCHANGED,
+            reason=_intention(tag, subject) if moves else f"{tag} and {channel} are where they should be",
+            image=subject.image.name,
+            repository=str(subject.image.repository),
+            digest=subject.candidate.digest,
+            commit=commit,
+            tag=tag,
+            checks=[await _evidence_check(world, subject, gate) for gate in (before, channel)],
+            plan=[move for move in moves if move.repository == str(subject.image.repository)],
+            inputs=await _commits(world, subject, channel),
+        )
+        for subject in subjects
+    ]
+
+
+async def find_report(world: World, image: Image, reference: str, gate: str) -> bytes:
+    """The archive (tar.gz) of the newest report of a gate on what `reference` names, passed or failed.
+
+    Args:
+        world: where to look.
+        image: one image of the configuration.
+        reference: a digest, a channel, a version tag (in the registry, or only in git when its gate failed), a commit.
+        gate: next, testing or stable; empty for the one that the reference is about.
+    """
+    wanted = _gates(reference, gate)
+    digest = await resolve(world, image, reference)
+    for channel in wanted:
+        if found := await find_evidence(world.repository(image), digest, channel):
+            return await fetch_report(world.repository(image), found[0])
+    raise PreconditionError(
+        f"{image.repository.at(digest)} has no evidence of the gate {' or '.join(wanted)}. Was it ever run? "
+        "A gate that fails before the image is pushed leaves none: gate-next gives its report."
+    )
+
+
+async def resolve(world: World, image: Image, reference: str) -> Digest:
+    """The digest that a tag, commit or digest names; PreconditionError when nothing is there."""
+    try:
+        if reference.startswith("sha256:"):
+            return Digest(reference)
+        tag = Tag(reference)
+    except ValueError as error:
+        raise UsageError(f"{error}. Expected a digest, a channel, a version tag or a commit.") from error
+    registry = world.repository(image)
+    if digest := await registry.digest(tag):
+        return digest
+    commit = await world.history.commit_of_tag(tag)
+    if commit and (digest := await registry.digest(Tag(commit))):
+        return digest
+    raise PreconditionError(
+        f"{image.repository.tagged(tag)} is not there, and no image was built from a git tag of that name. "
+        "`status` shows what is."
+    )
+
+
+def _gates(reference: str, gate: str) -> list[Channel]:
+    if gate:
+        try:
+            return [Channel(gate.lower())]
+        except ValueError:
+            raise UsageError(f"There is no gate {gate!r}; expected next, testing or stable.") from None
+    if reference in list(Channel):
+        return [Channel(reference)]
+    if is_version_tag(reference):
+        return [Channel.TESTING if "-test" in reference else Channel.STABLE]
+    return [Channel.STABLE, Channel.TESTING, Channel.NEXT]
+
+
+async def _label(registry: RepositoryClient, digest: Digest | None, name: str) -> str:
+    return (await registry.labels(digest)).get(name, "") if digest else ""
+
+
+def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None]) -> str:
+    fitting = [str(tag) for tag, named in versions.items() if named == digest]
+    mine = [tag for tag in fitting if ("-test" in tag) == (channel is not Channel.STABLE)]
+    return max(mine or fitting, default="")
+
+
+def _age(created: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return None
+    return (datetime.now(UTC) - moment).total_seconds() if moment.tzinfo else None
+
+
+def _intention(tag: Tag, subject: Subject) -> str:
+    note = f" ({subject.candidate.note})" if subject.candidate.note else ""
+    return f"{tag} would promote commit {subject.candidate.commit[:12]}{note}; nothing has been done"
+
+
+async def _evidence_check(world: World, subject: Subject, gate: Channel) -> Check:
+    try:
+        proof = await evidence.required(world, subject.image, subject.candidate.digest, gate)
+    except PipelineError as error:
+        return Check(name=f"evidence/{gate}", status=CheckStatus.SKIPPED, required=False, reason=str(error))
+    return Check(name=f"evidence/{gate}", status=CheckStatus.PASSED, reason=proof.digest)
+
+
+async def _commits(world: World, subject: Subject, channel: Channel) -> dict[str, str]:
+    """The commits between what the channel is now and what it would be."""
+    registry = world.repository(subject.image)
+    now = await _label(registry, await registry.digest(channel.tag), REVISION_LABEL)
+    if not now:
+        return {}
+    lines = await world.history.subjects(now, subject.candidate.commit)
+    return {f"commit {number}": line for number, line in enumerate(lines, start=1)}
