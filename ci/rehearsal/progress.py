@@ -8,7 +8,7 @@ from pathlib import Path
 
 _EVERY = 15.0
 """Seconds between lines where the output is not a terminal."""
-_STEP = re.compile(r"withExec (\S.*)")
+_STEP = re.compile(r"withExec (?!DONE )(\S.*)")
 _TAIL = 20_000
 
 
@@ -49,4 +49,4 @@ def last_step(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL))
         steps = _STEP.findall(file.read().decode(errors="replace"))
-    return steps[-1].partition(" DONE [")[0] if steps else ""
+    return steps[-1].partition(" (")[0] if steps else ""

@@ -22,7 +22,7 @@ def manifest(image: str, reference: str) -> bytes | None:
     request = urllib.request.Request(_url(image, f"manifests/{reference}"), headers={"Accept": _KINDS})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.read()
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None
