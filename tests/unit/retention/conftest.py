@@ -24,12 +24,15 @@ def sha256(data: bytes) -> Digest:
 
 
 class FakeRegistry:
-    """One repository, `registry.test/os`: manifests, tags, blobs, with the habits of several registries to choose."""
+    """One repository on `registry.test`: manifests, tags, blobs, with the habits of several registries to choose."""
 
     host = "registry.test"
-    repository = Repository.parse("registry.test/os")
 
-    def __init__(self) -> None:
+    def __init__(self, router: respx.MockRouter, name: str = "os") -> None:
+        self.router = router
+        self.repository = Repository(self.host, name)
+        self.api: Callable[[httpx.Request], httpx.Response] | None = None
+        """What answers outside of the registry's own API."""
         self.manifests: dict[Digest, tuple[str, bytes]] = {}
         self.tags: dict[str, Digest] = {}
         self.blobs: dict[Digest, bytes] = {}
@@ -104,9 +107,12 @@ class FakeRegistry:
     # What it answers
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        line = f"{request.method} {request.url.path.removeprefix('/v2/os/')}"
+        if self.api and request.url.path.startswith("/api/"):
+            return self.api(request)
+        path = request.url.path.removeprefix(f"/v2/{self.repository.path}/")
+        line = f"{request.method} {path}"
         self.log.append(line)
-        answer = self.before(line) or self._answer(request, request.url.path.removeprefix("/v2/os/"))
+        answer = self.before(line) or self._answer(request, path)
         answer.headers["date"] = format_datetime(self.now, usegmt=True)
         return answer
 
@@ -167,7 +173,7 @@ class FakeRegistry:
 
     def _blobs(self, request: httpx.Request, name: str) -> httpx.Response:
         if request.method == "POST":
-            return httpx.Response(202, headers={"location": "/v2/os/blobs/uploads/1"})
+            return httpx.Response(202, headers={"location": "1"})
         if request.method == "PUT":
             self.blobs[sha256(request.content)] = request.content
             return httpx.Response(201)
@@ -178,8 +184,8 @@ class FakeRegistry:
 
 @pytest.fixture
 def registry() -> Iterator[FakeRegistry]:
-    fake = FakeRegistry()
     with respx.mock(assert_all_called=False) as router:
+        fake = FakeRegistry(router)
         router.route(host=fake.host).mock(side_effect=fake)
         yield fake
 

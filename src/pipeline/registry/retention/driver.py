@@ -18,8 +18,8 @@ class Snapshot:
     untagged: frozenset[Digest] = frozenset()
     """Manifests without a tag, where the registry lists those."""
     pushed: Mapping[Digest, datetime] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    """What the user should know beside the plan."""
+    expiring: Mapping[Tag, datetime] = field(default_factory=dict)
+    """Tags that the registry itself will remove one day."""
 
 
 class Done(StrEnum):

@@ -61,7 +61,7 @@ async def read(
         shared = [digest for tag, digest in crawl.tags.items() if rules.role(tag) is Role.CANDIDATE]
         parts = [part for digest in shared for part in (digest, *crawl.manifests[digest].children)]
         await crawl.fetch_times(part for part in dict.fromkeys(parts) if part in crawl.manifests and part not in looked)
-    return Listing(graph(), (*snapshot.warnings, *absent))
+    return Listing(graph(), (*_expiring(snapshot, rules), *absent))
 
 
 class Crawl:
@@ -165,6 +165,12 @@ class Crawl:
         except (PreconditionError, ValueError):
             return None  # a broken image: of unknown age, so it stays
         return read_time(document.get("created")) if isinstance(document, dict) else None
+
+
+def _expiring(snapshot: Snapshot, rules: Rules) -> tuple[str, ...]:
+    """Tags that should stay for ever and will not (`quay.expires-after`, an expiration set by hand)."""
+    found = {tag: time for tag, time in snapshot.expiring.items() if rules.role(tag).is_root}
+    return tuple(f"the registry removes the tag {tag} on {time:%Y-%m-%d}" for tag, time in sorted(found.items()))
 
 
 async def _all_tags(repository: RepositoryClient, snapshot: Snapshot) -> dict[Tag, Digest | None]:
