@@ -1,0 +1,220 @@
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import respx
+import stamina
+
+from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.openqa.client import OpenQA, Signature
+from pipeline.openqa.submission import Order
+
+URL = "https://openqa.example.org"
+Capture = Callable[[str], Any]
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3):
+        yield
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[OpenQA]:
+    async with OpenQA(URL, "KEY", "SECRET") as server:
+        yield server
+
+
+def replay(capture: Any) -> httpx.Response:
+    """The recorded response, whatever it was."""
+    response = capture["response"]
+    content = json.dumps(response["json"]) if "json" in response else response["text"]
+    return httpx.Response(
+        response["status"], content=content, headers={"content-type": response["headers"]["content-type"]}
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["auth-signed-get-iso", "auth-query-with-space-and-unicode", "null-passed.details", "restart-done.restart"]
+)
+def test_the_signature_is_the_one_a_real_server_accepted(
+    capture: Capture, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    recorded = capture(name)["request"]
+    monkeypatch.setattr(time, "time", lambda: float(recorded["headers"]["x-api-microtime"]))
+    request = httpx.Request(recorded["method"], f"http://openqa{recorded['target']}")
+    signed = next(Signature("1234567890ABCDEF", "1234567890ABCDEF").auth_flow(request))
+    assert signed.headers["X-API-Hash"] == recorded["headers"]["x-api-hash"]
+    assert signed.headers["X-API-Key"] == "1234567890ABCDEF"
+
+
+@respx.mock
+async def test_without_a_key_nothing_is_signed(capture: Capture) -> None:
+    route = respx.get(f"{URL}/api/v1/workers").mock(return_value=replay(capture("workers")))
+    async with OpenQA(URL) as client:
+        assert [worker["status"] for worker in await client.workers()] == ["idle"]
+    assert "x-api-key" not in route.calls.last.request.headers
+
+
+@respx.mock
+async def test_a_service_is_reached_by_address_under_its_own_name(capture: Capture) -> None:
+    route = respx.get("http://127.0.0.1:34567/api/v1/workers").mock(return_value=replay(capture("workers")))
+    async with OpenQA("http://openqa:9526", address="127.0.0.1:34567") as client:
+        await client.workers()
+        assert client.link(7) == "http://openqa:9526/tests/7"
+    assert route.calls.last.request.headers["host"] == "openqa:9526"
+
+
+@respx.mock
+async def test_clones_are_followed_to_the_newest_with_its_details(client: OpenQA, capture: Capture) -> None:
+    respx.get(f"{URL}/api/v1/jobs/20").mock(return_value=replay(capture("retry.old-done-with-clone")))
+    respx.get(f"{URL}/api/v1/jobs/20/details").mock(return_value=replay(capture("retry.old-done-with-clone")))
+    respx.get(f"{URL}/api/v1/jobs/21").mock(return_value=replay(capture("retry.clone-done")))
+    respx.get(f"{URL}/api/v1/jobs/21/details").mock(return_value=replay(capture("retry.clone-done")))
+    job = await client.newest(20)
+    assert (job.id, job.result) == (21, "failed")
+
+
+@respx.mock
+async def test_details_are_read_once_a_job_is_final(client: OpenQA, capture: Capture) -> None:
+    respx.get(f"{URL}/api/v1/jobs/5").mock(return_value=replay(capture("null-passed.6-done-passed")))
+    details = respx.get(f"{URL}/api/v1/jobs/5/details").mock(return_value=replay(capture("null-passed.details")))
+    job = await client.job(5)
+    assert job.modules is not None
+    assert "autoinst-log.txt" in job.logs
+    respx.get(f"{URL}/api/v1/jobs/5").mock(return_value=replay(capture("null-passed.4-running-none")))
+    assert (await client.job(5)).modules is None
+    assert details.call_count == 1
+
+
+@respx.mock
+async def test_the_jobs_of_a_build_are_found_by_all_that_tells_them_apart(
+    client: OpenQA, order: Order, capture: Capture
+) -> None:
+    listed = respx.get(f"{URL}/api/v1/jobs").mock(return_value=replay(capture("jobs-list-by-build")))
+    respx.get(f"{URL}/api/v1/jobs/2").mock(return_value=replay(capture("real-passed.details")))
+    respx.get(f"{URL}/api/v1/jobs/2/details").mock(return_value=replay(capture("real-passed.details")))
+    assert len(await client.jobs_of(order)) == 1
+    assert dict(listed.calls.last.request.url.params) == {
+        "distri": "bootcut",
+        "version": "1",
+        "flavor": "qcow2",
+        "arch": "x86_64",
+        "build": "1.2.3-abababababab",
+        "latest": "1",
+    }
+
+
+@respx.mock
+@pytest.mark.parametrize("name", ["auth-wrong-secret", "auth-timestamp-skew-400s", "auth-anonymous-get-iso"])
+async def test_a_refused_key_is_a_precondition_that_names_key_and_clock(
+    client: OpenQA, capture: Capture, name: str
+) -> None:
+    route = respx.get(f"{URL}/api/v1/isos/2").mock(return_value=replay(capture(name)))
+    with pytest.raises(PreconditionError, match=r"key.*clocks") as error:
+        await client.scheduled_product(2)
+    assert capture(name)["response"]["json"]["error"] in str(error.value)
+    assert route.call_count == 1
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("cut"),
+        httpx.Response(502, html="<html>Bad Gateway</html>"),
+        httpx.Response(429, headers={"Retry-After": "0"}),
+        httpx.Response(200, content=b'{"workers": ['),
+        httpx.Response(200, html="<html>log in</html>"),
+    ],
+)
+async def test_a_passing_trouble_is_waited_out_and_a_lasting_one_is_an_outage(
+    client: OpenQA, capture: Capture, trouble: httpx.Response | Exception
+) -> None:
+    route = respx.get(f"{URL}/api/v1/workers").mock(side_effect=[trouble, replay(capture("workers"))])
+    assert await client.workers()
+    assert route.call_count == 2
+    route.mock(side_effect=[trouble] * 9)
+    with pytest.raises(InfrastructureError, match="run again"):
+        await client.workers()
+
+
+@respx.mock
+async def test_the_deadline_of_a_call_holds() -> None:
+    respx.get(f"{URL}/api/v1/workers").mock(side_effect=httpx.ConnectError("refused"))
+    with stamina.set_testing(False):
+        async with OpenQA(URL, deadline=0.05) as client:
+            with pytest.raises(InfrastructureError, match="refused"):
+                await client.workers()
+
+
+@respx.mock
+async def test_a_missing_job_is_not_an_outage(client: OpenQA) -> None:
+    route = respx.get(f"{URL}/api/v1/jobs/9").respond(404, html="<!DOCTYPE html><html>")
+    with pytest.raises(PreconditionError, match="404"):
+        await client.job(9)
+    assert route.call_count == 1
+
+
+@respx.mock
+async def test_a_redirect_names_the_address_to_use(client: OpenQA) -> None:
+    respx.get(f"{URL}/api/v1/workers").respond(301, headers={"location": "https://qa.example.org/"})
+    with pytest.raises(PreconditionError, match=r"qa\.example\.org"):
+        await client.workers()
+
+
+@respx.mock
+async def test_what_is_not_openqa_is_noticed(client: OpenQA) -> None:
+    respx.get(f"{URL}/api/v1/jobs/1").respond(200, json={"hello": "world"})
+    with pytest.raises(InfrastructureError, match="like openQA"):
+        await client.job(1)
+
+
+@respx.mock
+async def test_a_restart_gives_the_clone(client: OpenQA, capture: Capture) -> None:
+    respx.post(f"{URL}/api/v1/jobs/18/restart").mock(return_value=replay(capture("restart-done.restart")))
+    assert await client.restart(18) == 19
+
+
+@respx.mock
+async def test_a_restart_whose_answer_got_lost_is_found_by_its_clone(client: OpenQA, capture: Capture) -> None:
+    again = replay(capture("restart-done.restart-again"))
+    respx.post(f"{URL}/api/v1/jobs/20/restart").mock(side_effect=[httpx.ReadError("reset"), again])
+    for path in ("20", "20/details"):
+        respx.get(f"{URL}/api/v1/jobs/{path}").mock(return_value=replay(capture("retry.old-done-with-clone")))
+    for path in ("21", "21/details"):
+        respx.get(f"{URL}/api/v1/jobs/{path}").mock(return_value=replay(capture("retry.clone-done")))
+    assert await client.restart(20) == 21
+
+
+@respx.mock
+async def test_a_restart_that_is_refused_says_why(client: OpenQA, capture: Capture) -> None:
+    refused = {"result": [], "test_url": [], "errors": ["Job 5 misses the following mandatory assets: hdd/x.qcow2"]}
+    respx.post(f"{URL}/api/v1/jobs/5/restart").respond(200, json=refused)
+    for path in ("5", "5/details"):
+        respx.get(f"{URL}/api/v1/jobs/{path}").mock(return_value=replay(capture("null-passed.details")))
+    with pytest.raises(PreconditionError, match="mandatory assets"):
+        await client.restart(5)
+
+
+@respx.mock
+async def test_logs_are_written_and_cut_at_the_limit(client: OpenQA, tmp_path: Path) -> None:
+    respx.get(f"{URL}/tests/5/file/autoinst-log.txt").respond(200, content=b"x" * 1000)
+    target = tmp_path / "deep" / "log.txt"
+    await client.download("/tests/5/file/autoinst-log.txt", target)
+    assert target.stat().st_size == 1000
+    await client.download("/tests/5/file/autoinst-log.txt", target, limit=10)
+    assert target.read_text().splitlines() == ["x" * 10, "[cut here by the pipeline]"]
+
+
+@respx.mock
+async def test_a_log_that_is_not_there_is_said(client: OpenQA, tmp_path: Path) -> None:
+    respx.get(f"{URL}/tests/5/file/serial0.txt").respond(404)
+    with pytest.raises(PreconditionError, match=r"serial0\.txt"):
+        await client.download("/tests/5/file/serial0.txt", tmp_path / "log.txt")
