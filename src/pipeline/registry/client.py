@@ -170,14 +170,9 @@ class RepositoryClient:
         Goes on where a broken transfer stopped, when the registry can. PreconditionError when the blob is not there.
         """
         partial = path.with_name(f".{path.name}.partial")
-        fetched = _Fetched(partial)
-
-        async def attempt() -> None:
-            await self._fetch(digest, fetched)
-
         try:
-            with self._transport.patience(size / _SLOWEST):
-                await self._transport.persist(self._asked("GET blob", digest), attempt)
+            with _Fetched(partial) as fetched, self._transport.patience(size / _SLOWEST):
+                await self._transport.persist(self._asked("GET blob", digest), lambda: self._fetch(digest, fetched))
             await to_thread.run_sync(os.replace, partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -501,10 +496,8 @@ class RepositoryClient:
                 fetched.restart()
             if response.status_code == 416:
                 raise Transient("a refusal to send the rest of the blob")
-            async with await anyio.open_file(fetched.path, "ab") as file:
-                async for chunk in response.aiter_raw(_CHUNK):
-                    await file.write(chunk)
-                    await to_thread.run_sync(fetched.add, chunk)
+            async for chunk in response.aiter_raw():
+                await to_thread.run_sync(fetched.add, chunk)
         if fetched.digest != digest:
             came = f"{fetched.size} bytes whose digest is {fetched.digest}"
             fetched.restart()
@@ -581,17 +574,25 @@ class _Fetched:
     """How much of a blob has come so far, on disk and in the hash."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._file = path.open("wb")
         self.restart()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._file.close()
 
     def restart(self) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
-        self.path.write_bytes(b"")
+        self._file.seek(0)
+        self._file.truncate()
 
     def add(self, chunk: bytes) -> None:
-        self.size += len(chunk)
+        self._file.write(chunk)
         self._hash.update(chunk)
+        self.size += len(chunk)
 
     def continues(self, content_range: str) -> bool:
         return content_range.startswith(f"bytes {self.size}-")

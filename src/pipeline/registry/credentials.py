@@ -42,7 +42,10 @@ class Credentials:
         if not isinstance(auths, dict) or not all(isinstance(entry, dict) for entry in auths.values()):
             raise UsageError(f"registry_auth has no object of `auths`; {_WANTED}")
         logins = {_normal(key): login for key, entry in auths.items() if (login := _login(key, entry))}
-        helpers = {_normal(host): str(helper) for host, helper in (config.get("credHelpers") or {}).items()}
+        given = config.get("credHelpers") or {}
+        if not isinstance(given, dict):
+            raise UsageError(f"registry_auth: `credHelpers` is not an object; {_WANTED}")
+        helpers = {_normal(host): str(helper) for host, helper in given.items()}
         if store := config.get("credsStore"):
             # `docker login` leaves an empty entry for each host whose password went into the store
             helpers |= {_normal(key): str(store) for key in auths if _normal(key) not in logins}

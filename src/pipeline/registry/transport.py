@@ -203,7 +203,9 @@ class Transport:
         status = response.status_code
         if status in (408, 425, 429) or status >= 500:
             await response.aread()
-            raise Transient(_answered(response), pause=_retry_after(response))
+            pause = _retry_after(response)
+            waiting = "" if pause is None else f", which asked to wait {pause:.0f} s"
+            raise Transient(_answered(response) + waiting, pause=pause)
         if status in (401, 403):
             await response.aread()
             who = f"as {login.username or 'the given identity'}" if login else "without a login"

@@ -1,0 +1,393 @@
+"""What the client makes of answers that the registries of the contract tests do not give."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+import respx
+
+from pipeline.domain import Digest, Repository, Tag
+from pipeline.errors import InfrastructureError, PreconditionError, UsageError
+from pipeline.registry import media
+from pipeline.registry.client import RegistryClient, RepositoryClient, artifact, fallback_tag, index_of
+from pipeline.registry.content import sha256
+from pipeline.registry.credentials import Credentials
+
+HOST = "https://r.example.org"
+BASE = f"{HOST}/v2/o/i"
+AUTH = json.dumps({"auths": {"r.example.org": {"auth": "bWU6cHc="}}})
+IMAGE = artifact("application/x.image", [])
+CHALLENGE = f'Bearer realm="{HOST}/token",service="r",scope="repository:o/i:pull"'
+
+
+@pytest.fixture
+def web() -> Iterator[respx.Router]:
+    with respx.mock(assert_all_called=False) as router:
+        yield router
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.registry.transport._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("pipeline.registry.client._SETTLE", 0.001)
+
+
+@pytest.fixture
+async def repo() -> AsyncIterator[RepositoryClient]:
+    async with RegistryClient(Credentials.parse(AUTH), deadline=0.5) as client:
+        yield client.repository(Repository("r.example.org", "o/i"))
+
+
+def answer(status: int = 200, **headers: str) -> httpx.Response:
+    """The image's manifest."""
+    given = {"content-type": IMAGE.media_type, "docker-content-digest": IMAGE.digest, **headers}
+    return httpx.Response(status, content=IMAGE.raw, headers=given)
+
+
+def refusal(status: int, code: str) -> httpx.Response:
+    return httpx.Response(status, json={"errors": [{"code": code, "message": "no"}]})
+
+
+PAGE = httpx.Response(502, html="<html>Bad gateway</html>")
+UNKNOWN = refusal(404, "MANIFEST_UNKNOWN")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        PAGE,
+        httpx.Response(500),
+        httpx.Response(429, headers={"retry-after": "0"}),
+        httpx.Response(429, headers={"retry-after": "Wed, 01 Jan 2020 00:00:00 GMT"}),
+        httpx.Response(404, html="<html>Not found</html>"),
+        httpx.Response(404),
+        httpx.Response(200, html="<html>Welcome</html>"),
+        httpx.Response(200, content=IMAGE.raw[:-1], headers={"content-type": IMAGE.media_type}),
+        httpx.Response(200, content=index_of([]).raw, headers={"content-type": media.OCI_INDEX}),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout(""),
+        httpx.RemoteProtocolError("peer closed connection"),
+    ],
+)
+async def test_what_may_pass_is_tried_again(web: respx.Router, repo: RepositoryClient, first: object) -> None:
+    route = web.get(f"{BASE}/manifests/{IMAGE.digest}").mock(side_effect=[first, answer()])
+    found = await repo.manifest(IMAGE.digest)
+    assert found == IMAGE
+    assert route.call_count == 2
+
+
+async def test_a_tag_whose_digest_is_not_that_of_its_bytes_is_read_again(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    wrong = answer(**{"docker-content-digest": "sha256:" + "0" * 64})
+    web.get(f"{BASE}/manifests/next").mock(side_effect=[wrong, answer()])
+    assert await repo.digest(Tag("next")) == IMAGE.digest
+
+
+async def test_an_outage_says_what_was_asked_and_what_came(web: respx.Router, repo: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/next").mock(return_value=PAGE)
+    with pytest.raises(InfrastructureError) as outage:
+        await repo.manifest(Tag("next"))
+    assert "GET manifest next of r.example.org/o/i: answer 502 Bad Gateway (a body of type text/html)" in str(
+        outage.value
+    )
+    assert "attempts in 0." in str(outage.value)
+
+
+async def test_a_wait_beyond_the_deadline_ends_at_once(web: respx.Router, repo: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/next").mock(return_value=httpx.Response(429, headers={"retry-after": "3600"}))
+    start = anyio.current_time()
+    with pytest.raises(InfrastructureError, match="asked to wait 3600 s"):
+        await repo.manifest(Tag("next"))
+    assert anyio.current_time() - start < 0.3
+
+
+async def test_an_answer_that_hangs_is_cut_at_the_deadline(web: respx.Router, repo: RepositoryClient) -> None:
+    async def hang(_: httpx.Request) -> httpx.Response:
+        await anyio.sleep(60)
+        raise AssertionError
+
+    web.get(f"{BASE}/manifests/next").mock(side_effect=hang)
+    with pytest.raises(InfrastructureError, match=r"no answer, after 1 attempt in 0\.5 s"):
+        await repo.manifest(Tag("next"))
+
+
+async def test_absence_is_believed_from_the_registry_itself(web: respx.Router, repo: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/next").mock(return_value=UNKNOWN)
+    assert await repo.manifest(Tag("next")) is None
+
+
+async def test_a_head_without_a_digest_is_followed_by_a_get(web: respx.Router, repo: RepositoryClient) -> None:
+    url = f"{BASE}/manifests/{IMAGE.digest}"
+    web.head(url).mock(return_value=httpx.Response(200, headers={"content-type": IMAGE.media_type}))
+    web.get(url).mock(return_value=answer())
+    assert await repo.describe(IMAGE.digest) == IMAGE.descriptor
+
+
+async def test_a_head_that_says_404_without_words_is_not_believed(web: respx.Router, repo: RepositoryClient) -> None:
+    url = f"{BASE}/manifests/{IMAGE.digest}"
+    web.head(url).mock(return_value=httpx.Response(404))
+    web.get(url).mock(return_value=answer())
+    assert await repo.digest(IMAGE.digest) == IMAGE.digest
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_denial_names_the_login_and_the_way_out(web: respx.Router, repo: RepositoryClient, status: int) -> None:
+    route = web.get(f"{BASE}/manifests/next").mock(return_value=refusal(status, "DENIED"))
+    with pytest.raises(PreconditionError, match=r"refuses GET on o/i as me: .*DENIED no.*registry_auth"):
+        await repo.manifest(Tag("next"))
+    assert route.call_count == 1
+
+
+async def test_one_token_serves_all_reading(web: respx.Router, repo: RepositoryClient) -> None:
+    def guarded(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") == "Bearer good":
+            return answer()
+        return httpx.Response(401, headers={"www-authenticate": CHALLENGE})
+
+    tokens = web.get(f"{HOST}/token").mock(return_value=httpx.Response(200, json={"token": "good", "expires_in": 300}))
+    manifests = web.get(f"{BASE}/manifests/{IMAGE.digest}").mock(side_effect=guarded)
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(repo.manifest, IMAGE.digest)
+    await repo.manifest(IMAGE.digest)
+    assert tokens.call_count == 1
+    assert manifests.call_count <= 11
+    asked = tokens.calls[0].request
+    assert asked.headers["authorization"] == "Basic bWU6cHc="
+    assert asked.url.params["scope"] == "repository:o/i:pull"
+    assert asked.url.params["service"] == "r"
+
+
+async def test_writing_asks_for_a_wider_scope_and_reading_then_uses_it(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    def guarded(request: httpx.Request) -> httpx.Response:
+        wanted = "Bearer write" if request.method == "PUT" else "Bearer "
+        if request.headers.get("authorization", "").startswith(wanted):
+            return httpx.Response(201) if request.method == "PUT" else answer()
+        return httpx.Response(401, headers={"www-authenticate": CHALLENGE})
+
+    def token(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"access_token": "write" if "push" in request.url.params["scope"] else "read"})
+
+    tokens = web.get(f"{HOST}/token").mock(side_effect=token)
+    web.route(url=f"{BASE}/manifests/{IMAGE.digest}").mock(side_effect=guarded)
+    await repo.put_manifest(IMAGE, IMAGE.digest)
+    assert await repo.manifest(IMAGE.digest) == IMAGE
+    assert [call.request.url.params["scope"] for call in tokens.calls] == ["repository:o/i:pull,push"]
+
+
+async def test_a_token_that_ran_out_is_renewed_once(web: respx.Router, repo: RepositoryClient) -> None:
+    current = "one"
+
+    def guarded(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") == f"Bearer {current}":
+            return answer()
+        return httpx.Response(401, headers={"www-authenticate": CHALLENGE})
+
+    web.get(f"{HOST}/token").mock(side_effect=lambda _: httpx.Response(200, json={"token": current}))
+    web.get(f"{BASE}/manifests/{IMAGE.digest}").mock(side_effect=guarded)
+    assert await repo.manifest(IMAGE.digest)
+    current = "two"
+    assert await repo.manifest(IMAGE.digest)
+
+
+async def test_a_login_is_not_sent_without_tls(web: respx.Router, repo: RepositoryClient) -> None:
+    challenge = 'Bearer realm="http://elsewhere.example.org/token"'
+    web.get(f"{BASE}/manifests/next").mock(return_value=httpx.Response(401, headers={"www-authenticate": challenge}))
+    with pytest.raises(PreconditionError, match="without TLS"):
+        await repo.manifest(Tag("next"))
+
+
+async def test_a_login_is_not_sent_to_where_blobs_are_kept(web: respx.Router, repo: RepositoryClient) -> None:
+    def guarded(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("authorization") == "Basic bWU6cHc=":
+            return httpx.Response(307, headers={"location": "https://cdn.example.net/blob"})
+        return httpx.Response(401, headers={"www-authenticate": 'Basic realm="r"'})
+
+    web.get(f"{BASE}/blobs/{sha256(b'data')}").mock(side_effect=guarded)
+    cdn = web.get("https://cdn.example.net/blob").mock(return_value=httpx.Response(200, content=b"data"))
+    assert await repo.blob(sha256(b"data")) == b"data"
+    assert "authorization" not in cdn.calls[0].request.headers
+
+
+async def test_uploads_to_another_host_carry_no_login(web: respx.Router, repo: RepositoryClient) -> None:
+    def guarded(request: httpx.Request) -> httpx.Response:
+        if "authorization" in request.headers:
+            return httpx.Response(202, headers={"location": "https://store.example.net/up?token=x"})
+        return httpx.Response(401, headers={"www-authenticate": 'Basic realm="r"'})
+
+    web.post(f"{BASE}/blobs/uploads/").mock(side_effect=guarded)
+    store = web.put(url__startswith="https://store.example.net/up").mock(return_value=httpx.Response(201))
+    await repo.push_blob(b"data", "text/plain")
+    sent = store.calls[0].request
+    assert "authorization" not in sent.headers
+    assert dict(sent.url.params) == {"token": "x", "digest": sha256(b"data")}
+
+
+async def test_a_registry_behind_a_tls_proxy_is_still_spoken_to_by_tls(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    moved = {"location": "http://r.example.org/v2/o/i/blobs/uploads/1"}
+    web.post(f"{BASE}/blobs/uploads/").mock(return_value=httpx.Response(202, headers=moved))
+    put = web.put(url__startswith=f"{BASE}/blobs/uploads/1").mock(return_value=httpx.Response(201))
+    await repo.push_blob(b"data", "text/plain")
+    assert put.call_count == 1
+
+
+async def test_pages_are_followed_by_link(web: respx.Router, repo: RepositoryClient) -> None:
+    def page(request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("last") == "b":
+            return httpx.Response(200, json={"name": "o/i", "tags": ["c"]})
+        link = '</v2/o/i/tags/list?last=b&n=2>; rel="next"'
+        return httpx.Response(200, json={"name": "o/i", "tags": ["a", "b"]}, headers={"link": link})
+
+    web.get(url__startswith=f"{BASE}/tags/list").mock(side_effect=page)
+    assert await repo.tags() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("body", [{"name": "o/i"}, {"tags": ["a b"]}, []])
+async def test_a_list_of_tags_that_cannot_be_read_is_an_outage(
+    web: respx.Router, repo: RepositoryClient, body: object
+) -> None:
+    web.get(url__startswith=f"{BASE}/tags/list").mock(return_value=httpx.Response(200, json=body))
+    with pytest.raises(InfrastructureError, match="cannot be read"):
+        await repo.tags()
+
+
+@pytest.mark.parametrize(
+    "no_such_api",
+    [
+        httpx.Response(404, text="404 page not found"),
+        refusal(404, "UNSUPPORTED"),
+        httpx.Response(405),
+        httpx.Response(303, headers={"location": "https://web.example.org/-/v2/packages"}),
+    ],
+)
+async def test_without_the_api_the_fallback_tag_is_read(
+    web: respx.Router, repo: RepositoryClient, no_such_api: httpx.Response
+) -> None:
+    index = index_of([IMAGE.descriptor.to_json()])
+    subject = sha256(b"subject")
+    web.get(f"{BASE}/referrers/{subject}").mock(return_value=no_such_api)
+    web.get(f"{BASE}/manifests/{fallback_tag(subject)}").mock(
+        return_value=httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
+    )
+    assert await repo.referrers(subject) == [IMAGE.descriptor]
+
+
+async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, repo: RepositoryClient) -> None:
+    subject = sha256(b"subject")
+    web.get(f"{BASE}/referrers/{subject}").mock(return_value=httpx.Response(404, html="<html>"))
+    with pytest.raises(InfrastructureError):
+        await repo.referrers(subject)
+
+
+async def test_a_tag_that_is_read_as_the_digest_lists_no_referrers(web: respx.Router, repo: RepositoryClient) -> None:
+    subject = index_of([IMAGE.descriptor.to_json()])
+    web.get(f"{BASE}/referrers/{subject.digest}").mock(return_value=httpx.Response(404))
+    web.get(f"{BASE}/manifests/{fallback_tag(subject.digest)}").mock(
+        return_value=httpx.Response(200, content=subject.raw, headers={"content-type": media.OCI_INDEX})
+    )
+    assert await repo.referrers(subject.digest) == []
+
+
+async def test_a_registry_that_understands_subjects_needs_no_fallback_tag(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    web.head(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(200))
+    put = web.put(url__startswith=f"{BASE}/manifests/sha256:").mock(
+        return_value=httpx.Response(201, headers={"oci-subject": IMAGE.digest})
+    )
+    stored = await repo.push_artifact("x/y", [], subject=IMAGE.descriptor)
+    assert put.call_count == 1
+    assert put.calls[0].request.url.path.endswith(stored.digest)
+
+
+async def test_referrers_come_in_pages_and_are_filtered_here(web: respx.Router, repo: RepositoryClient) -> None:
+    def listed(kind: str) -> dict[str, object]:
+        return artifact(kind, []).descriptor.model_copy(update={"artifact_type": kind}).to_json()
+
+    def page(request: httpx.Request) -> httpx.Response:
+        first = "last" not in request.url.params
+        index = index_of([listed("x/one"), listed("x/other")] if first else [listed("x/one")])
+        link = {"link": f'<{request.url.path}?last=1>; rel="next"'} if first else {}
+        return httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX, **link})
+
+    web.get(url__startswith=f"{BASE}/referrers/").mock(side_effect=page)
+    assert [one.artifact_type for one in await repo.referrers(sha256(b"s"), "x/one")] == ["x/one", "x/one"]
+
+
+async def test_a_broken_transfer_goes_on_where_it_stopped(
+    web: respx.Router, repo: RepositoryClient, tmp_path: Path
+) -> None:
+    content = bytes(range(256)) * 64
+
+    async def half() -> AsyncIterator[bytes]:
+        yield content[:5000]
+        raise httpx.ReadError("reset")
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        if wanted := request.headers.get("range"):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            headers = {"content-range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+            return httpx.Response(206, content=content[start:], headers=headers)
+        return httpx.Response(200, content=half())
+
+    route = web.get(f"{BASE}/blobs/{sha256(content)}").mock(side_effect=serve)
+    await repo.fetch_file(sha256(content), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == content
+    assert route.calls[1].request.headers["range"] == "bytes=5000-"
+
+
+async def test_wrong_bytes_are_fetched_again_from_the_start(
+    web: respx.Router, repo: RepositoryClient, tmp_path: Path
+) -> None:
+    answers = [httpx.Response(200, content=b"wrong"), httpx.Response(200, content=b"right")]
+    route = web.get(f"{BASE}/blobs/{sha256(b'right')}").mock(side_effect=answers)
+    await repo.fetch_file(sha256(b"right"), tmp_path / "file")
+    assert "range" not in route.calls[1].request.headers
+    assert (tmp_path / "file").read_bytes() == b"right"
+
+
+async def test_a_final_looking_refusal_is_not_repeated_for_long(web: respx.Router, repo: RepositoryClient) -> None:
+    route = web.put(f"{BASE}/manifests/{IMAGE.digest}").mock(return_value=refusal(400, "MANIFEST_INVALID"))
+    with pytest.raises(InfrastructureError, match="MANIFEST_INVALID"):
+        await repo.persist("PUT", lambda: repo.put_manifest(IMAGE, IMAGE.digest))
+    assert route.call_count == 3
+
+
+@pytest.mark.parametrize("tag", ["next", "stable", "v1.2.3"])
+async def test_promoted_tags_are_not_written(web: respx.Router, repo: RepositoryClient, tag: str) -> None:
+    with pytest.raises(ValueError, match="only promotion may write it"):
+        await repo.put_manifest(IMAGE, Tag(tag))
+    assert not web.calls
+
+
+async def test_a_server_without_tls_is_a_configuration_error(free_tcp_port: int) -> None:
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=free_tcp_port)
+    async with anyio.create_task_group() as group, RegistryClient(deadline=5) as client:
+        group.start_soon(listener.serve, serve)
+        with pytest.raises(UsageError, match="does not speak TLS"):
+            await client.repository(Repository(f"127.0.0.1:{free_tcp_port}", "o/i")).manifest(Tag("next"))
+        group.cancel_scope.cancel()
+
+
+async def test_an_index_with_other_digests_is_refused_rather_than_misread(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    odd = index_of([{"mediaType": media.OCI_MANIFEST, "digest": "sha512:" + "0" * 128, "size": 1}])
+    web.get(f"{BASE}/manifests/{odd.digest}").mock(
+        return_value=httpx.Response(200, content=odd.raw, headers={"content-type": media.OCI_INDEX})
+    )
+    with pytest.raises(PreconditionError, match="broken descriptor"):
+        await repo.labels(Digest(odd.digest))
