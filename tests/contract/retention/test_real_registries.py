@@ -13,7 +13,7 @@ from pipeline.registry.retention import prune, restore
 from pipeline.registry.retention.oci import OciDriver
 from pipeline.report.model import Move
 
-RULES = Rules(keep_last=1, older_than="30d", limit_percent=100)
+RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def registry() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[RegistryClient]:
-    async with RegistryClient(deadline=0.2) as opened:
+    async with RegistryClient(deadline=0.1) as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ from pipeline.registry.retention import DriverKind, open_driver, prune
 from pipeline.registry.retention import record as record_module
 from pipeline.registry.retention.driver import Driver
 
-RULES = Rules(keep_last=1, older_than="30d", limit_percent=100)
+RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
 LAST = "You cannot delete the last tagged version of a package. You must delete the package instead."
 POPULAR = (
     "Publicly visible package versions with more than 5000 downloads cannot be deleted. "
@@ -197,8 +197,7 @@ async def test_rate_limits_are_waited_for(
     answers = iter(
         [
             httpx.Response(429, headers={"retry-after": "0"}),
-            httpx.Response(403, json={"message": "You have exceeded a secondary rate limit."}),
-            httpx.Response(502),
+            httpx.Response(403, headers={"retry-after": "0"}, json={"message": "secondary rate limit"}),
         ]
     )
     github.before = lambda line: next(answers, None) if line.endswith("versions") else None

@@ -55,9 +55,9 @@ rules = st.builds(
     keep_last=st.integers(0, 3),
     older_than=st.integers(0, 60).map(lambda days: f"{days}d"),
     rollback_targets=st.integers(1, 3),
-    keep=st.just(("golden-*",)),
-    prune=st.just(("pr-*", "next", "v*", "*-ledger-*")),
-    limit_percent=st.just(100),
+    keep_tags=st.just(("golden-*",)),
+    prune_tags=st.just(("pr-*", "next", "v*", "*-ledger-*")),
+    max_percent=st.just(100),
 )
 
 

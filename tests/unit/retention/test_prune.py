@@ -16,7 +16,7 @@ from pipeline.registry.retention import record as record_module
 from pipeline.registry.retention.oci import OciDriver
 from pipeline.registry.retention.record import RecordKeeper
 
-RULES = Rules(keep_last=1, older_than="30d", limit_percent=100)
+RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
 
 
 @pytest.fixture(autouse=True)
@@ -332,8 +332,8 @@ async def test_a_clock_that_jumped_deletes_nothing(
 async def test_limits_refuse_the_whole_plan(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
     before = dict(registry.manifests)
     for rules, word in (
-        (Rules(keep_last=1, limit_count=3, limit_percent=100), "limit_count"),
-        (Rules(keep_last=1, limit_percent=20), "limit_percent"),
+        (Rules(keep_last=1, max_deletions=3, max_percent=100), "max_deletions"),
+        (Rules(keep_last=1, max_percent=20), "max_percent"),
     ):
         report = await run(rules=rules)
         assert report.outcome is Outcome.PRECONDITION

@@ -14,7 +14,7 @@ from pipeline.registry.retention import DriverKind, open_driver, prune
 from pipeline.registry.retention import record as record_module
 from pipeline.registry.retention.driver import Done, Driver
 
-RULES = Rules(keep_last=0, older_than="30d", limit_percent=100)
+RULES = Rules(keep_last=0, older_than="30d", max_percent=100)
 
 
 class FakeQuay:

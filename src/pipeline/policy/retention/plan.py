@@ -239,11 +239,11 @@ def _freed(graph: Graph, doomed: Iterable[Digest]) -> int:
 
 
 def _over_limit(rules: Rules, count: int, total: int) -> str:
-    if count > rules.limit_count:
-        return f"{count} manifests would go; limit_count in [retention] allows {rules.limit_count}"
+    if count > rules.max_deletions:
+        return f"{count} manifests would go; max_deletions in [retention] allows {rules.max_deletions}"
     share = 100 * count / total if total else 0.0
-    if share > rules.limit_percent:
-        allowed = f"limit_percent in [retention] allows {rules.limit_percent:g}"
+    if share > rules.max_percent:
+        allowed = f"max_percent in [retention] allows {rules.max_percent:g}"
         return f"{count} of {total} manifests ({share:.0f} percent) would go; {allowed}"
     return ""
 

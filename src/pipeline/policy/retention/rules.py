@@ -26,7 +26,7 @@ class Role(StrEnum):
     CHANNEL = "channel"
     VERSION = "version tag"
     RECORD = "record of the pipeline"
-    PATTERN = "tag that `keep` names"
+    PATTERN = "tag that `keep_tags` names"
     ATTACHED = "tag that attaches something to another manifest"
     CANDIDATE = "candidate"
     FOREIGN = "tag that no rule names"
@@ -48,13 +48,13 @@ class Rules(BaseModel):
     """Only what is older goes; seconds, and never under 24 hours."""
     rollback_targets: int = Field(default=3, ge=1)
     """The last digests that `stable` pointed at stay, even without a tag."""
-    keep: tuple[str, ...] = ()
+    keep_tags: tuple[str, ...] = ()
     """Glob patterns of further tags that keep what they point at."""
-    prune: tuple[str, ...] = ()
+    prune_tags: tuple[str, ...] = ()
     """Glob patterns of further tags, beside the commits, that may go when they are old."""
-    limit_count: int = Field(default=1000, ge=0)
+    max_deletions: int = Field(default=500, ge=0)
     """A plan that deletes more manifests is refused."""
-    limit_percent: float = Field(default=50, ge=0, le=100)
+    max_percent: float = Field(default=50, ge=0, le=100)
     """A plan that deletes a greater part of all manifests is refused."""
 
     @property
@@ -70,10 +70,10 @@ class Rules(BaseModel):
             return Role.VERSION
         if tag.startswith(_RECORDS):
             return Role.RECORD
-        if any(fnmatchcase(tag, pattern) for pattern in self.keep):
+        if any(fnmatchcase(tag, pattern) for pattern in self.keep_tags):
             return Role.PATTERN
         if fallback_subject(tag):
             return Role.ATTACHED
-        if _COMMIT.fullmatch(tag) or any(fnmatchcase(tag, pattern) for pattern in self.prune):
+        if _COMMIT.fullmatch(tag) or any(fnmatchcase(tag, pattern) for pattern in self.prune_tags):
             return Role.CANDIDATE
         return Role.FOREIGN
