@@ -79,8 +79,8 @@ class Show:
     def a_regression_stops_at_stable(self) -> None:
         self.progress.heading("5. Repaired, but with a regression that only openQA's suite looks for")
         self.repository.revert()
-        self.repository.write("os/usr/share/sample-os/regression", "openQA's suite fails where this file is\n")
-        self.repository.commit("Ship what should not ship")
+        self.repository.write("os/usr/lib/tmpfiles.d/sample-os.conf", "d /tmp 0755 root root -\n")
+        self.repository.commit("Nobody but root needs /tmp")
         self.passes("build-next", log="build-next-regression")
         self.repository.tag("v1.2.0-test")
         self.passes("promote-testing", "--tag", "v1.2.0-test", log="promote-testing-regression")

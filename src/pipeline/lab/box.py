@@ -1,5 +1,6 @@
 """The box itself."""
 
+import anyio
 import dagger
 
 from pipeline.lab import images, openqa, registry, store
@@ -17,10 +18,13 @@ async def lab(files: dagger.Directory, name: str, full: bool = True) -> dagger.S
         full: False leaves out the object store and openQA, which only the stable stage needs.
     """
     registry_service = registry.registry(files, name)
-    await images.seed(files, registry_service)
     servers = {"registry": (registry_service, registry.PORT)}
-    if full:
-        store_service = store.store(files)
-        openqa_service = openqa.openqa(files, {"store": store_service})
-        servers |= {"store": (store_service, store.PORT), "openqa": (openqa_service, openqa.PORT)}
+    async with anyio.create_task_group() as making:
+        making.start_soon(images.seed, files, registry_service)
+        if full:
+            store_service = store.store(files)
+            openqa_service = openqa.openqa(files, {"store": store_service})
+            servers |= {"store": (store_service, store.PORT), "openqa": (openqa_service, openqa.PORT)}
+            making.start_soon(store.versitygw().sync)
+            making.start_soon(openqa.machine(files).sync)
     return gateway(files, servers)
