@@ -1,5 +1,6 @@
 """Registries that delete, a way to fill them, and skopeo to pull with."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -19,19 +20,22 @@ from pipeline.domain import Digest, Repository
 from pipeline.registry import media
 from pipeline.registry.client import RegistryClient
 
+DISTRIBUTION = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
+
 
 @dataclass
 class Server:
     """A running registry."""
 
     address: str
+    binary: str = ""
     config: Path | None = None
-    """Of a docker-registry, for its garbage collection."""
+    """Of a registry that has garbage collection."""
 
     def collect(self) -> None:
         """Run the registry's garbage collection, where it has one."""
         if self.config:
-            subprocess.run(["docker-registry", "garbage-collect", str(self.config)], check=True, capture_output=True)
+            subprocess.run([self.binary, "garbage-collect", str(self.config)], check=True, capture_output=True)
 
 
 @dataclass
@@ -77,6 +81,13 @@ class Shelf:
         ]
         return self.put({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": listed}, *tags)
 
+    def retag(self, digest: Digest, tag: str) -> None:
+        """Write what is behind `digest` to another tag, as a promotion does."""
+        kind = self.known[digest]["mediaType"]
+        found = self.http.get(f"manifests/{digest}", headers={"accept": kind}).raise_for_status()
+        answer = self.http.put(f"manifests/{tag}", content=found.content, headers={"content-type": kind})
+        answer.raise_for_status()
+
     def tags(self) -> set[str]:
         return set(self.http.get("tags/list").json()["tags"] or [])
 
@@ -118,16 +129,38 @@ def sha256(data: bytes) -> Digest:
 @pytest.fixture
 def docker_registry(tmp_path: Path) -> Iterator[Server]:
     """Debian's docker-registry 2.8: no referrers API, no untagging."""
+    yield from _distribution("docker-registry", tmp_path)
+
+
+@pytest.fixture
+def distribution_registry(tmp_path: Path) -> Iterator[Server]:
+    """Distribution 3: no referrers API, untags."""
+    yield from _distribution(str(_compiled(DISTRIBUTION)), tmp_path)
+
+
+def _distribution(binary: str, tmp_path: Path) -> Iterator[Server]:
     address, config = f"127.0.0.1:{_port()}", tmp_path / "config.yml"
     config.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
         f"storage:\n  filesystem: {{rootdirectory: {tmp_path}/data}}\n  delete: {{enabled: true}}\n"
         f"http: {{addr: '{address}'}}\n"
     )
-    yield from _serve(["docker-registry", "serve", str(config)], Server(address, config))
+    yield from _serve([binary, "serve", str(config)], Server(address, binary, config))
 
 
-@pytest.fixture(params=["docker_registry", "crane_registry"])
+def _compiled(module: str) -> Path:
+    """A binary from the Go module proxy, compiled once for the machine."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
+    cache.mkdir(parents=True, exist_ok=True)
+    binary = cache / module.partition("@")[0].rpartition("/")[2]
+    with (cache / f".{binary.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not binary.exists():
+            subprocess.run(["go", "install", module], check=True, env={**os.environ, "GOBIN": str(cache)})
+    return binary
+
+
+@pytest.fixture(params=["docker_registry", "distribution_registry", "crane_registry"])
 def server(request: pytest.FixtureRequest) -> Server:
     """Each kind of registry in turn; crane's has the referrers API and keeps tags of a deleted digest."""
     found = request.getfixturevalue(request.param)

@@ -4,12 +4,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
+from anyio import to_thread
 
 from pipeline.domain import Channel, Digest, Outcome
+from pipeline.errors import ConflictError
 from pipeline.policy.retention import Rules
 from pipeline.registry import ledger
-from pipeline.registry.retention import prune, restore
+from pipeline.registry.retention import prune, refuse_while_pruning, restore
 from pipeline.registry.retention.oci import OciDriver
 from pipeline.report.model import Move
 
@@ -113,3 +117,35 @@ async def test_an_extra_tag_goes_only_where_the_registry_untags(shelf: Any, clie
     assert not [tag for tag in shelf.tags() if tag.startswith("pipeline-")]
     shelf.pull("v2.0.0", tmp_path / "kept")
     shelf.pull(digest, tmp_path / "by-digest")
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7])
+async def test_a_promotion_that_runs_at_the_same_time_is_never_harmed(shelf: Any, client: Any, delay: float) -> None:
+    """The promotion writes its version tag, then asks about prunes; if it may go on, its image stays whole."""
+    repo = client.repository(shelf.repository)
+    shelf.image("stable", days=1)
+    parts = [shelf.image(days=80), shelf.image(days=80, arch="arm64")]
+    digest = shelf.index(*parts, tags=(f"{1:040x}",))
+    for number in range(2, 6):
+        shelf.image(f"{number:040x}", days=90)
+    now = datetime.now(UTC)
+    allowed = False
+
+    async def promote() -> None:
+        nonlocal allowed
+        await anyio.sleep(delay)
+        try:
+            await to_thread.run_sync(shelf.retag, digest, "v9.0.0")
+            await refuse_while_pruning(repo, digest, datetime.now(UTC))
+        except (ConflictError, httpx.HTTPStatusError):
+            return
+        allowed = True
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(promote)
+        rules = RULES.model_copy(update={"keep_last": 0})
+        report = await prune(client, shelf.repository, rules, confirm=True, now=now, driver=OciDriver(repo))
+    assert report.outcome in (Outcome.PASSED, Outcome.CONFLICT), report.text()
+    if allowed:
+        shelf.check_whole("v9.0.0")
+        shelf.check_whole(digest)

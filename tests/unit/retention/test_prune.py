@@ -317,7 +317,10 @@ async def test_a_promotion_sees_that_its_digest_is_going(registry: Any, client: 
         await refuse_while_pruning(repo, shop["old"], registry.now)
     await refuse_while_pruning(repo, shop["old"], registry.now + timedelta(hours=2))
     await keeper.close(())
-    await refuse_while_pruning(repo, shop["old"], registry.now)
+    await refuse_while_pruning(repo, shop["old index"], registry.now)
+    del registry.manifests[shop["old arm64"]]
+    with pytest.raises(ConflictError, match="a part of it went"):
+        await refuse_while_pruning(repo, shop["old index"], registry.now)
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=4000), timedelta(hours=-7), timedelta(days=-4000)])

@@ -73,7 +73,7 @@ async def forget_record(repository: RepositoryClient, driver: Driver) -> None:
 
 
 async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now: datetime) -> None:
-    """ConflictError when a running prune has `digest` on its list.
+    """ConflictError when a running prune has `digest` on its list, or one that just ended took a part of it.
 
     For promotions, to be called *after* their version tag is written and before a channel moves: prune looks for new
     tags after it has written its record, so that at least one of the two sees the other.
@@ -82,8 +82,20 @@ async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now
     if record and record.holds(now) and digest in record.digests:
         raise ConflictError(
             f"prune is deleting {digest} from {repository.repository} right now: expected an image that stays. "
-            f"Nothing has moved; run again after {record.until:%H:%M} UTC or when prune has ended."
+            f"No channel has moved; run again after {record.until:%H:%M} UTC or when prune has ended."
         )
+    await _see_whole(repository, digest)
+
+
+async def _see_whole(repository: RepositoryClient, digest: Digest) -> None:
+    manifest = await repository.manifest(digest)
+    if manifest is None:
+        raise ConflictError(
+            f"{repository.repository} has no {digest} any more, or a part of it went: expected an image that stays. "
+            "No channel has moved; if the image is gone, push it again from the restore list of the last prune."
+        )
+    for child in manifest.manifests if manifest.is_index else ():
+        await _see_whole(repository, child.digest)
 
 
 class RecordKeeper:
