@@ -7,16 +7,21 @@ from typing import Annotated, Any, TypeVar
 import dagger
 from dagger import DefaultPath, Doc, Ignore, function, object_type
 from dagger.mod._exceptions import FunctionError
+from pydantic import TypeAdapter
 
+from pipeline.domain import Channel
 from pipeline.errors import PipelineError
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.report.model import Result
 from pipeline.report.release import merge
 from pipeline.report.text import result_text
+from pipeline.stages import history as history_stage
 from pipeline.stages import next as next_stage
+from pipeline.stages import rollback as rollback_stage
 from pipeline.stages import stable, testing
 from pipeline.stages import status as status_stage
+from pipeline.stages import verify as verify_stage
 from pipeline.stages.evidence import report_directory, unpacked
 from pipeline.stages.world import Given, World, open_world
 
@@ -32,6 +37,9 @@ def acting(method: Method) -> Method:
 TagName = Annotated[str, Doc("The pushed git tag")]
 Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
 AllowOlder = Annotated[bool, Doc("Take a version that is not above the current stable one")]
+OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
+ChannelName = Annotated[str, Doc("next, testing or stable")]
+AsJson = Annotated[bool, Doc("The same content for machines")]
 
 
 @object_type
@@ -65,10 +73,17 @@ class BootcPipeline:
             return report_directory(await next_stage.gate_next(world))
 
     @acting
-    async def promote_testing(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> str:
+    async def promote_testing(
+        self,
+        tag: TagName,
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        override_hold: OverrideHold = False,
+    ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         async with self._world("promote-testing", image) as world:
-            return _told(await testing.promote_testing(world, tag, allow_older=allow_older))
+            results = await testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold)
+            return _told(results)
 
     @acting
     async def gate_testing(
@@ -79,10 +94,17 @@ class BootcPipeline:
             return report_directory(await testing.gate_testing(world, ref))
 
     @acting
-    async def promote_stable(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> str:
+    async def promote_stable(
+        self,
+        tag: TagName,
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        override_hold: OverrideHold = False,
+    ) -> str:
         """Take the tested disk through the full openQA run, then move :vX.Y.Z and :stable."""
         async with self._world("promote-stable", image) as world:
-            return _told(await stable.promote_stable(world, tag, allow_older=allow_older))
+            results = await stable.promote_stable(world, tag, allow_older=allow_older, override_hold=override_hold)
+            return _told(results)
 
     @acting
     async def lab(
@@ -94,16 +116,74 @@ class BootcPipeline:
         return await surroundings(lab_files(), name, full)
 
     @acting
-    async def plan(self, tag: TagName, image: Images = None) -> str:
+    async def plan(self, tag: TagName, image: Images = None, as_json: AsJson = False) -> str:
         """Show what promoting this tag would move, on what evidence, with which commits; do nothing."""
         async with self._world("plan", image) as world:
-            return _told(await status_stage.plan(world, tag))
+            results = await status_stage.plan(world, tag)
+            return _json(results) if as_json else _told(results)
 
     @acting
-    async def status(self, image: Images = None) -> str:
+    async def status(self, image: Images = None, as_json: AsJson = False) -> str:
         """Show the channels: digest, version, age, evidence, how far next is ahead."""
         async with self._world("status", image) as world:
-            return await status_stage.status(world)
+            found = {str(one.repository): await status_stage.channels(world, one) for one in world.images}
+            return _json(found) if as_json else status_stage.status_text(found)
+
+    @acting
+    async def history(self, channel: ChannelName, image: Images = None, as_json: AsJson = False) -> str:
+        """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
+        async with self._world("history", image) as world:
+            wanted = status_stage.channel_named(channel)
+            found = {str(one.repository): await history_stage.history(world, one, wanted) for one in world.images}
+            return _json(found) if as_json else history_stage.history_text(found)
+
+    @acting
+    async def why(
+        self,
+        ref: Annotated[str, Doc("A digest, channel, version tag or commit")],
+        image: Images = None,
+        as_json: AsJson = False,
+    ) -> str:
+        """Explain a tag or digest: its commit, its tags, what each gate found, every move it was part of."""
+        async with self._world("why", image) as world:
+            found = [await history_stage.why(world, one, ref) for one in world.images]
+            return _json(found) if as_json else "\n\n".join(map(history_stage.why_text, found))
+
+    @acting
+    async def verify(self, channel: ChannelName = "", image: Images = None, as_json: AsJson = False) -> str:
+        """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
+        async with self._world("verify", image) as world:
+            channels = [status_stage.channel_named(channel)] if channel else list(Channel)
+            results = await verify_stage.verify(world, channels)
+            return _json(results) if as_json and not any(result.exit_code for result in results) else _told(results)
+
+    @acting
+    async def rollback(
+        self,
+        channel: ChannelName,
+        reason: Annotated[str, Doc("Why, for the record")],
+        to: Annotated[str, Doc("A version tag or digest; the last one before that passed its gate by default")] = "",
+        image: Images = None,
+    ) -> str:
+        """Take a channel back to a digest that passed its gate, record why, and hold it there."""
+        async with self._world("rollback", image) as world:
+            return _told(await rollback_stage.rollback(world, status_stage.channel_named(channel), to, reason))
+
+    @acting
+    async def hold(
+        self, channel: ChannelName, reason: Annotated[str, Doc("Why, for the record")], image: Images = None
+    ) -> str:
+        """Keep promotions away from a channel until release-hold."""
+        async with self._world("hold", image) as world:
+            return _told(await rollback_stage.hold(world, status_stage.channel_named(channel), reason))
+
+    @acting
+    async def release_hold(
+        self, channel: ChannelName, reason: Annotated[str, Doc("Why, for the record")] = "", image: Images = None
+    ) -> str:
+        """Let promotions move a channel again after a hold or a rollback."""
+        async with self._world("release-hold", image) as world:
+            return _told(await rollback_stage.release_hold(world, status_stage.channel_named(channel), reason))
 
     @acting
     async def evidence(
@@ -142,6 +222,10 @@ def _told(results: list[Result]) -> str:
     if any(result.exit_code for result in results):
         raise _failure(results)
     return result_text(merge(results))
+
+
+def _json(found: object) -> str:
+    return TypeAdapter(type(found)).dump_json(found, indent=2, serialize_as_any=True).decode()
 
 
 def _failure(results: list[Result]) -> FunctionError:

@@ -52,6 +52,7 @@ async def build_next(world: World) -> list[Result]:
         reason = withheld or f"{', '.join(failed)} did not pass"
         return [_not_pushed(found, commit, reason) for found in candidates]
 
+    await promotion.respect_holds(world, Channel.NEXT, override=False)
     published = {found.image.repository: await _publish(world, found, commit) for found in candidates}
     behind = [image.name for image in world.images if not await _moves_forward(world, image, commit)]
     desired = [Desired(repository, Channel.NEXT.tag, digest) for repository, (digest, _) in published.items()]

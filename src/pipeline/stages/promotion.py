@@ -22,6 +22,7 @@ class Promotion:
     evidence: dict[Repository, Digest]
     command: str
     reason: str
+    kind: ledger.Kind = ledger.Kind.PROMOTION
 
 
 async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
@@ -35,6 +36,23 @@ async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
 async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
     """The moves that are left to make, and nothing done."""
     return tag_moves(desired, await actual_tags(world, desired))
+
+
+async def respect_holds(world: World, channel: Channel, *, override: bool) -> None:
+    """Raise PreconditionError when a channel of one of the images is on hold, unless told to override it."""
+    for image in world.images:
+        head = None if override else await ledger.head(world.repository(image), channel)
+        if head and is_hold(head.entry):
+            raise PreconditionError(
+                f"{image.repository}:{channel} is on hold since {head.entry.at:%Y-%m-%d %H:%M} UTC "
+                f"({head.entry.reason or 'no reason given'}). Run release-hold when it may move again, or pass "
+                "--override-hold for this one promotion."
+            )
+
+
+def is_hold(entry: ledger.Entry) -> bool:
+    """Whether an entry, as the newest of its channel, keeps promotions away: a hold, or a rollback."""
+    return entry.kind in (ledger.Kind.HOLD, ledger.Kind.ROLLBACK)
 
 
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
@@ -99,7 +117,7 @@ async def _record(world: World, promotion: Promotion, repository: Repository, mo
         return
     entry = ledger.Entry(
         channel=promotion.channel,
-        kind=ledger.Kind.PROMOTION,
+        kind=promotion.kind,
         moves=moves,
         evidence=[promotion.evidence[repository]] if repository in promotion.evidence else [],
         by=world.given.actor,

@@ -8,7 +8,7 @@ from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Outcome, Tag
 from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import Candidate
-from pipeline.policy.plan import Desired
+from pipeline.policy.plan import Desired, is_channel
 from pipeline.policy.tags import Version, release_tags
 from pipeline.registry import ledger
 from pipeline.report.model import Result
@@ -73,12 +73,11 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
     A promotion that was carried out before, and after which the channel moved on, is superseded: a repeated
     command never takes a channel back.
     """
-    await _no_hold(world, wanted)
     moves = await promotion.plan(world, wanted.desired)
     outcome, reason = Outcome.PASSED, wanted.reason
-    if await _moved_on(world, wanted):
-        outcome, reason = Outcome.SUPERSEDED, f"{wanted.command} was done before; {wanted.channel} has moved on since"
-        moves = []
+    if moves and all(is_channel(move.tag) for move in moves) and await _moved_on(world, wanted):
+        outcome, moves = Outcome.SUPERSEDED, []
+        reason = f"{wanted.desired[0].tag} was promoted before, and {wanted.channel} has moved on since; it stays"
     elif not moves:
         outcome, reason = Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do"
     await promotion.carry_out(world, wanted, moves)
@@ -122,15 +121,3 @@ async def _moved_on(world: World, wanted: Promotion) -> bool:
         if not done or done[0] == 0:
             return False
     return True
-
-
-async def _no_hold(world: World, wanted: Promotion) -> None:
-    for repository in {wish.repository for wish in wanted.desired}:
-        async for recorded in ledger.walk(world.registry.repository(repository), wanted.channel):
-            if recorded.entry.kind is ledger.Kind.RELEASE:
-                break
-            if recorded.entry.kind is ledger.Kind.HOLD:
-                raise PreconditionError(
-                    f"{repository}:{wanted.channel} is on hold since {recorded.entry.at:%Y-%m-%d %H:%M} UTC: "
-                    f"{recorded.entry.reason or 'no reason given'}. Run release-hold when it may move again."
-                )

@@ -17,7 +17,7 @@ from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, Result
-from pipeline.stages import evidence
+from pipeline.stages import evidence, promotion
 from pipeline.stages.evidence import GateRun, Proof
 from pipeline.stages.release import Subject, finished, held_back, promotion_of, stable_version, tag_commit
 from pipeline.stages.world import World
@@ -26,11 +26,14 @@ from pipeline.upload.key import object_key
 COMMAND = "promote-stable"
 
 
-async def promote_stable(world: World, name: str, *, allow_older: bool) -> list[Result]:
+async def promote_stable(
+    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False
+) -> list[Result]:
     """Which digest, its disk to where openQA finds it, the run, its evidence, `:vX.Y.Z`, then `:stable`."""
     start = time.monotonic()
     tag = ReleaseTag.parse(name)
     commit = await tag_commit(world, tag.tag)
+    await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
     subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
     tested = [
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.TESTING) for subject in subjects

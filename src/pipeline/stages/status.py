@@ -19,11 +19,9 @@ from pipeline.stages.world import World
 _CREATED = "org.opencontainers.image.created"
 
 
-async def status(world: World) -> str:
-    """The channels of every image: digest, version, age, evidence, and how far next is ahead."""
-    return "\n\n".join(
-        [f"{image.repository}\n{channels_table(await channels(world, image))}" for image in world.images]
-    )
+def status_text(found: dict[str, list[ChannelLine]]) -> str:
+    """The channels of every repository, for people."""
+    return "\n\n".join(f"{repository}\n{channels_table(lines)}" for repository, lines in found.items())
 
 
 async def channels(world: World, image: Image) -> list[ChannelLine]:
@@ -132,12 +130,17 @@ async def resolve(world: World, image: Image, reference: str) -> Digest:
     )
 
 
+def channel_named(name: str) -> Channel:
+    """The channel (or its gate) of that name; UsageError when there is none."""
+    try:
+        return Channel(name.lower())
+    except ValueError:
+        raise UsageError(f"There is no channel {name!r}; expected next, testing or stable.") from None
+
+
 def _gates(reference: str, gate: str) -> list[Channel]:
     if gate:
-        try:
-            return [Channel(gate.lower())]
-        except ValueError:
-            raise UsageError(f"There is no gate {gate!r}; expected next, testing or stable.") from None
+        return [channel_named(gate)]
     if reference in list(Channel):
         return [Channel(reference)]
     if is_version_tag(reference):

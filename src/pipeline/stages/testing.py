@@ -16,7 +16,7 @@ from pipeline.policy.gate import verdict
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Result
-from pipeline.stages import evidence
+from pipeline.stages import evidence, promotion
 from pipeline.stages.evidence import GateRun, Proof
 from pipeline.stages.release import Subject, finished, held_back, promotion_of, stable_version, tag_commit
 from pipeline.stages.world import World
@@ -26,11 +26,14 @@ COMMAND = "promote-testing"
 _POLL = 10.0
 
 
-async def promote_testing(world: World, name: str, *, allow_older: bool) -> list[Result]:
+async def promote_testing(
+    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False
+) -> list[Result]:
     """Which digest, its gate, its evidence, `:vX.Y.Z-test`, then `:testing`: all images or none."""
     start = time.monotonic()
     tag = TestTag.parse(name)
     commit = await tag_commit(world, tag.tag)
+    await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
     subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
     for subject in subjects:
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)

@@ -1,0 +1,117 @@
+"""Back to what was good: a channel returns to a digest that passed its gate, and stays until someone says so."""
+
+import time
+from datetime import UTC, datetime
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Digest, Outcome
+from pipeline.errors import PreconditionError
+from pipeline.registry import ledger
+from pipeline.report.model import Move, Result
+from pipeline.stages import promotion
+from pipeline.stages.promotion import Promotion
+from pipeline.stages.status import resolve
+from pipeline.stages.verify import verdict_on
+from pipeline.stages.world import World
+
+
+async def rollback(world: World, channel: Channel, to: str, reason: str) -> list[Result]:
+    """Move the channel of every image back, record why, and hold it there.
+
+    Without `to`, to the digest before the present one that passed the channel's gate. Version tags stay.
+    Automation leaves the channel alone until `release_hold`, or a promotion that overrides the hold.
+    """
+    start = time.monotonic()
+    targets = [(image, await _target(world, image, channel, to)) for image in world.images]
+    results = []
+    for image, target in targets:
+        now = await world.repository(image).digest(channel.tag)
+        moves = [Move(repository=str(image.repository), tag=channel.tag, old=now, new=target)] if now != target else []
+        wanted = Promotion(
+            channel=channel,
+            desired=[],
+            evidence={},
+            command="rollback",
+            reason=reason,
+            kind=ledger.Kind.ROLLBACK,
+        )
+        await promotion.carry_out(world, wanted, moves)
+        results.append(
+            Result(
+                command="rollback",
+                outcome=Outcome.PASSED if moves else Outcome.UNCHANGED,
+                reason=f"{channel} is at {target.short}"
+                + (" and on hold there" if moves else " already; nothing to do"),
+                image=image.name,
+                repository=str(image.repository),
+                digest=target,
+                plan=moves,
+                duration=time.monotonic() - start,
+            )
+        )
+    return results
+
+
+async def hold(world: World, channel: Channel, reason: str) -> list[Result]:
+    """Keep promotions away from a channel."""
+    return [await _note(world, image, channel, ledger.Kind.HOLD, reason) for image in world.images]
+
+
+async def release_hold(world: World, channel: Channel, reason: str) -> list[Result]:
+    """Let promotions move the channel again, after a hold or a rollback."""
+    return [await _note(world, image, channel, ledger.Kind.RELEASE, reason) for image in world.images]
+
+
+async def _note(world: World, image: Image, channel: Channel, kind: ledger.Kind, reason: str) -> Result:
+    registry = world.repository(image)
+    head = await ledger.head(registry, channel)
+    held = promotion.is_hold(head.entry) if head else False
+    wanted = kind is ledger.Kind.HOLD
+    if held != wanted:
+        entry = ledger.Entry(
+            channel=channel,
+            kind=kind,
+            by=world.given.actor,
+            at=datetime.now(UTC),
+            reason=reason,
+            command="hold" if wanted else "release-hold",
+        )
+        await ledger.append(registry, entry, expect=head.digest if head else None)
+    state = "on hold" if wanted else "free to move"
+    return Result(
+        command="hold" if wanted else "release-hold",
+        outcome=Outcome.UNCHANGED if held == wanted else Outcome.PASSED,
+        reason=f"{channel} is {state}" + (" already" if held == wanted else ""),
+        image=image.name,
+        repository=str(image.repository),
+    )
+
+
+async def _target(world: World, image: Image, channel: Channel, to: str) -> Digest:
+    if to:
+        digest = await resolve(world, image, to)
+        await _passed(world, image, digest, channel)
+        return digest
+    now = await world.repository(image).digest(channel.tag)
+    async for record in ledger.walk(world.repository(image), channel):
+        for move in record.entry.moves:
+            before = move.old if move.tag == channel.tag else None
+            if before and before != now and await _has_passed(world, image, before, channel):
+                return before
+    raise PreconditionError(
+        f"{image.repository}:{channel} has no earlier digest with passed evidence in its ledger. "
+        "Name one with --to (a version tag or a digest); `history` shows what the channel was."
+    )
+
+
+async def _has_passed(world: World, image: Image, digest: Digest, channel: Channel) -> bool:
+    evidence = await verdict_on(world, image, digest, channel)
+    return evidence is not None and evidence.result.exit_code == 0
+
+
+async def _passed(world: World, image: Image, digest: Digest, channel: Channel) -> None:
+    if not await _has_passed(world, image, digest, channel):
+        raise PreconditionError(
+            f"{image.repository.at(digest)} has no passed evidence of the {channel} gate: a channel only ever goes "
+            "to what passed it. Nothing has moved."
+        )
