@@ -7,6 +7,8 @@ from typing import Any, Self
 FINAL_STATES = frozenset({"done", "cancelled"})
 """A job in any other state may still change its result by itself."""
 
+_GOOD_MODULES = frozenset({"passed", "softfailed", "skipped"})
+
 
 @dataclass(frozen=True)
 class Module:
@@ -89,8 +91,13 @@ class Job:
 
     @property
     def failed_modules(self) -> tuple[Module, ...]:
-        """The modules whose failure counts."""
-        return tuple(module for module in self.modules or () if module.important and module.result == "failed")
+        """The modules that failed, or during which the job ended, and whose failure counts."""
+        return tuple(module for module in self.unproven_modules if module.result != "none")
+
+    @property
+    def unproven_modules(self) -> tuple[Module, ...]:
+        """The modules that count and did not pass: failed ones, and ones that a failure kept from running (`none`)."""
+        return tuple(module for module in self.modules or () if module.important and module.result not in _GOOD_MODULES)
 
 
 def _seconds(started: object, finished: object) -> float:

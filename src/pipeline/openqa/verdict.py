@@ -164,11 +164,11 @@ def judge_job(job: Job, expected: Expectation) -> Finding:
     state = _RESULTS.get(job.result)
     if state is None:
         return Finding(State.BROKEN, f"ended as {job.result!r}, which this pipeline does not know")
-    if job.result in ("passed", "softfailed") and job.failed_modules:
-        names = ", ".join(module.name for module in job.failed_modules)
+    if job.result in ("passed", "softfailed") and job.unproven_modules:
+        names = ", ".join(f"{module.name} {module.result}" for module in job.unproven_modules)
         return Finding(
             State.FAILED,
-            f"says {job.result}, but its modules {names} failed: a comment (force_result) rewrote it, which no gate "
+            f"says {job.result}, but its modules say {names}: a comment (force_result) rewrote it, which no gate "
             "accepts; restart the job, or mend the test",
         )
     if job.result == "softfailed" and expected.accept_softfailed:

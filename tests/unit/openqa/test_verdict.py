@@ -19,6 +19,7 @@ PASSED, FAILED = "real-passed.details", "real-failed.details"
         ("null-passed.details", State.PASSED, "1 of 1 jobs passed"),
         (PASSED, State.PASSED, "1 of 1 jobs passed"),
         (FAILED, State.FAILED, "failed modules: regression"),
+        ("null-failed.details", State.FAILED, "failed modules: regression"),
         ("null-softfailed.details", State.FAILED, "softfailed"),
         ("null-passed.1-scheduled-none", State.PENDING, "scheduled"),
         ("null-passed.4-running-none", State.PENDING, "running"),
@@ -113,11 +114,12 @@ def test_softfailed_passes_only_by_configuration_and_shows_as_waived(recorded: R
     assert check_of(job, lenient, "link").status is CheckStatus.WAIVED
 
 
+@pytest.mark.parametrize("capture", [FAILED, "null-failed.details"])
 @pytest.mark.parametrize("result", ["passed", "softfailed"])
 def test_a_comment_cannot_turn_a_failed_module_into_a_pass(
-    recorded: Recorded, expected: Expectation, result: str
+    recorded: Recorded, expected: Expectation, capture: str, result: str
 ) -> None:
-    job = recorded(FAILED, result=result)
+    job = recorded(capture, result=result)
     lenient = Expectation(expected.build, expected.disk, expected.suite, accept_softfailed=True)
     verdict = judge(Answer(ids=(job.id,)), [job], lenient)
     assert verdict.state is State.FAILED
