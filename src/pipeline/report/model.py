@@ -1,6 +1,6 @@
 """The result of a command, as it is written to result.json."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -85,5 +85,7 @@ class Result(BaseModel):
     exit_code: int = 0
 
     def model_post_init(self, _context: object, /) -> None:
-        """The exit code follows from the outcome."""
+        """The exit code follows from the outcome; a result made at the end started `duration` ago."""
         self.exit_code = self.outcome.exit_code
+        if "started" not in self.model_fields_set:
+            self.started -= timedelta(seconds=self.duration)

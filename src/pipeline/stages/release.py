@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Outcome, Tag
@@ -81,18 +82,17 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
     elif not moves:
         outcome, reason = Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do"
     await promotion.carry_out(world, wanted, moves)
-    version_tag = wanted.desired[0].tag
+    duration = time.monotonic() - start
+    told = {
+        "command": wanted.command,
+        "outcome": outcome,
+        "reason": reason,
+        "tag": wanted.desired[0].tag,
+        "started": datetime.now(UTC) - timedelta(seconds=duration),
+        "duration": duration,
+    }
     return [
-        result.model_copy(
-            update={
-                "command": wanted.command,
-                "outcome": outcome,
-                "reason": reason,
-                "tag": version_tag,
-                "plan": [move for move in moves if move.repository == result.repository],
-                "duration": time.monotonic() - start,
-            }
-        )
+        result.model_copy(update=told | {"plan": [move for move in moves if move.repository == result.repository]})
         for result in results
     ]
 
