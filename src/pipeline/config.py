@@ -17,6 +17,7 @@ from pydantic import (
 
 from pipeline.domain import Channel, Repository
 from pipeline.errors import UsageError
+from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Size
 
@@ -177,18 +178,6 @@ class Gates(_Table):
     stable: StableGate = StableGate()
 
 
-class Retention(_Table):
-    """`[retention]`: what `prune` keeps beyond what is reachable from a kept tag."""
-
-    keep_last: int = Field(10, ge=1)
-    older_than: Duration = 30 * 86400.0
-    rollback_targets: int = Field(3, ge=1)
-    keep_tags: tuple[str, ...] = ()
-    """Patterns (as in shells) of further tags to keep."""
-    max_deletions: int = Field(500, ge=1)
-    max_percent: float = Field(50.0, gt=0, le=100)
-
-
 class Config(_Table):
     """The whole file."""
 
@@ -198,7 +187,7 @@ class Config(_Table):
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
     waivers: tuple[Waiver, ...] = ()
-    retention: Retention = Retention()
+    retention: Rules = Rules()
 
     @field_validator("images", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from pipeline.report.release import merge
 from pipeline.report.text import result_text
 from pipeline.stages import history as history_stage
 from pipeline.stages import next as next_stage
+from pipeline.stages import prune as prune_stage
 from pipeline.stages import rollback as rollback_stage
 from pipeline.stages import stable, testing
 from pipeline.stages import status as status_stage
@@ -184,6 +185,26 @@ class BootcPipeline:
         """Let promotions move a channel again after a hold or a rollback."""
         async with self._world("release-hold", image) as world:
             return _told(await rollback_stage.release_hold(world, status_stage.channel_named(channel), reason))
+
+    @acting
+    async def prune(
+        self,
+        confirm: Annotated[bool, Doc("Delete what the plan says; without it, only the plan")] = False,
+        why_kept: Annotated[str, Doc("Only explain why this digest stays, or why it may go")] = "",
+        driver: Annotated[str, Doc("How to delete: auto (by the registry's host), oci, ghcr or quay")] = "auto",
+        token: Annotated[dagger.Secret | None, Doc("Token of GitHub's or Quay's own API")] = None,
+        image: Images = None,
+        as_json: AsJson = False,
+    ) -> str:
+        """Delete what cannot be reached from a kept tag and is old enough; a plan unless confirmed."""
+        async with self._world("prune", image) as world:
+            plain = await token.plaintext() if token else None
+            if why_kept:
+                return await prune_stage.why_kept(world, why_kept, driver=driver, token=plain)
+            reports = await prune_stage.prune(world, confirm=confirm, driver=driver, token=plain)
+            if any(report.outcome.exit_code for report in reports):
+                raise FunctionError("\n\n".join(report.text() for report in reports))
+            return _json(reports) if as_json else "\n\n".join(report.text() for report in reports)
 
     @acting
     async def evidence(

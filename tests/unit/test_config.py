@@ -53,7 +53,7 @@ def test_a_wrong_file_names_key_finding_and_what_is_allowed(text, parts):
 
 def test_every_wrong_key_has_its_own_line():
     with pytest.raises(UsageError) as caught:
-        config.parse(FIRST_RUN + "x = 1\n[retention]\nkeep_last = 0\n")
+        config.parse(FIRST_RUN + "x = 1\n[retention]\nrollback_targets = 0\n")
     assert len(str(caught.value).splitlines()) == 2
 
 

@@ -9,6 +9,7 @@ from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
 from pipeline.registry import ledger
+from pipeline.registry.retention import refuse_while_pruning
 from pipeline.report.model import Move
 from pipeline.stages.world import World
 
@@ -83,6 +84,7 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
     registry = world.registry.repository(repository)
     await _still_as_planned(world, repository, move)
     if is_channel(move.tag):
+        await refuse_while_pruning(registry, move.new, datetime.now(UTC))
         await _record(world, promotion, repository, move)
         await _still_as_planned(world, repository, move)
     try:
