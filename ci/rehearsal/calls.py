@@ -45,12 +45,25 @@ class Pipeline:
 
     def call(self, *arguments: str, log: str = "") -> Answer:
         """Run one function and wait for its end; `log` names the log file when the function's name does not do."""
+        started = time.monotonic()
+        process = self.start(*arguments, log=log)
+        path = self.log(log or arguments[0])
+        try:
+            output = self._await(process, started, path)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        if process.returncode:
+            output = _reason(path.read_text(errors="replace")) or output
+        return Answer(process.returncode, output.strip(), time.monotonic() - started)
+
+    def start(self, *arguments: str, log: str = "") -> subprocess.Popen[str]:
+        """The same without the wait."""
         outside = _LAB if self.full else _LAB[:2]
         command = ["dagger", "--progress=plain", "call", "-m", str(MODULE), "--source", str(self.source)]
-        path = self.logs / f"{log or arguments[0]}.log"
-        started = time.monotonic()
-        with path.open("wb") as file:
-            process = subprocess.Popen(
+        with self.log(log or arguments[0]).open("wb") as file:
+            return subprocess.Popen(
                 [*command, *outside, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -58,15 +71,10 @@ class Pipeline:
                 env=os.environ | {"NO_COLOR": "1", "STORE_AUTH": STORE_AUTH, "OPENQA_AUTH": OPENQA_AUTH},
                 text=True,
             )
-            try:
-                output = self._await(process, started, path)
-            except BaseException:
-                process.terminate()
-                process.wait()
-                raise
-        if process.returncode:
-            output = _reason(path.read_text(errors="replace")) or output
-        return Answer(process.returncode, output.strip(), time.monotonic() - started)
+
+    def log(self, name: str) -> Path:
+        """Where Dagger's log of a call is."""
+        return self.logs / f"{name}.log"
 
     def _await(self, process: subprocess.Popen[str], started: float, log: Path) -> str:
         while True:

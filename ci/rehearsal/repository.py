@@ -71,10 +71,10 @@ class Repository:
         assert old in text, f"{name} holds no {old!r}"
         self.write(name, text.replace(old, new))
 
-    def commit(self, message: str) -> str:
+    def commit(self, message: str, *, allow_empty: bool = False) -> str:
         """Commit everything; returns the commit."""
         self._git("add", "--all")
-        self._git("commit", "--quiet", "--message", message)
+        self._git("commit", "--quiet", "--message", message, *(["--allow-empty"] if allow_empty else []))
         return self.head()
 
     def revert(self) -> str:

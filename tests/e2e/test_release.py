@@ -1,0 +1,84 @@
+"""A release goes from a commit to :stable, and everything that must hold afterwards holds."""
+
+import hashlib
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rehearsal import registry
+from rehearsal.lab import OPENQA, STORE
+
+RELEASE = [("build-next",), ("promote-testing", "--tag", "v1.0.0-test"), ("promote-stable", "--tag", "v1.0.0")]
+TAGS = ["next", "v1.0.0-test", "testing", "v1.0.0", "stable"]
+
+
+@pytest.fixture(scope="module")
+def released(repository, caller) -> str:
+    """The commit that became stable."""
+    repository.tag("v1.0.0-test")
+    repository.tag("v1.0.0")
+    for call in RELEASE:
+        assert caller.passes(*call).output.startswith("passed · ")
+    return repository.head()
+
+
+@pytest.fixture(scope="module")
+def reports(released, caller, tmp_path_factory) -> dict[str, Path]:
+    """The report of each gate, as `evidence` exports it."""
+    folder = tmp_path_factory.mktemp("reports")
+    for gate in "next", "testing", "stable":
+        caller.passes("evidence", "--ref", "v1.0.0", "--gate", gate, "export", "--path", str(folder / gate))
+    return {gate: folder / gate for gate in ("next", "testing", "stable")}
+
+
+def result(report: Path) -> dict[str, Any]:
+    return json.loads((report / "result.json").read_text())
+
+
+def test_every_tag_names_the_tested_manifest_byte_for_byte(repository, released):
+    tested = registry.manifest(repository.image, released)
+    assert tested
+    assert {tag: registry.manifest(repository.image, tag) == tested for tag in TAGS} == dict.fromkeys(TAGS, True)
+
+
+def test_each_gate_left_its_report_beside_the_digest(repository, released, reports):
+    digest = registry.digest(repository.image, released)
+    for report in reports.values():
+        found = result(report)
+        assert (found["outcome"], found["digest"], found["commit"]) == ("passed", digest, released)
+        assert {"summary.md", "report.html", "junit.xml"} <= {path.name for path in report.iterdir()}
+
+
+def test_no_required_check_was_skipped(reports):
+    for report in reports.values():
+        checks = result(report)["checks"]
+        assert checks
+        assert not [check for check in checks if check["required"] and check["status"] not in ("passed", "waived")]
+
+
+def test_openqa_booted_the_very_disk_that_booted_in_qemu(reports):
+    booted = result(reports["testing"])["inputs"]["disk sha256"]
+    with urllib.request.urlopen(f"http://localhost:{OPENQA}/api/v1/jobs?distri=bootclab") as answer:
+        jobs = json.load(answer)["jobs"]
+    (asset,) = {job["settings"]["HDD_1"] for job in jobs if job["settings"]["BUILD"].startswith("1.0.0-")}
+    with urllib.request.urlopen(f"http://localhost:{STORE}/os-images/candidates/{asset}") as answer:
+        uploaded = hashlib.file_digest(answer, "sha256").hexdigest()
+    assert uploaded == booted == result(reports["stable"])["inputs"]["disk sha256"]
+
+
+def test_the_same_commands_again_change_nothing(repository, released, caller):
+    before = {tag: registry.digest(repository.image, tag) for tag in registry.tags(repository.image)}
+    for call in RELEASE:
+        assert caller.passes(*call).output.startswith("unchanged · ")
+    assert {tag: registry.digest(repository.image, tag) for tag in registry.tags(repository.image)} == before
+
+
+def test_every_channel_may_point_where_it_points(released, caller):
+    caller.passes("verify")
+
+
+def test_the_table_shows_the_release(repository, released, caller):
+    digest = registry.digest(repository.image, "stable") or ""
+    assert caller.passes("status").output.count(digest.removeprefix("sha256:")[:12]) == 3
