@@ -20,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Size
+from pipeline.vm.spec import Spec
 
 FILE = "pipeline.toml"
 
@@ -44,6 +45,7 @@ UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValida
 RepositoryName = Annotated[
     Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
 ]
+Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Literal["linux/amd64", "linux/arm64"]
 
 
@@ -105,9 +107,10 @@ class TestingGate(_Table):
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
     require_kvm: bool = False
-    listen: tuple[int, ...] | None = None
-    """Ports that may listen; anything may when absent."""
-    allowed_skips: tuple[str, ...] = ("first-release", "no-selinux-policy", "no-bootc", "not-promised")
+    listen: tuple[Socket, ...] | None = None
+    """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; anything may when absent."""
+    allowed_skips: tuple[str, ...] = tuple(sorted(Spec.model_fields["allowed_skips"].default))
+    """Reasons for which a required check may be skipped, because image or configuration do not ask for it."""
     wait_for_build: Duration = 0.0
     """How long a promotion waits for the image of its commit when it is not there yet."""
     timeout: Duration = 3600.0

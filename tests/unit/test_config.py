@@ -1,5 +1,9 @@
 """pipeline.toml: two lines are enough, and each wrong key is explained."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pipeline import config
@@ -67,3 +71,19 @@ def test_a_gate_that_asks_for_something_else_has_another_version():
     other = config.parse(FIRST_RUN + '[gates.testing]\nservices = ["sshd.service", "chronyd.service"]\n')
     assert one.gate_version(Channel.TESTING) != other.gate_version(Channel.TESTING)
     assert one.gate_version(Channel.NEXT) == other.gate_version(Channel.NEXT)
+
+
+def test_the_gate_version_is_the_same_in_every_process():
+    program = "from pipeline import config; from pipeline.domain import Channel; "
+    program += f"print(config.parse({FIRST_RUN!r}).gate_version(Channel.TESTING))"
+    versions = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(versions) == 1
