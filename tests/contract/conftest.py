@@ -1,21 +1,33 @@
 """Real registries for the contract tests: Debian's docker-registry, and crane's, which has the referrers API."""
 
 import fcntl
+import importlib.util
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import ModuleType
 
+import dagger
 import httpx
 import pytest
 
 CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.22.1"
 USER, PASSWORD = "releaser", "canary-registry-password"
 HTPASSWD = f"{USER}:$2b$04$F5wZH4ZixHwIUJOueL1mRuktxkHluL/.MGI8CvyO8joDLdw/9etci\n"  # bcrypt of PASSWORD
+
+
+@pytest.fixture(scope="session")
+async def engine() -> AsyncIterator[None]:
+    """One session with the Dagger engine, for servers that run in its containers."""
+    with tempfile.TemporaryFile("w") as log:
+        async with dagger.connection(dagger.Config(log_output=log)):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +66,29 @@ def any_registry(request: pytest.FixtureRequest) -> str:
     """Each kind of registry in turn."""
     address: str = request.getfixturevalue(request.param)
     return address
+
+
+@pytest.fixture(scope="session")
+def start_registry() -> Callable[[Path, str], AbstractContextManager[str]]:
+    """Starts a docker-registry of one's own: a folder and the `auth` part of its configuration."""
+    return docker_registry
+
+
+@pytest.fixture(scope="session")
+def faultproxy() -> ModuleType:
+    """The module beside this file: tests are no package."""
+    return loaded("faultproxy")
+
+
+def loaded(name: str) -> ModuleType:
+    """A module beside this file."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec
+        assert spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 @contextmanager

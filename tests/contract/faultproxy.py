@@ -6,6 +6,7 @@ python faultproxy.py --upstream 127.0.0.1:5000 --listen 127.0.0.1:5001 --fault r
 import argparse
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -74,8 +75,14 @@ class FaultProxy:
     fault: Fault | None = None
     at: int = 0
     forever: bool = False
+    delay: float = 0.0
+    """Longest time, in seconds, that a request and its answer are each held up; chance decides."""
     log: list[str] = field(default_factory=list)
     """One line for each request, with what became of it."""
+
+    def __post_init__(self) -> None:
+        self.reached = asyncio.Event()
+        """Set when the fault has been met."""
 
     async def __aenter__(self) -> Self:
         host, _, port = self.listen.rpartition(":")
@@ -93,6 +100,7 @@ class FaultProxy:
     def arm(self, fault: Fault, at: int, *, forever: bool = False) -> None:
         """Fail at the `at`-th request from now, counted from 1, and at all after it if `forever`."""
         self.log = []
+        self.reached = asyncio.Event()
         self.fault, self.at, self.forever = fault, at, forever
 
     def disarm(self) -> None:
@@ -121,8 +129,12 @@ class FaultProxy:
         number = len(log) + 1
         hit = self.fault and (number == self.at or (self.forever and number > self.at))
         fault = self.fault if hit else None
+        if fault:
+            self.reached.set()
         log.append(f"{number} {request.first} {fault or ''}".strip())
+        await asyncio.sleep(random.uniform(0, self.delay))
         answer = None if fault in _BEFORE else await self._ask(request)
+        await asyncio.sleep(random.uniform(0, self.delay))
         if answer:
             log[number - 1] += f" {answer.first.partition(' ')[2]}"
         match fault:
@@ -220,6 +232,7 @@ async def _main() -> None:
     parser.add_argument("--at", type=int, default=0)
     parser.add_argument("--forever", action="store_true")
     parser.add_argument("--retry-after", type=int, default=1)
+    parser.add_argument("--delay", type=float, default=0.0)
     options = vars(parser.parse_args())
     async with FaultProxy(**options) as proxy:
         print(f"faults from {proxy.address} to {proxy.upstream}", flush=True)

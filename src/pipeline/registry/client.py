@@ -87,6 +87,7 @@ class RepositoryClient:
         self._transport = transport
         self._present: set[Digest] = set()
         """Blobs known to be there, not to be asked for again."""
+        self._seen: dict[Digest, Manifest] = {}
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -224,6 +225,10 @@ class RepositoryClient:
                     return None
 
         return await self._transport.persist(f"GET time of {self.repository.host}", attempt)
+
+    def seen(self, digest: Digest) -> Manifest | None:
+        """A manifest that was read before; it may have been deleted since."""
+        return self._seen.get(digest)
 
     async def read_once(self, ref: Tag | Digest) -> Manifest | None:
         """One attempt of `manifest`, for use inside `persist`."""
@@ -392,6 +397,7 @@ class RepositoryClient:
             raise Transient(str(error)) from error
         if expected and manifest.digest != expected:
             raise Transient(f"bytes whose digest is {manifest.digest}, expected {expected}")
+        self._seen[manifest.digest] = manifest
         return manifest
 
     async def _head_manifest(self, ref: Tag | Digest) -> Descriptor | None:

@@ -90,7 +90,7 @@ async def append(repo: RepositoryClient, entry: Entry, *, expect: Digest | None)
     here = f"the {entry.channel.value} ledger of {repo.repository}"
     number = 1
     if expect:
-        top = await repo.manifest(expect)
+        top = repo.seen(expect) or await repo.manifest(expect)
         if top is None:
             raise PreconditionError(f"{here} has no entry {expect}; expected the head that was read before")
         number = (await _record(repo, top, entry.channel)).entry.number + 1

@@ -4,9 +4,7 @@ Once: the fault hits one request and the operation must still succeed. Forever: 
 then the operation may only fail as an outage, and must converge when it is run again.
 """
 
-import importlib.util
 import os
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,26 +26,9 @@ from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, fe
 from pipeline.registry.ledger import Entry, Kind
 from pipeline.report.model import Result
 
-
-def _load() -> Any:
-    """The proxy lies beside the tests and is no package."""
-    path = Path(__file__).parent.parent / "faultproxy.py"
-    spec = importlib.util.spec_from_file_location("faultproxy", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["faultproxy"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-faultproxy = _load()
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT_ONCE = 8
-LASTING = tuple(
-    faultproxy.Fault(name)
-    for name in ("reset_after", "bad_gateway_before", "not_found_page", "timeout_after", "wrong_digest", "wrong_body")
-)
+LASTING = ("reset_after", "bad_gateway_before", "not_found_page", "timeout_after", "wrong_digest", "wrong_body")
 """What an outage that does not end looks like; how it begins makes no other difference."""
 
 
@@ -147,6 +128,7 @@ async def test_every_fault_at_every_request(
     kind: str,
     forever: bool,
     request: pytest.FixtureRequest,
+    faultproxy: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -193,7 +175,7 @@ async def test_every_fault_at_every_request(
             outcomes.append(await tried(fault, at))
 
     async with anyio.create_task_group() as group:
-        for fault in LASTING if forever else faultproxy.Fault:
+        for fault in map(faultproxy.Fault, LASTING) if forever else faultproxy.Fault:
             for at in range(1, requests + 1):
                 group.start_soon(one, fault, at)
     with capsys.disabled():
