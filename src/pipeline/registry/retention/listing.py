@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
-from pipeline.policy.retention import Graph, Kind, Manifest, Rules, UnsupportedDigest, read_manifest, undecided
+from pipeline.policy.retention import Graph, Kind, Manifest, Rules, UnsupportedDigest, plan, read_manifest, undecided
 from pipeline.policy.retention.graph import read_time
 from pipeline.policy.retention.rules import Role
 from pipeline.registry import ledger
@@ -35,9 +35,9 @@ async def read(
 ) -> Listing:
     """List everything that a plan needs to know.
 
-    Of manifests that no root holds, creation times and referrers are read too; the referrers of others cannot be
-    deleted and need not be known. `leftovers`: digests from an interrupted run. `wanted`: a manifest to read in any
-    case, with the subjects above it. Raises InfrastructureError and PreconditionError.
+    Of manifests that no root holds, creation times are read too, and the referrers of what could go: those of others
+    cannot be deleted and need not be known. `leftovers`: digests from an interrupted run. `wanted`: a manifest to read
+    in any case, with the subjects above it. Raises InfrastructureError and PreconditionError.
     """
     snapshot = await driver.snapshot()
     history, entries = await _ledgers(repository)
@@ -52,15 +52,19 @@ async def read(
     def graph() -> Graph:
         return Graph(crawl.manifests, crawl.tags, snapshot.pushed, history, frozenset(leftovers))
 
-    looked: set[Digest] = set()
-    while fresh := [digest for digest in undecided(graph(), rules, now) if digest not in looked]:
-        looked.update(fresh)
-        await crawl.fetch_referrers(fresh)
-        await crawl.fetch_times(digest for digest in fresh if graph().time(digest) is None)
+    dated: set[Digest] = set()
+    asked: set[Digest] = set()
+    while True:
+        fresh = [digest for digest in _undated(graph(), rules, now) if digest not in dated]
+        dated.update(fresh)
+        await crawl.fetch_times(fresh)
+        doomed = [one.digest for one in plan(graph(), rules, now).deletions if one.digest not in asked]
+        if not doomed:
+            break
+        asked.update(doomed)
+        await crawl.fetch_referrers(doomed)
     if driver.can_untag:
-        shared = [digest for tag, digest in crawl.tags.items() if rules.role(tag) is Role.CANDIDATE]
-        parts = [part for digest in shared for part in (digest, *crawl.manifests[digest].children)]
-        await crawl.fetch_times(part for part in dict.fromkeys(parts) if part in crawl.manifests and part not in looked)
+        await crawl.fetch_times(part for part in _shared(graph(), rules) if part not in dated)
     return Listing(graph(), (*_expiring(snapshot, rules), *absent))
 
 
@@ -165,6 +169,30 @@ class Crawl:
         except (PreconditionError, ValueError):
             return None  # a broken image: of unknown age, so it stays
         return read_time(document.get("created")) if isinstance(document, dict) else None
+
+
+def _undated(graph: Graph, rules: Rules, now: datetime) -> list[Digest]:
+    """What the rules decide over by an age that is not known yet: not the parts of an index that has a date."""
+    digests = undecided(graph, rules, now)
+    parts = {
+        child
+        for digest in digests
+        if graph.pushed.get(digest) or graph.manifests[digest].created
+        for child in graph.manifests[digest].children
+    }
+    return [
+        digest for digest in digests if graph.time(digest) is None and (digest not in parts or graph.tags_of(digest))
+    ]
+
+
+def _shared(graph: Graph, rules: Rules) -> list[Digest]:
+    """What has a commit's tag beside one of its own right, and no date yet: the age decides over the extra tag."""
+    roles = {tag: rules.role(tag) for tag in graph.tags}
+    kept = {graph.tags[tag] for tag, role in roles.items() if role.is_root}
+    both = {graph.tags[tag] for tag, role in roles.items() if role is Role.CANDIDATE} & kept
+    undated = [digest for digest in both if graph.time(digest) is None]
+    parts = dict.fromkeys(part for digest in undated for part in (digest, *graph.manifests[digest].children))
+    return [part for part in parts if part in graph.manifests]
 
 
 def _expiring(snapshot: Snapshot, rules: Rules) -> tuple[str, ...]:
