@@ -8,7 +8,7 @@ from pathlib import Path
 
 _EVERY = 15.0
 """Seconds between lines where the output is not a terminal."""
-_STEP = re.compile(r"withExec (?!DONE )(\S.*)")
+_STEP = re.compile(r"withExec (?!DONE |CACHED )(\S.*)")
 _TAIL = 20_000
 
 
