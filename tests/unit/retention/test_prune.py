@@ -8,13 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.domain import Digest, Outcome
+from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
 from pipeline.policy.retention import Rules
+from pipeline.registry import ledger
 from pipeline.registry.retention import PruneReport, prune, refuse_while_pruning, restore, why_kept
 from pipeline.registry.retention import record as record_module
 from pipeline.registry.retention.oci import OciDriver
 from pipeline.registry.retention.record import RecordKeeper
+from pipeline.report.model import Move
 
 RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
 
@@ -387,6 +389,31 @@ async def test_the_restore_list_brings_everything_back(
     assert registry.manifests != before[0]
     await restore(client.repository(registry.repository), report.deleted)
     assert (registry.manifests, registry.tags) == before
+
+
+async def test_a_rollback_target_without_a_tag_keeps_its_parts(
+    run: Any, registry: Any, client: Any, shop: dict[str, Digest]
+) -> None:
+    before = registry.index(shop["old amd64"], annotations={"released": "before"})
+    entry = ledger.Entry(
+        channel=Channel.STABLE,
+        kind=ledger.Kind.PROMOTION,
+        moves=[Move(repository="registry.test/os", tag=Channel.STABLE.tag, old=before, new=shop["released"])],
+        by="a test",
+        at=registry.now,
+        reason="released",
+        command="promote-stable",
+    )
+    await ledger.append(client.repository(registry.repository), entry, expect=None)
+    assert (await run()).outcome is Outcome.PASSED
+    registry.pull(before)
+    assert shop["old arm64"] not in registry.manifests
+
+
+async def test_a_broken_ledger_stops_everything(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    registry.tags["pipeline-ledger-stable"] = shop["old"]
+    with pytest.raises(PreconditionError, match="ledger"):
+        await run()
 
 
 async def test_every_digest_can_be_explained(client: Any, registry: Any, shop: dict[str, Digest]) -> None:

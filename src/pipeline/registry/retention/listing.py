@@ -43,7 +43,7 @@ async def read(
     history, entries = await _ledgers(repository)
     crawl = Crawl(repository)
     await crawl.fetch_tags(await _all_tags(repository, snapshot))
-    await crawl.fetch([*snapshot.untagged, *entries, *leftovers])
+    await crawl.fetch([*snapshot.untagged, *entries, *leftovers, *history[: rules.rollback_targets]])
     crawl.link(entries)
     if wanted:
         await crawl.fetch_with_subjects(wanted)
