@@ -18,9 +18,9 @@ from pipeline.report.release import merge
 from pipeline.report.text import result_text
 from pipeline.stages import history as history_stage
 from pipeline.stages import next as next_stage
+from pipeline.stages import planning, stable, testing
 from pipeline.stages import prune as prune_stage
 from pipeline.stages import rollback as rollback_stage
-from pipeline.stages import stable, testing
 from pipeline.stages import status as status_stage
 from pipeline.stages import verify as verify_stage
 from pipeline.stages.evidence import report_directory, unpacked
@@ -117,11 +117,13 @@ class BootcPipeline:
         return await surroundings(lab_files(), name, full)
 
     @acting
-    async def plan(self, tag: TagName, image: Images = None, as_json: AsJson = False) -> str:
-        """Show what promoting this tag would move, on what evidence, with which commits; do nothing."""
+    async def plan(
+        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, as_json: AsJson = False
+    ) -> str:
+        """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         async with self._world("plan", image) as world:
-            results = await status_stage.plan(world, tag)
-            return _json(results) if as_json else _told(results)
+            outlooks = await planning.plan(world, tag, allow_older=allow_older)
+            return _json(outlooks) if as_json else planning.plan_text(outlooks)
 
     @acting
     async def status(self, image: Images = None, as_json: AsJson = False) -> str:

@@ -10,6 +10,8 @@ import anyio
 from pipeline.errors import PipelineError
 from pipeline.image.layout import check_layout
 from pipeline.image.lint import bootc_lint
+from pipeline.image.packages import FILE as PACKAGES
+from pipeline.image.packages import packages
 from pipeline.image.podman import labels, mounted
 from pipeline.image.unit import unit_tests
 from pipeline.policy.gate import verdict
@@ -33,7 +35,7 @@ async def run_gate(image: str, *, tests: Path | None, lint: bool, deadline: floa
 
 
 def main() -> int:
-    """Write result.json into the report folder; the exit code is the outcome's."""
+    """Write result.json and packages.txt into the report folder; the exit code is the outcome's."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.image", description=__doc__)
     parser.add_argument("image", help="an image in podman's storage")
     parser.add_argument("--tests", type=Path, help="a folder of executables to run inside the image")
@@ -44,6 +46,8 @@ def main() -> int:
     result = anyio.run(_main, given)
     given.report.mkdir(parents=True, exist_ok=True)
     (given.report / "result.json").write_text(result.model_dump_json(indent=2))
+    if listed := anyio.run(_packages, given):
+        (given.report / PACKAGES).write_text("\n".join(listed) + "\n")
     for check in result.checks:
         print(f"{check.name}: {check.status}{check.reason and f' ({check.reason})'}")
     return result.exit_code
@@ -51,6 +55,14 @@ def main() -> int:
 
 async def _main(given: argparse.Namespace) -> Result:
     return await run_gate(given.image, tests=given.tests, lint=not given.no_lint, deadline=given.deadline)
+
+
+async def _packages(given: argparse.Namespace) -> list[str]:
+    """A list that cannot be read is no reason to stop an image: `plan` then says that it has none."""
+    try:
+        return await packages(given.image, deadline=given.deadline)
+    except PipelineError:
+        return []
 
 
 if __name__ == "__main__":

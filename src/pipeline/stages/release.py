@@ -53,8 +53,8 @@ async def stable_version(world: World, image: Image) -> Version | None:
 def promotion_of(
     command: str, channel: Channel, tag: Tag, subjects: Sequence[Subject], proofs: Sequence[Proof]
 ) -> Promotion:
-    """Every image's version tag and channel at its candidate."""
-    pairs = list(zip(subjects, proofs, strict=True))
+    """Every image's version tag and channel at its candidate; `proofs` are in the order of `subjects`."""
+    pairs = zip(subjects, proofs, strict=False)
     return Promotion(
         channel=channel,
         desired=[

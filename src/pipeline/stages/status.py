@@ -1,19 +1,16 @@
-"""What is where, and what would move: looking without touching."""
+"""What is where: looking without touching."""
 
 from datetime import UTC, datetime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome, Tag
-from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.domain import Channel, Digest, Tag
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.plan import Desired
-from pipeline.policy.tags import ReleaseTag, TestTag, is_version_tag
+from pipeline.policy.tags import is_version_tag
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import fetch_report, find_evidence
-from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.report.text import ChannelLine, channels_table
-from pipeline.stages import evidence, promotion, stable, testing
-from pipeline.stages.release import Subject, tag_commit
+from pipeline.stages import evidence
 from pipeline.stages.world import World
 
 _CREATED = "org.opencontainers.image.created"
@@ -47,47 +44,6 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
             )
         )
     return lines
-
-
-async def plan(world: World, name: str) -> list[Result]:
-    """What the promotion of this tag would move, on what evidence, with which commits; nothing is done.
-
-    Raises what the promotion itself would raise before its gate.
-    """
-    subjects: list[Subject]
-    if "-test" in name:
-        test_tag = TestTag.parse(name)
-        tag, channel, before = test_tag.tag, Channel.TESTING, Channel.NEXT
-        commit = await tag_commit(world, tag)
-        subjects = [
-            await testing.find_subject(world, image, test_tag, commit, allow_older=False) for image in world.images
-        ]
-    else:
-        release_tag = ReleaseTag.parse(name)
-        tag, channel, before = release_tag.tag, Channel.STABLE, Channel.TESTING
-        commit = await tag_commit(world, tag)
-        subjects = [
-            await stable.find_subject(world, image, release_tag, commit, allow_older=False) for image in world.images
-        ]
-    desired = [Desired(subject.image.repository, tag, subject.candidate.digest) for subject in subjects]
-    desired += [Desired(subject.image.repository, channel.tag, subject.candidate.digest) for subject in subjects]
-    moves = await promotion.plan(world, desired)
-    return [
-        Result(
-            command="plan",
-            outcome=Outcome.PASSED if moves else Outcome.UNCHANGED,
-            reason=_intention(tag, subject) if moves else f"{tag} and {channel} are where they should be",
-            image=subject.image.name,
-            repository=str(subject.image.repository),
-            digest=subject.candidate.digest,
-            commit=commit,
-            tag=tag,
-            checks=[await _evidence_check(world, subject, gate) for gate in (before, channel)],
-            plan=[move for move in moves if move.repository == str(subject.image.repository)],
-            inputs=await _commits(world, subject, channel),
-        )
-        for subject in subjects
-    ]
 
 
 async def find_report(world: World, image: Image, reference: str, gate: str) -> bytes:
@@ -164,26 +120,3 @@ def _age(created: str) -> float | None:
     except ValueError:
         return None
     return (datetime.now(UTC) - moment).total_seconds() if moment.tzinfo else None
-
-
-def _intention(tag: Tag, subject: Subject) -> str:
-    note = f" ({subject.candidate.note})" if subject.candidate.note else ""
-    return f"{tag} would promote commit {subject.candidate.commit[:12]}{note}; nothing has been done"
-
-
-async def _evidence_check(world: World, subject: Subject, gate: Channel) -> Check:
-    try:
-        proof = await evidence.required(world, subject.image, subject.candidate.digest, gate)
-    except PipelineError as error:
-        return Check(name=f"evidence/{gate}", status=CheckStatus.SKIPPED, required=False, reason=str(error))
-    return Check(name=f"evidence/{gate}", status=CheckStatus.PASSED, reason=proof.digest)
-
-
-async def _commits(world: World, subject: Subject, channel: Channel) -> dict[str, str]:
-    """The commits between what the channel is now and what it would be."""
-    registry = world.repository(subject.image)
-    now = await _label(registry, await registry.digest(channel.tag), REVISION_LABEL)
-    if not now:
-        return {}
-    lines = await world.history.subjects(now, subject.candidate.commit)
-    return {f"commit {number}": line for number, line in enumerate(lines, start=1)}

@@ -1,0 +1,146 @@
+"""What a promotion would do: the moves, the evidence, and what changes for users. Nothing is done."""
+
+import io
+import tarfile
+import textwrap
+from dataclasses import dataclass
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.image.packages import FILE as PACKAGES
+from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.packages import package_changes
+from pipeline.policy.tags import ReleaseTag, TestTag
+from pipeline.registry.evidence import fetch_report, find_evidence
+from pipeline.report.model import Move
+from pipeline.report.text import plan_table, table
+from pipeline.stages import evidence, promotion, stable, testing
+from pipeline.stages.evidence import Proof
+from pipeline.stages.release import Subject, promotion_of, tag_commit
+from pipeline.stages.world import World
+
+_GATES = {Channel.TESTING: [Channel.NEXT, Channel.TESTING], Channel.STABLE: [Channel.TESTING, Channel.STABLE]}
+"""The evidence that must be there before, and that of the gate itself, which runs when it is missing."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A promotion of one image, seen before it is made."""
+
+    repository: str
+    tag: Tag
+    channel: Channel
+    commit: Commit
+    digest: Digest
+    note: str
+    moves: list[Move]
+    evidence: dict[Channel, Digest | None]
+    """By gate: the evidence that counts, None where there is none yet."""
+    commits: list[str]
+    """Between what the channel is now and the candidate, newest first; empty for a first release."""
+    packages: list[str] | None
+    """Changes, one a line; None when one of the two images has no package list in its evidence."""
+
+
+async def plan(world: World, name: str, *, allow_older: bool = False) -> list[Outlook]:
+    """Look at the promotion of a tag; raises what the promotion would raise before its gate."""
+    subjects: list[Subject]
+    if "-test" in name:
+        test_tag = TestTag.parse(name)
+        tag, channel = test_tag.tag, Channel.TESTING
+        commit = await tag_commit(world, tag)
+        subjects = [
+            await testing.find_subject(world, image, test_tag, commit, allow_older=allow_older)
+            for image in world.images
+        ]
+    else:
+        release_tag = ReleaseTag.parse(name)
+        tag, channel = release_tag.tag, Channel.STABLE
+        commit = await tag_commit(world, tag)
+        subjects = [
+            await stable.find_subject(world, image, release_tag, commit, allow_older=allow_older)
+            for image in world.images
+        ]
+    return [await _outlook(world, subject, tag, channel) for subject in subjects]
+
+
+async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -> Outlook:
+    image, candidate = subject.image, subject.candidate
+    found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in _GATES[channel]}
+    wanted = promotion_of("plan", channel, tag, [subject], [])
+    now = await world.repository(image).digest(channel.tag)
+    return Outlook(
+        repository=str(image.repository),
+        tag=tag,
+        channel=channel,
+        commit=candidate.commit,
+        digest=candidate.digest,
+        note=candidate.note,
+        moves=await promotion.plan(world, wanted.desired),
+        evidence={gate: _digest(proof) for gate, proof in found.items()},
+        commits=await _commits(world, image, now, candidate.commit),
+        packages=await _packages(world, image, now, candidate.digest),
+    )
+
+
+def plan_text(outlooks: list[Outlook]) -> str:
+    """The same for people."""
+    return "\n\n".join(map(_text, outlooks))
+
+
+def _text(outlook: Outlook) -> str:
+    rows = [
+        (gate.value, digest or ("runs with the promotion" if gate is outlook.channel else "MISSING"))
+        for gate, digest in outlook.evidence.items()
+    ]
+    blocks = [
+        f"{outlook.tag} is commit {outlook.commit[:12]}, image {outlook.digest}"
+        + (f"; {outlook.note}" if outlook.note else ""),
+        f"Nothing was moved; these would be.\n{plan_table(outlook.moves)}"
+        if outlook.moves
+        else f"Nothing would move: {outlook.tag} and {outlook.channel} are there already.",
+        f"Evidence\n{_indented(table(('gate', 'evidence'), rows))}",
+    ]
+    if outlook.commits:
+        blocks.append(f"{len(outlook.commits)} commits\n{_indented(chr(10).join(outlook.commits))}")
+    if outlook.packages is None:
+        blocks.append("Packages: no list of both images, so nothing to compare.")
+    elif outlook.packages:
+        blocks.append(f"{len(outlook.packages)} packages\n{_indented(chr(10).join(outlook.packages))}")
+    else:
+        blocks.append("Packages: the same in the same versions.")
+    return "\n\n".join(blocks)
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text, "  ")
+
+
+def _digest(proof: Proof | None) -> Digest | None:
+    return proof.digest if proof else None
+
+
+async def _commits(world: World, image: Image, now: Digest | None, candidate: Commit) -> list[str]:
+    revision = (await world.repository(image).labels(now)).get(REVISION_LABEL, "") if now else ""
+    return await world.history.subjects(revision, candidate) if revision else []
+
+
+async def _packages(world: World, image: Image, old: Digest | None, new: Digest) -> list[str] | None:
+    lists = [await _package_list(world, image, digest) for digest in (old, new) if digest]
+    if len(lists) < 2 or any(found is None for found in lists):
+        return None
+    before, after = (found or [] for found in lists)
+    return package_changes(before, after)
+
+
+async def _package_list(world: World, image: Image, digest: Digest) -> list[str] | None:
+    """What the image gate found in the image, from its report."""
+    for stored in await find_evidence(world.repository(image), digest, Channel.NEXT):
+        archive = await fetch_report(world.repository(image), stored)
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
+            try:
+                file = packed.extractfile(PACKAGES)
+            except KeyError:
+                continue
+            return file.read().decode().splitlines() if file else None
+    return None
