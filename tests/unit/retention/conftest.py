@@ -192,8 +192,14 @@ def registry() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[RegistryClient]:
-    async with RegistryClient(deadline=0.1) as opened:
+    async with RegistryClient(deadline=5) as opened:
         yield opened
+
+
+@pytest.fixture
+def hasty(client: Any) -> None:
+    """Give up on an outage soon, where one is made."""
+    client._transport.deadline = 0.3
 
 
 @pytest.fixture

@@ -205,6 +205,7 @@ async def test_rate_limits_are_waited_for(
     assert len(snapshot.pushed) == len(shop)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_an_outage_of_the_package_api_deletes_nothing(
     client: Any, registry: Any, driver: Driver, github: FakeGitHub, shop: dict[str, Digest]
 ) -> None:

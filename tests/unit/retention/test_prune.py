@@ -24,6 +24,7 @@ RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
 @pytest.fixture(autouse=True)
 def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_module, "_SETTLE", 0)
+    monkeypatch.setattr(ledger, "_SETTLE", 0)
 
 
 @pytest.fixture
@@ -143,9 +144,10 @@ async def test_without_a_referrers_api_fallback_tags_are_followed(
 
 
 async def test_any_listing_request_that_fails_means_that_nothing_is_deleted(
-    run: Any, registry: Any, shop: dict[str, Digest]
+    run: Any, registry: Any, client: Any, shop: dict[str, Digest]
 ) -> None:
     await run(confirm=False)
+    client._transport.deadline = 0.05
     requests = len(registry.log)
     assert requests > 20
     for number in range(requests):
@@ -165,6 +167,7 @@ async def test_any_listing_request_that_fails_means_that_nothing_is_deleted(
         assert not [line for line in registry.log if line.startswith(("DELETE", "PUT"))]
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_each_delete_that_fails_is_reported_and_a_second_run_finishes(
     run: Any, registry: Any, shop: dict[str, Digest]
 ) -> None:
@@ -187,6 +190,7 @@ async def test_each_delete_that_fails_is_reported_and_a_second_run_finishes(
         assert (await run()).outcome is Outcome.UNCHANGED
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_children_that_an_interruption_left_behind_are_found_again(
     run: Any, registry: Any, shop: dict[str, Digest]
 ) -> None:

@@ -151,6 +151,7 @@ async def test_a_tag_that_moved_is_not_deleted(
     assert (await driver.delete(shop["old"], (f"{3:040x}",))).done is Done.GONE
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_listing_that_fails_in_the_middle_deletes_nothing(
     client: Any, registry: Any, driver: Driver, quay: FakeQuay, shop: dict[str, Digest]
 ) -> None:
