@@ -1,10 +1,12 @@
 """next: build the image of a commit, look at it from the outside and the inside, push it, move `:next`."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.config import Image
+from pipeline.containers.base import Reach
 from pipeline.containers.podman import BuiltImage
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import ConflictError, GateFailed, InfrastructureError, PreconditionError
@@ -18,6 +20,9 @@ from pipeline.stages.promotion import Promotion
 from pipeline.stages.world import World
 
 COMMAND = "build-next"
+
+Storage = Callable[[Reach, str, str], BuiltImage]
+"""Where images are built: how to reach the outside, the volume, the local name."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,12 @@ class Gated:
     """When it was in the registry, but without evidence: a crash came between push and evidence."""
 
 
-async def build_next(world: World) -> list[Result]:
+async def build_next(world: World, *, storage: Storage = BuiltImage.storage) -> list[Result]:
     """Build, gate, push, move `:next`; the images of one commit move all together or not at all."""
     start = time.monotonic()
     commit = await world.history.head()
     withheld = await why_not_pushed(world, commit)
-    candidates = [await _candidate(world, image, commit, reuse=not withheld) for image in world.images]
+    candidates = [await _candidate(world, image, commit, storage, reuse=not withheld) for image in world.images]
 
     failed = [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
     if failed or withheld:
@@ -87,7 +92,7 @@ async def build_next(world: World) -> list[Result]:
 async def gate_next(world: World) -> list[GateRun]:
     """Build and gate without pushing anything: the report of each image."""
     commit = await world.history.head()
-    candidates = [await _candidate(world, image, commit, reuse=False) for image in world.images]
+    candidates = [await _candidate(world, image, commit, BuiltImage.storage, reuse=False) for image in world.images]
     return [found.run for found in candidates if isinstance(found, Gated)]
 
 
@@ -102,12 +107,12 @@ async def why_not_pushed(world: World, commit: Commit) -> str:
     return ""
 
 
-async def _candidate(world: World, image: Image, commit: Commit, *, reuse: bool) -> Reused | Gated:
+async def _candidate(world: World, image: Image, commit: Commit, storage: Storage, *, reuse: bool) -> Reused | Gated:
     """An image that is in the registry is never built again: builds are not reproducible."""
     digest = await world.repository(image).digest(Tag(commit)) if reuse else None
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
         return Reused(image, digest, proof.digest)
-    local = BuiltImage.storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
+    local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
     try:
         if digest:
             local = await local.pull(image.repository.at(digest))

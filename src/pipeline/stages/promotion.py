@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
@@ -88,7 +87,7 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
         await _record(world, promotion, repository, move)
         await _still_as_planned(world, repository, move)
     try:
-        await copy_by_digest(world.reach, repository, move.new, repository, move.tag)
+        await world.copy(repository, move.new, repository, move.tag)
     except InfrastructureError:
         # The registry may have taken the manifest before the answer was lost.
         if await registry.digest(move.tag) != move.new:

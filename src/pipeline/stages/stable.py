@@ -1,6 +1,7 @@
 """stable: the very disk that booted goes through the full openQA run, then `:stable` moves."""
 
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pipeline.config import Image, Upload, architecture
@@ -25,9 +26,12 @@ from pipeline.upload.key import object_key
 
 COMMAND = "promote-stable"
 
+Gate = Callable[[World, Subject, ReleaseTag, Proof], Awaitable[GateRun]]
+"""What a subject goes through under a release tag, with the proof of its boot, which names the disks."""
+
 
 async def promote_stable(
-    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False
+    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False, gate: Gate | None = None
 ) -> list[Result]:
     """Which digest, its disk to where openQA finds it, the run, its evidence, `:vX.Y.Z`, then `:stable`."""
     start = time.monotonic()
@@ -40,7 +44,8 @@ async def promote_stable(
     ]
 
     gated = [
-        await _through_the_gate(world, subject, tag, proof) for subject, proof in zip(subjects, tested, strict=True)
+        await _through_the_gate(world, subject, tag, proof, gate or _gate)
+        for subject, proof in zip(subjects, tested, strict=True)
     ]
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
@@ -67,12 +72,12 @@ async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Comm
     return Subject(image, for_stable(facts, allow_older=allow_older))
 
 
-async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof) -> Proof:
+async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, gate: Gate) -> Proof:
     """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
     image, digest = subject.image, subject.candidate.digest
     if proof := await evidence.passed(world, image, digest, Channel.STABLE):
         return proof
-    run = await _gate(world, subject, tag, tested)
+    run = await gate(world, subject, tag, tested)
     return await evidence.keep(world, image, digest, Channel.STABLE, run, tested.evidence.disks)
 
 

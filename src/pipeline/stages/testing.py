@@ -1,6 +1,7 @@
 """testing: the image of a tagged commit becomes a disk, the disk boots and is checked, then `:testing` moves."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
 from dagger import dag
@@ -23,11 +24,15 @@ from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 
 COMMAND = "promote-testing"
+
+Gate = Callable[[World, Subject], Awaitable[tuple[GateRun, dict[str, DiskRecord]]]]
+"""What a subject goes through, and the disks that it leaves in the registry, by platform."""
+
 _POLL = 10.0
 
 
 async def promote_testing(
-    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False
+    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False, gate: Gate | None = None
 ) -> list[Result]:
     """Which digest, its gate, its evidence, `:vX.Y.Z-test`, then `:testing`: all images or none."""
     start = time.monotonic()
@@ -38,7 +43,7 @@ async def promote_testing(
     for subject in subjects:
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
 
-    gated = [await _through_the_gate(world, subject) for subject in subjects]
+    gated = [await _through_the_gate(world, subject, gate or _boots_and_keeps) for subject in subjects]
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
 
@@ -96,13 +101,17 @@ async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest
     return await world.history.count(commit, revision) if revision else None
 
 
-async def _through_the_gate(world: World, subject: Subject) -> Proof:
+async def _through_the_gate(world: World, subject: Subject, gate: Gate) -> Proof:
     """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
     image, digest = subject.image, subject.candidate.digest
     if proof := await evidence.passed(world, image, digest, Channel.TESTING):
         return proof
-    run, disks = await _gate(world, subject, keep_disks=True)
+    run, disks = await gate(world, subject)
     return await evidence.keep(world, image, digest, Channel.TESTING, run, disks)
+
+
+async def _boots_and_keeps(world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
+    return await _gate(world, subject, keep_disks=True)
 
 
 async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[GateRun, dict[str, DiskRecord]]:

@@ -1,8 +1,9 @@
 """Everything that a stage needs from outside, opened once and closed at the end."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 import dagger
@@ -11,10 +12,14 @@ from pipeline import config as configuration
 from pipeline.config import Config, Image
 from pipeline.containers.base import Reach
 from pipeline.containers.git import History
-from pipeline.domain import Channel
+from pipeline.containers.skopeo import copy_by_digest
+from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
+
+Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
+"""Source, digest, target, tag: see `copy_by_digest`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class World:
     history: History
     registry: RegistryClient
     reach: Reach
+    copy: Copy
+    """The only way in which a channel or version tag is written."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
 
@@ -81,6 +88,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             history=History.of(given.source),
             registry=registry,
             reach=reach,
+            copy=partial(copy_by_digest, reach),
             addresses=addresses,
         )
 
