@@ -1,42 +1,38 @@
 """An OCI distribution client: reads images by tag and digest, stores artifacts beside them.
 
-Source of the rules: OCI distribution specification 1.1. Everything that comes in is verified against its digest, and
-"it is not there" is only believed from a registry that says so in its own words: an outage never looks like absence.
+Source of the rules: OCI distribution specification 1.1. Everything that comes in is verified against its digest.
+`attempts` holds the single requests, `transport` how they are repeated.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import urlencode
 
 import anyio
-import httpx
 from anyio import to_thread
 
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
+from pipeline.registry.artifacts import EMPTY, artifact, fallback_tag, index_of, refuse_promoted
+from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, sha256
 from pipeline.registry.credentials import Credentials
-from pipeline.registry.transport import Transient, Transport
+from pipeline.registry.download import Download, measured
+from pipeline.registry.transport import Body, Transient, Transport
 
 T = TypeVar("T")
 
-_ACCEPT = ", ".join(sorted(media.MANIFESTS))
-_MISSING = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "NOT_FOUND"})
-_PAGE = 1000
 _CHUNK = 1 << 20
 _SLOWEST = 1 << 20
 """Bytes a second: transfers are given their size over this on top of the deadline."""
 _SETTLE = 0.25
-"""Seconds after which a write that another client had already begun should be visible; see `add_to_index`."""
-_EMPTY = b"{}"
+"""Seconds after which a write that another client had already begun should be visible."""
 
 
 class RegistryClient:
@@ -64,10 +60,8 @@ class RegistryClient:
         await self._transport.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._transport.__aexit__(kind, error, trace)
+    async def __aexit__(self, *details: object) -> None:
+        await self._transport.__aexit__(*details)
 
     @property
     def requests(self) -> int:
@@ -85,15 +79,39 @@ class RepositoryClient:
     def __init__(self, transport: Transport, repository: Repository) -> None:
         self.repository = repository
         self._transport = transport
+        self._once = Attempts(transport, repository)
         self._present: set[Digest] = set()
         """Blobs known to be there, not to be asked for again."""
         self._seen: dict[Digest, Manifest] = {}
+
+    async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
+        return await self._transport.persist(asked, attempt)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
     async def manifest(self, ref: Tag | Digest) -> Manifest | None:
         """The manifest or index behind `ref`, verified; None when the registry says that there is none."""
-        return await self._transport.persist(self._asked("GET manifest", ref), lambda: self._get_manifest(ref))
+        return await self.persist(self._asked("GET manifest", ref), partial(self.read_once, ref))
+
+    async def read_once(self, ref: Tag | Digest) -> Manifest | None:
+        """One attempt of `manifest`, for use inside `persist`."""
+        manifest = await self._once.manifest(ref)
+        if manifest:
+            self._seen[manifest.digest] = manifest
+        return manifest
+
+    def seen(self, digest: Digest) -> Manifest | None:
+        """A manifest that was read before; it may have been deleted since."""
+        return self._seen.get(digest)
+
+    async def raw_manifest(self, ref: Tag | Digest) -> Manifest | None:
+        """What lies behind `ref`, of any type and shape, by its own digest; None when there is nothing.
+
+        For whoever has to see everything in a repository; images are read with `manifest`.
+        """
+        attempt = partial(self._once.manifest, ref, of_any_type=True)
+        return await self.persist(self._asked("GET manifest", ref), attempt)
 
     async def digest(self, ref: Tag | Digest) -> Digest | None:
         """What `ref` points at, None when there is nothing.
@@ -105,22 +123,21 @@ class RepositoryClient:
 
     async def describe(self, ref: Tag | Digest) -> Descriptor | None:
         """The descriptor of the manifest behind `ref`, by HEAD; by GET where HEAD does not tell enough."""
-        return await self._transport.persist(self._asked("HEAD manifest", ref), lambda: self._head_manifest(ref))
+        return await self.persist(self._asked("HEAD manifest", ref), partial(self._once.described, ref))
 
     async def tags(self) -> list[Tag]:
         """All tags, sorted; none for a repository that does not exist (yet)."""
-        tags: list[Tag] = []
-        page: str | None = f"tags/list?{urlencode({'n': _PAGE})}"
-        pages = set()
+        tags: set[Tag] = set()
+        page: Page = None
+        pages: set[Page] = set()
         with self._transport.patience():
-            while page and page not in pages:
+            while page not in pages:
                 pages.add(page)
-                names, page = await self._transport.persist(
-                    f"GET tags of {self.repository}",
-                    lambda page=page: self._tag_page(page),  # type: ignore[misc]
-                )
-                tags += names
-        return sorted(set(tags))
+                names, page = await self.persist(f"GET tags of {self.repository}", partial(self._once.tags, page))
+                tags.update(names)
+                if page is None:
+                    break
+        return sorted(tags)
 
     async def platforms(self, digest: Digest) -> dict[str, Digest]:
         """The image manifests behind `digest` by platform (`linux/amd64`), through nested indexes.
@@ -136,29 +153,20 @@ class RepositoryClient:
         PreconditionError when there is no such image.
         """
         with self._transport.patience():
-            manifest = await self._present_manifest(digest)
+            manifest = await self._there(digest)
             if manifest.is_index:
                 images = await self._listed(manifest)
                 if not images:
                     raise PreconditionError(f"{self.repository.at(digest)} is an index that lists no image")
                 fitting = [image for found, image in images if str(found) == platform]
-                manifest = await self._present_manifest((fitting or [image for _, image in images])[0])
+                manifest = await self._there((fitting or [image for _, image in images])[0])
             config = await self._config(manifest)
         labels = (config.get("config") or {}).get("Labels") or {}
         return {str(key): str(value) for key, value in labels.items()}
 
     async def blob(self, digest: Digest) -> bytes:
         """The whole blob in memory, verified; PreconditionError when it is not there."""
-
-        async def attempt() -> bytes:
-            async with self._exchange("GET", f"blobs/{digest}") as response:
-                await self._expect(response, 200, missing=digest)
-                content: bytes = await response.aread()
-            if sha256(content) != digest:
-                raise Transient(f"{len(content)} bytes whose digest is {sha256(content)}")
-            return content
-
-        return await self._transport.persist(self._asked("GET blob", digest), attempt)
+        return await self.persist(self._asked("GET blob", digest), partial(self._once.blob, digest))
 
     async def content(self, descriptor: Descriptor) -> bytes:
         """What a descriptor points at: embedded in it, or the blob."""
@@ -170,106 +178,67 @@ class RepositoryClient:
 
         Goes on where a broken transfer stopped, when the registry can. PreconditionError when the blob is not there.
         """
-        partial = path.with_name(f".{path.name}.partial")
+        unfinished = path.with_name(f".{path.name}.partial")
         try:
-            with _Fetched(partial) as fetched, self._transport.patience(size / _SLOWEST):
-                await self._transport.persist(self._asked("GET blob", digest), lambda: self._fetch(digest, fetched))
-            await to_thread.run_sync(os.replace, partial, path)
+            with Download(unfinished) as download, self._transport.patience(size / _SLOWEST):
+                attempt = partial(self._once.download, digest, download)
+                await self.persist(self._asked("GET blob", digest), attempt)
+            await to_thread.run_sync(os.replace, unfinished, path)
         finally:
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
     async def referrers(self, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:
-        """What is attached to `digest`: by the referrers API, or the fallback tag where there is none."""
-        with self._transport.patience():
-            found = await self._referrers_api(digest, artifact_type)
-            if found is None:
-                tag = fallback_tag(digest)
-                listed = await self._transport.persist(
-                    self._asked("GET manifest", tag), lambda: self._fallback_list(digest)
-                )
-                found = [Descriptor.model_validate(one) for one in listed]
-        return [one for one in found if artifact_type in (None, one.artifact_type)]
+        """What is attached to `digest`: by the referrers API, or the fallback tag where there is none.
 
-    async def raw_manifest(self, ref: Tag | Digest) -> Manifest | None:
-        """What lies behind `ref`, of any type and shape, by its own digest; None when there is nothing.
-
-        For whoever has to see everything in a repository; images are read with `manifest`.
+        What others attached under another hash than sha256 is left out.
         """
-
-        async def attempt() -> Manifest | None:
-            async with self._exchange("GET", f"manifests/{ref}", accept=f"{_ACCEPT}, */*;q=0.1") as response:
-                if await self._is_missing(response):
-                    return None
-                await self._expect(response, 200)
-                raw = await response.aread()
-                expected = ref if isinstance(ref, Digest) else response.headers.get("docker-content-digest")
-            if expected and sha256(raw) != expected:
-                raise Transient(f"bytes whose digest is {sha256(raw)}, expected {expected}")
-            return Manifest(sha256(raw), response.headers.get("content-type", "").partition(";")[0].strip(), raw)
-
-        return await self._transport.persist(self._asked("GET manifest", ref), attempt)
+        with self._transport.patience():
+            listed = await self._api_referrers(digest, artifact_type)
+            if listed is None:
+                asked = self._asked("GET manifest", fallback_tag(digest))
+                listed = await self.persist(asked, partial(self._once.fallback_referrers, digest))
+        found = [Descriptor.model_validate(one) for one in listed if _is_sha256(one)]
+        return [one for one in found if artifact_type in (None, one.artifact_type)]
 
     async def api_referrers(self, digest: Digest) -> list[Descriptor] | None:
         """What the referrers API lists for `digest`; None when the registry has no such API."""
         with self._transport.patience():
-            return await self._referrers_api(digest, None)
+            listed = await self._api_referrers(digest, None)
+        return None if listed is None else _readable(index_of(listed))
 
     async def clock(self) -> datetime | None:
         """The registry's time (RFC 9110 section 6.6.1, Date), to the second; None when it does not tell."""
 
         async def attempt() -> datetime | None:
-            async with self._exchange("GET", "tags/list?n=1") as response:
+            async with self._transport.exchange(self.repository, "GET", "tags/list?n=1") as response:
                 try:
                     return parsedate_to_datetime(response.headers["date"])
                 except (KeyError, ValueError):
                     return None
 
-        return await self._transport.persist(f"GET time of {self.repository.host}", attempt)
-
-    def seen(self, digest: Digest) -> Manifest | None:
-        """A manifest that was read before; it may have been deleted since."""
-        return self._seen.get(digest)
-
-    async def read_once(self, ref: Tag | Digest) -> Manifest | None:
-        """One attempt of `manifest`, for use inside `persist`."""
-        return await self._get_manifest(ref)
-
-    async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
-        return await self._transport.persist(asked, attempt)
+        return await self.persist(f"GET time of {self.repository.host}", attempt)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
     async def push_blob(self, data: bytes, media_type: str) -> Descriptor:
         """Store small content; the descriptor embeds it when it is very small."""
         descriptor = Descriptor.of(data, media_type)
-        if descriptor.digest in self._present:
-            return descriptor
-
-        async def attempt() -> None:
-            await self._upload(descriptor.digest, descriptor.size, data)
-
-        await self._transport.persist(self._asked("push of blob", descriptor.digest), attempt)
-        self._present.add(descriptor.digest)
+        if descriptor.digest not in self._present:
+            attempt = partial(self._once.upload, descriptor.digest, descriptor.size, data)
+            await self.persist(self._asked("push of blob", descriptor.digest), attempt)
+            self._present.add(descriptor.digest)
         return descriptor
 
     async def push_file(self, path: Path, media_type: str) -> Descriptor:
         """Store a file of any size by streaming it; sends nothing when the registry has it already."""
-        digest, size = await to_thread.run_sync(_measured, path)
+        digest, size = await to_thread.run_sync(measured, path)
 
         async def stream() -> AsyncIterator[bytes]:
             async with await anyio.open_file(path, "rb") as file:
                 while chunk := await file.read(_CHUNK):
                     yield chunk
 
-        async def attempt() -> None:
-            # asked at each attempt: the upload may have taken effect although its answer was lost
-            if not await self._has_blob(digest):
-                await self._upload(digest, size, stream)
-
-        with self._transport.patience(size / _SLOWEST):
-            await self._transport.persist(self._asked("push of blob", digest), attempt)
-        self._present.add(digest)
+        await self._ensure(digest, size, stream)
         return Descriptor(media_type=media_type, digest=digest, size=size)
 
     async def push_artifact(
@@ -285,33 +254,29 @@ class RepositoryClient:
 
         ValueError for a tag that could be a channel or version: those are written by promotion (skopeo) alone.
         """
-        manifest = artifact(artifact_type, layers, subject=subject, annotations=annotations)
         if tag is not None:
             refuse_promoted(tag)
         with self._transport.patience():
             await self.push_empty()
-            understood = await self._transport.persist(
-                self._asked("PUT manifest", tag or manifest.digest),
-                lambda: self.put_manifest(manifest, tag or manifest.digest),
+            return await self.push_manifest(
+                artifact(artifact_type, layers, subject=subject, annotations=annotations), tag
             )
-            descriptor = manifest.descriptor.model_copy(
-                update={"artifact_type": artifact_type, "annotations": dict(annotations or {})}
-            )
-            if subject and not understood:
-                await self._add_to_fallback(subject.digest, descriptor)
+
+    async def push_manifest(self, manifest: Manifest, tag: Tag | None = None) -> Descriptor:
+        """Store a manifest as it is, by digest or also at a tag, and list it with its subject if it has one."""
+        ref = tag or manifest.digest
+        descriptor = manifest.descriptor.model_copy(
+            update={"artifact_type": manifest.artifact_type, "annotations": manifest.annotations}
+        )
+        with self._transport.patience():
+            understood = await self.persist(self._asked("PUT manifest", ref), partial(self.put_manifest, manifest, ref))
+            if manifest.subject and not understood:
+                await self._add_to_fallback(manifest.subject, descriptor)
         return descriptor
 
     async def push_empty(self) -> None:
         """Make sure that the config of artifacts is there."""
-        if sha256(_EMPTY) in self._present:
-            return
-
-        async def attempt() -> None:
-            if not await self._has_blob(sha256(_EMPTY)):
-                await self._upload(sha256(_EMPTY), len(_EMPTY), _EMPTY)
-
-        await self._transport.persist(self._asked("push of blob", sha256(_EMPTY)), attempt)
-        self._present.add(sha256(_EMPTY))
+        await self._ensure(sha256(EMPTY), len(EMPTY), EMPTY)
 
     async def put_manifest(self, manifest: Manifest, ref: Tag | Digest) -> bool:
         """One attempt to write `manifest` at `ref`; Transient when it may or may not have worked.
@@ -319,199 +284,71 @@ class RepositoryClient:
         Returns whether the registry keeps referrers itself (header OCI-Subject). Not to be repeated blindly at a tag:
         somebody else may have moved it between the attempts.
         """
-        if not isinstance(ref, Digest):
-            refuse_promoted(ref)
-        async with self._exchange(
-            "PUT", f"manifests/{ref}", headers={"Content-Type": manifest.media_type}, body=manifest.raw
-        ) as response:
-            await self._expect(response, 201)
-            stored = response.headers.get("docker-content-digest", manifest.digest)
-            if stored != manifest.digest:
-                raise Transient(f"a stored manifest with digest {stored}, {manifest.digest} was sent")
-            return "oci-subject" in response.headers
+        return await self._once.put_manifest(manifest, ref)
+
+    async def settle(self, since: float) -> None:
+        """Wait until what others had begun to write, when we began at `since` (anyio clock), should be visible.
+
+        A registry cannot compare and swap: who writes last wins, so each writer has to look again a while later. How
+        long others may be on their way is judged by how long we were.
+        """
+        await anyio.sleep(max(_SETTLE, 3 * (anyio.current_time() - since)))
 
     async def delete(self, ref: Tag | Digest) -> bool:
         """Delete a manifest (by digest, all its tags go with it) or, where the registry can, only a tag.
 
         False when it was gone already. PreconditionError when this registry does not delete.
         """
+        return await self.persist(self._asked("DELETE manifest", ref), partial(self._once.delete_manifest, ref))
 
-        async def attempt() -> bool:
-            async with self._exchange("DELETE", f"manifests/{ref}") as response:
-                if response.status_code in (400, 405):
-                    raise PreconditionError(
-                        f"{self.repository.host} does not delete {ref}: answer {response.status_code}. "
-                        "Expected a registry with deleting enabled (and untagging, for a tag)."
-                    )
-                if await self._is_missing(response):
-                    return False
-                await self._expect(response, 200, 202, 204)
-                return True
-
-        return await self._transport.persist(self._asked("DELETE manifest", ref), attempt)
-
-    # One exchange each -----------------------------------------------------------------------------------------------
-
-    def _exchange(self, method: str, path: str, **options: Any) -> Any:
-        return self._transport.exchange(self.repository, method, path, **options)
+    # Composed --------------------------------------------------------------------------------------------------------
 
     def _asked(self, what: str, ref: str) -> str:
         return f"{what} {ref} of {self.repository}"
 
-    async def _expect(self, response: httpx.Response, *statuses: int, missing: Digest | None = None) -> None:
-        """Go on for one of `statuses`; PreconditionError for what is said to be `missing`; the rest is an outage."""
-        if response.status_code in statuses:
+    async def _ensure(self, digest: Digest, size: int, body: Body) -> None:
+        if digest in self._present:
             return
-        if missing and await self._is_missing(response):
-            raise PreconditionError(f"{self.repository} holds no {missing}; expected it because something refers to it")
-        await response.aread()
-        limit = 3 if response.status_code < 500 else None
-        raise Transient(f"unexpected answer {response.status_code} ({response.text[:200]!r})", attempts=limit)
 
-    async def _is_missing(self, response: httpx.Response) -> bool:
-        """Whether the registry itself says that there is no such thing; Transient for any other 404."""
-        if response.status_code != 404:
-            return False
-        kind = response.headers.get("content-type", "")
-        if response.request.method == "HEAD":
-            return "json" in kind
-        body = await response.aread()
-        try:
-            codes = {error.get("code") for error in json.loads(body)["errors"]}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            codes = set()
-        if codes & _MISSING:
-            return True
-        raise Transient(f"a 404 that is not the registry's own ({kind or 'no content type'}: {body[:200]!r})")
+        async def attempt() -> None:
+            # asked at each attempt: the upload may have taken effect although its answer was lost
+            if not await self._once.has_blob(digest):
+                await self._once.upload(digest, size, body)
 
-    async def _get_manifest(self, ref: Tag | Digest) -> Manifest | None:
-        async with self._exchange("GET", f"manifests/{ref}", accept=_ACCEPT) as response:
-            if await self._is_missing(response):
-                return None
-            await self._expect(response, 200)
-            raw = await response.aread()
-            expected = ref if isinstance(ref, Digest) else response.headers.get("docker-content-digest")
-        try:
-            manifest = Manifest.parse(raw, response.headers.get("content-type", ""))
-        except ValueError as error:
-            raise Transient(str(error)) from error
-        if expected and manifest.digest != expected:
-            raise Transient(f"bytes whose digest is {manifest.digest}, expected {expected}")
-        self._seen[manifest.digest] = manifest
-        return manifest
+        with self._transport.patience(size / _SLOWEST):
+            await self.persist(self._asked("push of blob", digest), attempt)
+        self._present.add(digest)
 
-    async def _head_manifest(self, ref: Tag | Digest) -> Descriptor | None:
-        async with self._exchange("HEAD", f"manifests/{ref}", accept=_ACCEPT) as response:
-            if await self._is_missing(response):
-                return None
-            headers = response.headers
-            media_type = headers.get("content-type", "").partition(";")[0].strip()
-            size = headers.get("content-length", "")
-            if response.status_code == 200 and media_type in media.MANIFESTS and size.isdigit():
-                try:
-                    digest = Digest(headers.get("docker-content-digest", ""))
-                except ValueError:
-                    pass
-                else:
-                    if isinstance(ref, Digest) and digest != ref:
-                        raise Transient(f"the header of {digest}")
-                    return Descriptor(media_type=media_type, digest=digest, size=int(size))
-        manifest = await self._get_manifest(ref)
-        return manifest.descriptor if manifest else None
-
-    async def _tag_page(self, page: str) -> tuple[list[Tag], str | None]:
-        async with self._exchange("GET", page) as response:
-            if await self._is_missing(response):
-                return [], None
-            await self._expect(response, 200)
-            await response.aread()
-            try:
-                names = [Tag(name) for name in response.json()["tags"] or []]
-            except (ValueError, KeyError, TypeError) as error:
-                raise Transient(f"a tag list that cannot be read ({type(error).__name__}: {error})") from error
-            if link := response.links.get("next", {}).get("url"):
-                return names, self._transport.absolute(self.repository, str(response.url.join(link)))
-        # some registries cut the page without saying so
-        following = f"tags/list?{urlencode({'n': _PAGE, 'last': names[-1]})}" if len(names) == _PAGE else None
-        return names, following
-
-    async def _referrers_api(self, digest: Digest, artifact_type: str | None) -> list[Descriptor] | None:
-        """None when the registry has no such API."""
-        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
-        page: str | None = f"referrers/{digest}{query}"
-        found: list[Descriptor] = []
-        while page:
-            answer = await self._transport.persist(
-                f"GET referrers of {self.repository.at(digest)}",
-                lambda page=page: self._referrers_page(page),  # type: ignore[misc]
-            )
+    async def _api_referrers(self, digest: Digest, artifact_type: str | None) -> list[dict[str, Any]] | None:
+        found: list[dict[str, Any]] = []
+        page: Page = None
+        while True:
+            attempt = partial(self._once.referrers, digest, artifact_type, page)
+            answer = await self.persist(f"GET referrers of {self.repository.at(digest)}", attempt)
             if answer is None:
                 return None
-            descriptors, page = answer
-            found += descriptors
-        return found
+            listed, page = answer
+            found += listed
+            if page is None:
+                return found
 
-    async def _referrers_page(self, page: str) -> tuple[list[Descriptor], str | None] | None:
-        # ghcr.io has no such API and redirects to a web page: a redirect means the same as a 404
-        async with self._exchange("GET", page, accept=media.OCI_INDEX, redirects=False) as response:
-            kind = response.headers.get("content-type", "")
-            if response.is_redirect or (response.status_code == 404 and "html" not in kind):
-                return None
-            if response.status_code in (400, 405, 406, 501):
-                return None
-            await self._expect(response, 200)
-            raw = await response.aread()
-            try:
-                index = Manifest.parse(raw, media.OCI_INDEX)
-                descriptors = index.manifests
-            except ValueError as error:
-                raise Transient(f"referrers that cannot be read: {error}") from error
-            link = response.links.get("next", {}).get("url")
-            following = self._transport.absolute(self.repository, str(response.url.join(link))) if link else None
-            return descriptors, following
+    async def _add_to_fallback(self, subject: Digest, descriptor: Descriptor) -> None:
+        """Add to the list behind the fallback tag until it is still there some time later; a retry reads first."""
+        tag = fallback_tag(subject)
 
-    async def _has_blob(self, digest: Digest) -> bool:
-        async with self._exchange("HEAD", f"blobs/{digest}") as response:
-            if response.status_code == 404:
-                return False  # wrongly said, it costs an upload and nothing else
-            await self._expect(response, 200)
-            return True
+        async def attempt() -> None:
+            start = anyio.current_time()
+            others = await self._once.fallback_referrers(subject)
+            if descriptor.digest in {one.get("digest") for one in others}:
+                return
+            await self.put_manifest(index_of([*others, descriptor.to_json()]), tag)
+            await self.settle(start)
+            if descriptor.digest not in {one.get("digest") for one in await self._once.fallback_referrers(subject)}:
+                raise Transient("a list of referrers that another client overwrote", pause=0.0)
 
-    async def _upload(self, digest: Digest, size: int, body: Any) -> None:
-        """POST, then PUT everything at once (distribution specification, "POST then PUT")."""
-        async with self._exchange("POST", "blobs/uploads/", headers={"Content-Length": "0"}) as response:
-            await self._expect(response, 202)
-            location = response.headers.get("location")
-            if not location:
-                raise Transient("an upload without a Location")
-            url = self._transport.absolute(self.repository, str(response.url.join(location)))
-        separator = "&" if "?" in url else "?"
-        async with self._exchange(
-            "PUT",
-            f"{url}{separator}{urlencode({'digest': digest})}",
-            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-            body=body,
-        ) as response:
-            await self._expect(response, 201)
+        await self.persist(self._asked("update of referrers tag", tag), attempt)
 
-    async def _fetch(self, digest: Digest, fetched: "_Fetched") -> None:
-        headers = {"Range": f"bytes={fetched.size}-", "Accept-Encoding": "identity"} if fetched.size else {}
-        async with self._exchange("GET", f"blobs/{digest}", headers=headers) as response:
-            await self._expect(response, 200, 206, 416, missing=digest)
-            if response.status_code != 206 or not fetched.continues(response.headers.get("content-range", "")):
-                fetched.restart()
-            if response.status_code == 416:
-                raise Transient("a refusal to send the rest of the blob")
-            async for chunk in response.aiter_raw():
-                await to_thread.run_sync(fetched.add, chunk)
-        if fetched.digest != digest:
-            came = f"{fetched.size} bytes whose digest is {fetched.digest}"
-            fetched.restart()
-            raise Transient(came)
-
-    # Composed --------------------------------------------------------------------------------------------------------
-
-    async def _present_manifest(self, digest: Digest) -> Manifest:
+    async def _there(self, digest: Digest) -> Manifest:
         manifest = await self.manifest(digest)
         if manifest is None:
             raise PreconditionError(f"{self.repository} holds no manifest {digest}; expected the image there")
@@ -520,20 +357,20 @@ class RepositoryClient:
     async def _config(self, manifest: Manifest) -> dict[str, Any]:
         try:
             document = json.loads(await self.content(manifest.config))
-            assert isinstance(document, dict)  # noqa: S101
-        except (ValueError, AssertionError) as error:
+        except ValueError as error:
+            document = error
+        if not isinstance(document, dict):
             raise PreconditionError(
-                f"{self.repository.at(manifest.digest)} has no readable image configuration: {error}"
-            ) from error
+                f"{self.repository.at(manifest.digest)} has no readable image configuration: {document}"
+            )
         return document
 
     async def _images(self, digest: Digest) -> list[tuple[Platform, Digest]]:
-        manifest = await self._present_manifest(digest)
+        manifest = await self._there(digest)
         if manifest.is_index:
             return await self._listed(manifest)
         config = await self._config(manifest)
-        known = {"os": "unknown", "architecture": "unknown"} | config
-        return [(Platform.model_validate(known), digest)]
+        return [(Platform.model_validate({"os": "unknown", "architecture": "unknown"} | config), digest)]
 
     async def _listed(self, index: Manifest) -> list[tuple[Platform, Digest]]:
         """The images of an index; their manifests are read only where the index leaves the platform open."""
@@ -545,107 +382,6 @@ class RepositoryClient:
                 images.append((child.platform, child.digest))
         return images
 
-    # Fallback tag ----------------------------------------------------------------------------------------------------
-
-    async def _fallback_list(self, subject: Digest) -> list[dict[str, Any]]:
-        """The descriptors behind the fallback tag, as written (distribution specification, "Referrers tag schema")."""
-        index = await self._get_manifest(fallback_tag(subject))
-        # some registries read the tag `sha256-<hex>` as the digest itself and answer with the subject
-        if index is None or index.digest == subject or not index.is_index:
-            return []
-        return [descriptor.to_json() for descriptor in _readable(index)]
-
-    async def _add_to_fallback(self, subject: Digest, descriptor: Descriptor) -> None:
-        """Add to the list behind the fallback tag until it is still there some time later.
-
-        A registry cannot compare and swap: who writes last wins. So each writer looks again after the time in which
-        another's write may still have been under way, and writes again what was lost. A retry starts with reading.
-        """
-        tag = fallback_tag(subject)
-
-        async def attempt() -> None:
-            start = anyio.current_time()
-            others = await self._fallback_list(subject)
-            if descriptor.digest in {one.get("digest") for one in others}:
-                return
-            await self.put_manifest(index_of([*others, descriptor.to_json()]), tag)
-            await anyio.sleep(max(_SETTLE, 3 * (anyio.current_time() - start)))
-            if descriptor.digest not in {one.get("digest") for one in await self._fallback_list(subject)}:
-                raise Transient("a list of referrers that another client overwrote", pause=0.0)
-
-        await self._transport.persist(self._asked("update of referrers tag", tag), attempt)
-
-
-class _Fetched:
-    """How much of a blob has come so far, on disk and in the hash."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self.restart()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._file.close()
-
-    def restart(self) -> None:
-        self.size = 0
-        self._hash = hashlib.sha256()
-        self._file.seek(0)
-        self._file.truncate()
-
-    def add(self, chunk: bytes) -> None:
-        self._file.write(chunk)
-        self._hash.update(chunk)
-        self.size += len(chunk)
-
-    def continues(self, content_range: str) -> bool:
-        return content_range.startswith(f"bytes {self.size}-")
-
-    @property
-    def digest(self) -> Digest:
-        return Digest("sha256:" + self._hash.hexdigest())
-
-
-def fallback_tag(digest: Digest) -> Tag:
-    """Where registries without the referrers API keep the list of them (distribution specification, referrers tag)."""
-    return Tag(digest.replace(":", "-"))
-
-
-def artifact(
-    artifact_type: str,
-    layers: list[Descriptor],
-    *,
-    subject: Descriptor | None = None,
-    annotations: Mapping[str, str] | None = None,
-) -> Manifest:
-    """An artifact as an image manifest with the empty config (image specification 1.1, artifacts usage)."""
-    empty = Descriptor.of(_EMPTY, media.EMPTY)
-    document: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": media.OCI_MANIFEST,
-        "artifactType": artifact_type,
-        "config": empty.to_json(),
-        "layers": [layer.to_json() for layer in layers or [empty]],
-    }
-    if subject:
-        document["subject"] = subject.model_copy(update={"annotations": {}, "data": None}).to_json()
-    if annotations:
-        document["annotations"] = dict(annotations)
-    return Manifest.of(document)
-
-
-def index_of(manifests: list[dict[str, Any]]) -> Manifest:
-    """An index over descriptors as they are written in JSON."""
-    return Manifest.of({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": manifests})
-
-
-def refuse_promoted(tag: Tag) -> None:
-    """ValueError for channel and version tags: skopeo writes those, from a tested digest, and nobody else."""
-    if tag in ("next", "testing", "stable") or tag.startswith("v"):
-        raise ValueError(f"{tag} is a channel or version tag: only promotion may write it")
-
 
 def _readable(index: Manifest) -> list[Descriptor]:
     try:
@@ -654,6 +390,5 @@ def _readable(index: Manifest) -> list[Descriptor]:
         raise PreconditionError(f"{error}; expected an index as the OCI image specification has it") from error
 
 
-def _measured(path: Path) -> tuple[Digest, int]:
-    with path.open("rb") as file:
-        return Digest("sha256:" + hashlib.file_digest(file, "sha256").hexdigest()), file.tell()
+def _is_sha256(descriptor: dict[str, Any]) -> bool:
+    return str(descriptor.get("digest")).startswith("sha256:")

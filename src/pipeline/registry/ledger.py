@@ -16,13 +16,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Valid
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import ConflictError, PreconditionError
 from pipeline.registry import media
-from pipeline.registry.client import RepositoryClient, artifact
+from pipeline.registry.artifacts import artifact
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Manifest
 from pipeline.registry.transport import Transient
 from pipeline.report.model import Move
-
-_SETTLE = 0.25
-"""Seconds after which another's write that had begun before ours should show."""
 
 
 class Kind(StrEnum):
@@ -106,7 +104,7 @@ async def append(repo: RepositoryClient, entry: Entry, *, expect: Digest | None)
         found = await repo.read_once(tag)
         if found is None if expect is None else found is not None and found.digest == expect:
             await repo.put_manifest(written, tag)
-            await anyio.sleep(max(_SETTLE, 3 * (anyio.current_time() - start)))
+            await repo.settle(start)
             found = await repo.read_once(tag)
             if found is None or found.digest == expect:
                 raise Transient(f"a head that still is {expect} after a write")

@@ -13,7 +13,8 @@ import pytest
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
-from pipeline.registry.client import RegistryClient, RepositoryClient, fallback_tag, index_of
+from pipeline.registry.artifacts import fallback_tag, index_of
+from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest, sha256
 from pipeline.registry.credentials import Credentials
 
@@ -143,7 +144,7 @@ async def test_channels_and_versions_are_not_for_artifacts(repo: RepositoryClien
 
 
 async def test_all_tags_are_listed(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.registry.client._PAGE", 3)
+    monkeypatch.setattr("pipeline.registry.attempts._PAGE", 3)
     async with RegistryClient(plain_http={registry}) as client:
         repo = client.repository(Repository(registry, f"test/{uuid4().hex}"))
         image = await push_image(repo, {})

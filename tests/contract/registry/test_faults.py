@@ -137,7 +137,6 @@ async def test_every_fault_at_every_request(
     server: str = request.getfixturevalue(kind)
     # nobody else writes here
     monkeypatch.setattr("pipeline.registry.client._SETTLE", 0.01)
-    monkeypatch.setattr("pipeline.registry.ledger._SETTLE", 0.01)
 
     async def tried(fault: Any, at: int) -> str:
         """What became of it; on fresh ground, with a proxy of its own."""

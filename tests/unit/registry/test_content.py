@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pipeline.registry import media
-from pipeline.registry.client import artifact, fallback_tag, index_of
+from pipeline.registry.artifacts import artifact, fallback_tag, index_of
 from pipeline.registry.content import EMBEDDED, Descriptor, Manifest, Platform, sha256
 
 EMPTY = {

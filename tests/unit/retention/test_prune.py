@@ -24,7 +24,7 @@ RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
 @pytest.fixture(autouse=True)
 def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_module, "_SETTLE", 0)
-    monkeypatch.setattr(ledger, "_SETTLE", 0)
+    monkeypatch.setattr("pipeline.registry.client._SETTLE", 0)
 
 
 @pytest.fixture
