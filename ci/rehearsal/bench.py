@@ -1,0 +1,129 @@
+"""Figures, printed and not judged: what the pipeline costs beside the tools that it drives. `ci/bench` runs it."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import anyio
+
+from rehearsal import by_hand, steps
+from rehearsal.calls import Pipeline
+from rehearsal.lab import MODULE, LabError, lab
+from rehearsal.progress import Progress
+from rehearsal.repository import Repository
+
+
+class BenchError(Exception):
+    """A call that should have passed did not."""
+
+
+def main() -> None:
+    """Everything once to warm up, then `--rounds` times."""
+    arguments = command_line()
+    run = time.strftime("%Y%m%d-%H%M%S")
+    logs = MODULE / "out" / f"bench-{run}"
+    logs.mkdir(parents=True)
+    progress = Progress()
+    progress.heading(f"The lab; logs in {logs}")
+    lab_log = logs / "lab.log"
+    started = time.monotonic()
+    figures: list[tuple[str, str]] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="bootc-bench-") as folder,
+        lab("lab", lab_log, waiting=lambda elapsed: progress.waiting(elapsed, lab_log)),
+    ):
+        figures.append(("lab, from nothing running to all of it answering", text(time.monotonic() - started)))
+        repository = Repository.create(Path(folder, "sample-os"), f"registry:5500/bench-{run}/sample-os")
+        bench = Bench(repository, Pipeline(repository.path, logs, waiting=progress.waiting), progress)
+        table = bench.testing_stage(arguments.rounds)
+        figures += bench.calls(arguments.rounds)
+    for name in ("demo", "test") if arguments.all else ():
+        progress.heading(f"ci/{name}, warm")
+        figures.append((f"ci/{name}, warm", text(timed([MODULE / "ci" / name], logs / f"{name}.log"))))
+    progress.heading(f"Medians of {arguments.rounds} rounds")
+    for line in [*table, "", *(f"{name:<52} {value:>8}" for name, value in figures)]:
+        progress.say(line)
+
+
+class Bench:
+    """The measurements."""
+
+    def __init__(self, repository: Repository, pipeline: Pipeline, progress: Progress):
+        self.repository = repository
+        self.pipeline = pipeline
+        self.progress = progress
+
+    def testing_stage(self, rounds: int) -> list[str]:
+        """Each step of promote-testing through the module and by hand; the first round only warms up."""
+        module: dict[str, list[float]] = {}
+        hand: dict[str, list[float]] = {}
+        for number in range(rounds + 1):
+            self.progress.heading(f"promote-testing, round {number} of {rounds}")
+            tag = f"v1.0.{number}-test"
+            self.repository.write("os/usr/share/sample-os/round", f"{number}\n")
+            self.repository.commit(f"Round {number}")
+            self.call("build-next")
+            self.repository.tag(tag)
+            whole = self.call("promote-testing", "--tag", tag)
+            spent = steps.times(self.pipeline.log("promote-testing").read_text(errors="replace"), steps.TESTING)
+            self.progress.heading(f"the same by hand, round {number} of {rounds}")
+            bare = anyio.run(by_hand.testing, self.repository)
+            if number:
+                for name in steps.TESTING:
+                    module.setdefault(name, []).append(spent.get(name, float("nan")))
+                    hand.setdefault(name, []).append(bare[name])
+                module.setdefault("whole command", []).append(whole)
+                hand.setdefault("whole command", []).append(sum(bare.values()))
+        lines = [f"{'promote-testing':<24} {'module':>8} {'by hand':>8}"]
+        return lines + [f"{name:<24} {text(median(module[name])):>8} {text(median(hand[name])):>8}" for name in module]
+
+    def calls(self, rounds: int) -> list[tuple[str, str]]:
+        """What a call costs that has nothing to do."""
+        self.progress.heading("Calls that have nothing to do")
+        version = f"v1.0.{rounds}"
+        self.repository.tag(version)
+        first = self.call("promote-stable", "--tag", version)
+        again = [("build-next",), ("promote-testing", "--tag", f"{version}-test"), ("promote-stable", "--tag", version)]
+        empty = ["dagger", "--silent", "call", "-m", str(MODULE)]
+        figures = [("promote-stable, one run", text(first))]
+        figures.append(("dagger call without a function", text(median(timed(empty) for _ in range(rounds)))))
+        return figures + [(f"{call[0]} again", text(median(self.call(*call) for _ in range(rounds)))) for call in again]
+
+    def call(self, *arguments: str) -> float:
+        """Seconds of a call that has to pass."""
+        answer = self.pipeline.call(*arguments)
+        self.progress.say(f"        {' '.join(arguments)}: {answer.seconds:.1f} s")
+        if not answer.passed:
+            raise BenchError(f"{' '.join(arguments)} did not pass:\n{answer.output}")
+        return answer.seconds
+
+
+def timed(command: Sequence[str | Path], log: Path | None = None) -> float:
+    """Seconds of a command that has to succeed."""
+    started = time.monotonic()
+    with (log or Path("/dev/null")).open("wb") as file:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=True)
+    return time.monotonic() - started
+
+
+def text(seconds: float) -> str:
+    return f"{seconds:.1f} s"
+
+
+def command_line() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ci/bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser.add_argument("--all", action="store_true", help="ci/demo and ci/test as well, once each")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BenchError, LabError, subprocess.CalledProcessError) as error:
+        sys.exit(f"\nci/bench: {error}")

@@ -1,0 +1,118 @@
+"""The testing stage without the pipeline: the same tools, one after another, in containers of the same engine."""
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import dagger
+from dagger import dag
+
+from pipeline.config import parse
+from pipeline.containers.base import debian
+from pipeline.containers.podman import STORAGE, toolbox
+from pipeline.vm.spec import Bus, Spec
+from rehearsal import registry
+from rehearsal.lab import MODULE, REGISTRY
+from rehearsal.repository import Repository
+from rehearsal.steps import TESTING
+
+
+async def testing(repository: Repository) -> dict[str, float]:
+    """Seconds of each step of TESTING, on the image behind `:next`."""
+    async with dagger.connection(dagger.Config(log_output=sys.stderr)):
+        return await _testing(repository)
+
+
+async def _testing(repository: Repository) -> dict[str, float]:
+    service = dag.host().service([dagger.PortForward(backend=REGISTRY, frontend=REGISTRY)])
+    spent: dict[str, float] = {}
+    run = uuid4().hex
+
+    @asynccontextmanager
+    async def timed(step: str) -> AsyncIterator[None]:
+        start = time.monotonic()
+        yield
+        spent[step] = time.monotonic() - start
+
+    def outside(container: dagger.Container) -> dagger.Container:
+        return container.with_service_binding("registry", service).with_env_variable("RUN", run)
+
+    gate = parse((repository.path / "pipeline.toml").read_text()).gates.testing
+    digest = registry.digest(repository.image, "next") or ""
+    source, target = f"docker://{repository.image}@{digest}", f"{repository.image}:stable"
+    insecure = ["--src-tls-verify=false"]
+    storage = dag.cache_volume(f"by-hand-{run}")
+    tools = await outside(toolbox()).with_mounted_cache(STORAGE, storage).sync()
+    qemu_utils = await debian("qemu-utils").sync()
+    harness = await _harness(debian("openssh-client", "ovmf", "qemu-system-x86", "qemu-utils")).sync()
+    carrier = await outside(_harness(debian("ca-certificates"))).sync()
+    path = gate.builder.image.partition("/")[2]
+    builder = await outside(
+        dag.container().from_(f"localhost:{REGISTRY}/{path}", registry_service=service).with_workdir("/output")
+    ).sync()
+
+    async with timed("fetch the image"):
+        command = ["skopeo", "copy", "--quiet", *insecure, source, f"containers-storage:{target}"]
+        await tools.with_exec(command, insecure_root_capabilities=True).sync()
+    async with timed("build the disk"):
+        built = await (
+            builder.with_mounted_cache(STORAGE, storage)
+            .with_exec([*gate.builder.args, target], use_entrypoint=True, insecure_root_capabilities=True)
+            .sync()
+        )
+    disk = built.file("/output/qcow2/disk.qcow2")
+    async with timed("qemu-img check"):
+        await qemu_utils.with_mounted_file("/disk.qcow2", disk).with_exec(["qemu-img", "check", "/disk.qcow2"]).sync()
+    async with timed("sha256 of the disk"):
+        await qemu_utils.with_mounted_file("/disk.qcow2", disk).with_exec(["sha256sum", "/disk.qcow2"]).sync()
+    async with timed("boot and checks"):
+        spec = Spec(
+            bus=Bus(gate.bus),
+            memory_mib=gate.memory // 1024**2,
+            services=list(gate.services),
+            listen=list(gate.listen or ()),
+            checks="/checks",
+        )
+        await (
+            harness.with_mounted_file("/disk.qcow2", disk)
+            .with_mounted_directory("/checks", dag.host().directory(str(repository.path / "tests/vm")))
+            .with_new_file("/spec.json", spec.model_dump_json())
+            .with_exec(
+                ["python", "-m", "pipeline.vm", "/disk.qcow2", "--spec", "/spec.json", "--report", "/report"],
+                insecure_root_capabilities=True,
+            )
+            .sync()
+        )
+    async with timed("store the disk"):
+        await (
+            carrier.with_mounted_file("/disk.qcow2", disk)
+            .with_exec(
+                [
+                    *("python", "-m", "pipeline.registry.disk", "push"),
+                    *("--repository", repository.image, "--plain-http"),
+                    *("--subject", digest, "--platform", "linux/amd64", "--builder", gate.builder.image),
+                    *("--path", "/disk.qcow2"),
+                ]
+            )
+            .sync()
+        )
+    async with timed("move both tags"):
+        for tag in "by-hand-version", "by-hand-channel":
+            moved = f"docker://{repository.image}:{tag}"
+            copy = ["skopeo", "copy", "--all", "--preserve-digests", *insecure, "--dest-tls-verify=false"]
+            await tools.with_exec([*copy, source, moved]).sync()
+    assert set(spent) == set(TESTING)
+    return spent
+
+
+def _harness(container: dagger.Container) -> dagger.Container:
+    """This package and its requirements, as the module puts them into its containers."""
+    module = dag.host().directory(str(MODULE), include=["pyproject.toml", "src/**/*.py", "src/**/*.j2"])
+    return (
+        container.with_file("/pyproject.toml", module.file("pyproject.toml"))
+        .with_exec(["pip", "install", "--quiet", "--root-user-action=ignore", "--group=/pyproject.toml:toolbox"])
+        .with_directory("/src", module.directory("src"))
+        .with_env_variable("PYTHONPATH", "/src")
+    )
