@@ -1,5 +1,6 @@
 """The guest as one sees it over SSH: one connection, a channel for each command."""
 
+import contextlib
 from dataclasses import dataclass
 from shlex import join
 from typing import Self
@@ -72,8 +73,9 @@ class Guest:
         try:
             with anyio.fail_after(within):
                 async with self._connection.create_process(text, encoding=None) as process:
-                    process.stdin.write(stdin)
-                    process.stdin.write_eof()
+                    with contextlib.suppress(BrokenPipeError):  # a quick command has closed its end already
+                        process.stdin.write(stdin)
+                        process.stdin.write_eof()
                     out, err = await _gather(process.stdout, process.stderr)
                     await process.wait_closed()
                     status = process.returncode
