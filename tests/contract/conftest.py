@@ -23,7 +23,7 @@ HTPASSWD = f"{USER}:$2b$04$F5wZH4ZixHwIUJOueL1mRuktxkHluL/.MGI8CvyO8joDLdw/9etci
 
 
 @pytest.fixture(scope="session")
-async def engine() -> AsyncIterator[None]:
+async def engine(anyio_backend: str) -> AsyncIterator[None]:
     """One session with the Dagger engine, for servers that run in its containers."""
     with tempfile.TemporaryFile("w") as log:
         async with dagger.connection(dagger.Config(log_output=log)):

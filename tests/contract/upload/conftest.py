@@ -6,7 +6,6 @@ import hashlib
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -58,6 +57,7 @@ DocumentRoot /srv/www
 # Folders come by themselves, `If-None-Match` is not looked at.
 NGINX = """
 daemon off;
+user www-data;
 error_log stderr;
 events {}
 http {
@@ -89,7 +89,7 @@ class Place:
     secret: str = SECRET
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The lab's object store, started as the lab starts it."""
     port = free_port()
@@ -111,15 +111,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         process.wait(timeout=10)
 
 
-@pytest.fixture(scope="package")
-async def engine() -> AsyncIterator[None]:
-    """One session with the engine."""
-    async with dagger.connection(dagger.Config(log_output=sys.stderr)):
-        yield
-
-
-@pytest.fixture(scope="package")
-async def apache(engine: None) -> AsyncIterator[Place]:
+@pytest.fixture(scope="session")
+async def apache(anyio_backend: str, engine: None) -> AsyncIterator[Place]:
     """A web server with WebDAV."""
     server = web(debian("apache2"), APACHE).as_service(args=["apache2", "-DFOREGROUND", "-f", "/web.conf"])
     tunnel = await dag.host().tunnel(server).start()
@@ -127,8 +120,8 @@ async def apache(engine: None) -> AsyncIterator[Place]:
     await tunnel.stop()
 
 
-@pytest.fixture(scope="package")
-async def nginx(engine: None) -> AsyncIterator[Place]:
+@pytest.fixture(scope="session")
+async def nginx(anyio_backend: str, engine: None) -> AsyncIterator[Place]:
     """A web server that takes PUT and knows no collections."""
     server = web(debian("nginx-light"), NGINX).as_service(args=["nginx", "-c", "/web.conf"])
     tunnel = await dag.host().tunnel(server).start()
@@ -137,10 +130,9 @@ async def nginx(engine: None) -> AsyncIterator[Place]:
 
 
 @pytest.fixture(params=["s3", "apache", "nginx"])
-def place(request: pytest.FixtureRequest) -> Place:
+def place(request: pytest.FixtureRequest, s3: Place, apache: Place, nginx: Place) -> Place:
     """Each kind of server in turn."""
-    found: Place = request.getfixturevalue(request.param)
-    return found
+    return {"s3": s3, "apache": apache, "nginx": nginx}[request.param]
 
 
 def web(container: dagger.Container, configuration: str) -> dagger.Container:
@@ -149,7 +141,11 @@ def web(container: dagger.Container, configuration: str) -> dagger.Container:
     return (
         container.with_new_file("/web.conf", configuration)
         .with_new_file("/htpasswd", f"{USER}:{{SHA}}{password}\n")
-        .with_directory("/srv", dag.directory().with_new_directory("www").with_new_directory("locks"), owner="www-data")
+        .with_directory(
+            "/srv",
+            dag.directory().with_new_directory("www", permissions=0o755).with_new_directory("locks", permissions=0o755),
+            owner="www-data",
+        )
         .with_exposed_port(8080)
     )
 
