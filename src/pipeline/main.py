@@ -50,7 +50,7 @@ class BootcPipeline:
     source: Annotated[
         dagger.Directory,
         DefaultPath("/"),
-        Ignore([".venv", "**/__pycache__", "sdk", "out"]),
+        Ignore([".venv", "**/__pycache__"]),
         Doc("The repository with pipeline.toml, its .git folder included"),
     ]
     registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None
