@@ -18,7 +18,7 @@ import stamina
 from pipeline.domain import Outcome
 from pipeline.errors import PipelineError, UsageError
 from pipeline.upload.s3 import S3
-from pipeline.upload.store import Store, Upload
+from pipeline.upload.store import Upload
 from pipeline.upload.transfer import transfer
 from pipeline.upload.web import Web
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     stamina.instrumentation.set_on_retry_hooks([])  # stderr is for the reason
     try:
-        store = open_store(given.url, given.endpoint, given.region, _auth(given.auth_file))
+        store = open_store(given.url, given.endpoint, given.region, read_auth(given.auth_file))
         upload = Upload.of(given.path, given.key)
         public_url = f"{given.public_url.rstrip('/')}/{given.key}"
         done = anyio.run(partial(transfer, store, upload, public_url, deadline=given.timeout))
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def open_store(url: str, endpoint: str | None, region: str, auth: tuple[str, str] | None) -> Store:
+def open_store(url: str, endpoint: str | None, region: str, auth: tuple[str, str] | None) -> S3 | Web:
     """Choose the driver by the address; UsageError for a scheme that has none."""
     parts = urlsplit(url)
     if parts.scheme == "s3":
@@ -64,7 +64,8 @@ def open_store(url: str, endpoint: str | None, region: str, auth: tuple[str, str
     raise UsageError(f"uploads go to s3://BUCKET/PREFIX or to http(s)://…, not to {url!r}")
 
 
-def _auth(file: Path | None) -> tuple[str, str] | None:
+def read_auth(file: Path | None) -> tuple[str, str] | None:
+    """The key and secret in a file, if there is one."""
     if file is None:
         return None
     key, colon, secret = file.read_text().strip().partition(":")

@@ -11,6 +11,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store
 
 from pipeline.errors import PreconditionError
+from pipeline.policy.retention.disks import StoredDisk
 from pipeline.upload.put import put_new
 from pipeline.upload.store import Passing, Upload
 
@@ -79,6 +80,23 @@ class S3:
         except BaseError as error:
             raise self._meaning(error) from error
         return found["size"]
+
+    async def disks(self) -> list[StoredDisk]:
+        """All objects of the folder."""
+        try:
+            batches = await to_thread.run_sync(lambda: list(obstore.list(self._store)), abandon_on_cancel=True)
+        except BaseError as error:
+            raise self._meaning(error) from error
+        return [StoredDisk(one["path"], one["size"], one["last_modified"]) for batch in batches for one in batch]
+
+    async def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        try:
+            await to_thread.run_sync(obstore.delete, self._store, key, abandon_on_cancel=True)
+        except FileNotFoundError:
+            return
+        except BaseError as error:
+            raise self._meaning(error) from error
 
     async def _see_that_the_bucket_is_there(self, key: str) -> None:
         """HEAD has no words to tell a missing bucket from a missing object, GET has."""

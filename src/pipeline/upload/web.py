@@ -1,8 +1,13 @@
 """A web server that takes PUT, with or without WebDAV (RFC 4918)."""
 
+from email.utils import parsedate_to_datetime
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
+
 import httpx
 
 from pipeline.errors import PreconditionError
+from pipeline.policy.retention.disks import StoredDisk
 from pipeline.upload.put import put_new
 from pipeline.upload.store import Passing, Upload
 
@@ -35,6 +40,34 @@ class Web:
             raise Passing(f"{self._url} answered {response.status_code} to HEAD")
         return int(response.headers.get("content-length", 0))
 
+    async def disks(self) -> list[StoredDisk]:
+        """All files of the folder, by WebDAV; PreconditionError for a server without it."""
+        try:
+            async with self._client() as http:
+                response = await http.request("PROPFIND", f"{self._url}/", headers={"Depth": "1"})
+        except httpx.TransportError as error:
+            raise Passing(f"{self._url} cannot be reached ({type(error).__name__})") from error
+        if response.status_code >= 500 or response.status_code == 429:
+            raise Passing(f"{self._url} answered {response.status_code} to PROPFIND")
+        if response.status_code != 207:
+            raise PreconditionError(
+                f"{self._url} answered {response.status_code} to PROPFIND: expected a WebDAV folder, whose files can "
+                "be listed. Delete old disks on the server itself."
+            )
+        return [file for answer in ElementTree.fromstring(response.content) if (file := _file(answer))]  # noqa: S314
+
+    async def delete(self, key: str) -> None:
+        """Delete a file, if it is there."""
+        try:
+            async with self._client() as http:
+                response = await http.delete(f"{self._url}/{key}")
+        except httpx.TransportError as error:
+            raise Passing(f"{self._url} cannot be reached ({type(error).__name__})") from error
+        if response.status_code in (401, 403, 405):
+            raise PreconditionError(f"{self._url} answered {response.status_code} to DELETE: check user and password")
+        if not response.is_success and response.status_code not in (404, 410):
+            raise Passing(f"{self._url} answered {response.status_code} to DELETE")
+
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(auth=self._auth, timeout=httpx.Timeout(60.0, read=600.0))
 
@@ -54,3 +87,14 @@ class Web:
                 await http.request("MKCOL", f"{collection}/")
         except httpx.TransportError as error:
             raise Passing(f"{self._url} cannot be reached ({type(error).__name__})") from error
+
+
+def _file(answer: ElementTree.Element) -> StoredDisk | None:
+    """One line of a multistatus answer (RFC 4918 section 14.16); None for a folder."""
+    path = unquote(urlsplit(answer.findtext("{DAV:}href", "")).path)
+    if path.endswith("/") or answer.find(".//{DAV:}collection") is not None:
+        return None
+    modified = answer.findtext(".//{DAV:}getlastmodified")
+    size = answer.findtext(".//{DAV:}getcontentlength") or "0"
+    time = parsedate_to_datetime(modified) if modified else None
+    return StoredDisk(path.rpartition("/")[2], int(size), time)

@@ -89,7 +89,7 @@ def plan(graph: Graph, rules: Rules, now: datetime, *, can_untag: bool = False) 
         untags=tuple(_untags(rest, rules, now)) if can_untag else (),
         kept=verdict.kept,
         freed=_freed(graph, doomed),
-        refused=_over_limit(rules, len(doomed), len(graph.manifests)),
+        refused=over_limit(rules, len(doomed), len(graph.manifests)),
         paths=verdict.paths,
     )
 
@@ -238,13 +238,14 @@ def _freed(graph: Graph, doomed: Iterable[Digest]) -> int:
     return sum(size for size in dict(blobs).values()) + sum(graph.manifests[digest].size for digest in gone)
 
 
-def _over_limit(rules: Rules, count: int, total: int) -> str:
+def over_limit(rules: Rules, count: int, total: int, noun: str = "manifests") -> str:
+    """Why so many deletions are refused; empty when they are not."""
     if count > rules.max_deletions:
-        return f"{count} manifests would go; max_deletions in [retention] allows {rules.max_deletions}"
+        return f"{count} {noun} would go; max_deletions in [retention] allows {rules.max_deletions}"
     share = 100 * count / total if total else 0.0
     if share > rules.max_percent:
         allowed = f"max_percent in [retention] allows {rules.max_percent:g}"
-        return f"{count} of {total} manifests ({share:.0f} percent) would go; {allowed}"
+        return f"{count} of {total} {noun} ({share:.0f} percent) would go; {allowed}"
     return ""
 
 
