@@ -146,6 +146,8 @@ class _Watch:
         if self._verdict.state is State.PENDING:
             limit = duration_text(self._limits.overall)
             self.reason = f"openQA did not finish within {limit}: {self._verdict.reason}. Run again to go on waiting"
+        if self._verdict.state is State.FAILED and self._submission.adopted:
+            self.reason += ". This run had ended before: restart its jobs in openQA to repeat it"
 
     def end(self, outcome: Outcome, reason: str) -> None:
         """Set how it ended."""

@@ -240,6 +240,18 @@ async def test_a_run_of_this_very_order_is_adopted(server: Server, order: Order,
     assert found.adopted
 
 
+async def test_a_failure_of_an_earlier_run_says_how_to_repeat_it(
+    server: Server, order: Order, expected: Expectation, tmp_path: Path
+) -> None:
+    server.job(38, FAILED)
+    async with OpenQA(URL) as client:
+        found = await find_run(client, order, expected)
+        assert found is not None
+        outcome = await run_gate(client, found, tmp_path, FAST)
+    assert outcome.outcome is Outcome.GATE_FAILED
+    assert "restart its jobs in openQA" in outcome.reason
+
+
 @pytest.mark.parametrize("capture", [INCOMPLETE, CANCELLED])
 async def test_what_broke_or_was_cancelled_is_submitted_anew(
     server: Server, order: Order, expected: Expectation, capture: str
