@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self
 
 from pipeline.domain import Digest, Tag
@@ -256,4 +256,10 @@ def _manifest_digest(descriptor: dict[str, str]) -> Digest:
 
 
 def _blob(descriptor: dict[str, Any]) -> Blob:
-    return Blob(str(descriptor["digest"]), int(descriptor["size"]))
+    return _one_blob(str(descriptor["digest"]), int(descriptor["size"]))
+
+
+@lru_cache(maxsize=4096)
+def _one_blob(digest: str, size: int) -> Blob:
+    """The same object for the same layer: thousands of images share theirs."""
+    return Blob(digest, size)

@@ -6,17 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from pipeline.domain import Digest, Tag
 from pipeline.policy.retention.graph import Edge, Graph, Kind, fallback_subject
 from pipeline.policy.retention.rules import FLOOR, Role, Rules
 
 
-class Deletion(BaseModel):
-    """A manifest that goes. With these fields, and as long as its blobs are there, it can be pushed again."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A manifest that goes."""
 
     digest: Digest
     media_type: str
@@ -28,10 +25,9 @@ class Deletion(BaseModel):
     """When it was pushed or created, where that is known."""
 
 
-class Untag(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Untag:
     """An old tag that goes while its digest stays, under another tag."""
-
-    model_config = ConfigDict(frozen=True)
 
     tag: Tag
     digest: Digest
