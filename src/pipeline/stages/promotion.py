@@ -23,6 +23,7 @@ class Promotion:
     command: str
     reason: str
     kind: ledger.Kind = ledger.Kind.PROMOTION
+    override_hold: bool = False
 
 
 async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
@@ -41,13 +42,18 @@ async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
 async def respect_holds(world: World, channel: Channel, *, override: bool) -> None:
     """Raise PreconditionError when a channel of one of the images is on hold, unless told to override it."""
     for image in world.images:
-        head = None if override else await ledger.head(world.repository(image), channel)
-        if head and is_hold(head.entry):
-            raise PreconditionError(
-                f"{image.repository}:{channel} is on hold since {head.entry.at:%Y-%m-%d %H:%M} UTC "
-                f"({head.entry.reason or 'no reason given'}). Run release-hold when it may move again, or pass "
-                "--override-hold for this one promotion."
-            )
+        head = await ledger.head(world.repository(image), channel)
+        if head and not override:
+            _refuse_when_held(image.repository, head.entry)
+
+
+def _refuse_when_held(repository: Repository, entry: ledger.Entry) -> None:
+    if is_hold(entry):
+        raise PreconditionError(
+            f"{repository}:{entry.channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC "
+            f"({entry.reason or 'no reason given'}). Run release-hold when it may move again, or pass "
+            "--override-hold for this one promotion."
+        )
 
 
 def is_hold(entry: ledger.Entry) -> bool:
@@ -108,6 +114,8 @@ async def _record(world: World, promotion: Promotion, repository: Repository, mo
     """Write the promotion record ahead of the move: what is recorded and not yet done is finished by a rerun."""
     registry = world.registry.repository(repository)
     head = await ledger.head(registry, promotion.channel)
+    if head and promotion.kind is ledger.Kind.PROMOTION and not promotion.override_hold:
+        _refuse_when_held(repository, head.entry)  # somebody may have said so while the gate ran
     moves = [
         Move(repository=str(repository), tag=wish.tag, old=None, new=wish.digest)
         for wish in promotion.desired

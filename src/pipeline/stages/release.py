@@ -51,7 +51,13 @@ async def stable_version(world: World, image: Image) -> Version | None:
 
 
 def promotion_of(
-    command: str, channel: Channel, tag: Tag, subjects: Sequence[Subject], proofs: Sequence[Proof]
+    command: str,
+    channel: Channel,
+    tag: Tag,
+    subjects: Sequence[Subject],
+    proofs: Sequence[Proof],
+    *,
+    override_hold: bool = False,
 ) -> Promotion:
     """Every image's version tag and channel at its candidate; `proofs` are in the order of `subjects`."""
     pairs = zip(subjects, proofs, strict=False)
@@ -65,6 +71,7 @@ def promotion_of(
         evidence={subject.image.repository: proof.digest for subject, proof in pairs},
         command=command,
         reason=f"{tag} passed the {channel} gate",
+        override_hold=override_hold,
     )
 
 

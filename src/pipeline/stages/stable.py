@@ -9,7 +9,7 @@ from pipeline.config import OpenQA as Server
 from pipeline.containers.disk_store import fetch_disk, upload_disk
 from pipeline.containers.openqa_cli import key_and_secret, schedule
 from pipeline.domain import Channel, Commit, Digest
-from pipeline.errors import PreconditionError, UsageError
+from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.openqa.client import OpenQA
 from pipeline.openqa.gate import GateOutcome, Limits, Submission, find_run, run_gate, still_passed
 from pipeline.openqa.submission import Order
@@ -50,8 +50,23 @@ async def promote_stable(
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
 
-    wanted = promotion_of(COMMAND, Channel.STABLE, tag.tag, subjects, gated)
+    for subject in subjects:  # a run takes hours: the world may have moved
+        await _still_the_one(world, subject, tag, commit, allow_older=allow_older)
+    wanted = promotion_of(COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold)
     return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
+
+
+async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> None:
+    """Look again after the gate, before anything moves; ConflictError when the answer would be another one now."""
+    try:
+        now = await find_subject(world, subject.image, tag, commit, allow_older=allow_older)
+    except (PreconditionError, UsageError) as error:
+        raise ConflictError(f"While the gate ran, the world moved: {error}") from error
+    if now.candidate.digest != subject.candidate.digest:
+        raise ConflictError(
+            f"While the gate ran, another attempt was promoted: {tag.tag}-test is {now.candidate.digest} now, "
+            f"{subject.candidate.digest} was tested. Run again: it tests that one."
+        )
 
 
 async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:

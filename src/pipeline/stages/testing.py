@@ -47,7 +47,7 @@ async def promote_testing(
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
 
-    wanted = promotion_of(COMMAND, Channel.TESTING, tag.tag, subjects, gated)
+    wanted = promotion_of(COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold)
     return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
 
 
