@@ -10,7 +10,7 @@ from pipeline.domain import Channel, Commit, Outcome, Tag
 from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import Candidate
 from pipeline.policy.plan import Desired, is_channel
-from pipeline.policy.tags import Version, release_tags
+from pipeline.policy.tags import ReleaseTag, Version, release_tags
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 from pipeline.stages import promotion
@@ -116,15 +116,25 @@ def held_back(results: Sequence[Result]) -> list[Result]:
 
 
 async def _moved_on(world: World, wanted: Promotion) -> bool:
-    """Whether the ledger has this very promotion, and a later one after it, in every repository."""
+    """Whether the channel went further after this promotion was made, or began: it must not be taken back.
+
+    That is so when the ledger has this very promotion and a later one after it, in every repository; and when
+    stable has a higher version by now, although a crash kept this one from getting there.
+    """
+    if wanted.channel is Channel.STABLE:
+        version = ReleaseTag.parse(wanted.desired[0].tag).version
+        stable = [await stable_version(world, image) for image in world.images]
+        if any(now and now > version for now in stable):
+            return True
     for repository in {wish.repository for wish in wanted.desired}:
         mine = {(wish.tag, wish.digest) for wish in wanted.desired if wish.repository == repository}
-        entries = [entry async for entry in ledger.walk(world.registry.repository(repository), wanted.channel)]
-        done = [
-            place
-            for place, recorded in enumerate(entries)
-            if {(move.tag, move.new) for move in recorded.entry.moves} >= mine
-        ]
-        if not done or done[0] == 0:
+        place = 0
+        async for recorded in ledger.walk(world.registry.repository(repository), wanted.channel):
+            if {(move.tag, move.new) for move in recorded.entry.moves} >= mine:
+                break
+            place += 1
+        else:
+            return False
+        if place == 0:
             return False
     return True
