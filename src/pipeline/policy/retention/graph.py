@@ -67,10 +67,16 @@ class Manifest:
     subject: Digest | None = None
     previous: Digest | None = None
     """The entry before this one, in a ledger."""
-    config: Digest | None = None
-    """The configuration blob of an image, which may know when it was created."""
     blobs: tuple[Blob, ...] = ()
+    """The configuration first, then the layers."""
     created: datetime | None = None
+
+    @property
+    def config(self) -> Digest | None:
+        """The configuration of an image, which may know when it was created."""
+        if self.kind is not Kind.IMAGE or not self.blobs or not self.blobs[0].digest.startswith("sha256:"):
+            return None
+        return Digest(self.blobs[0].digest)
 
 
 class Edge(NamedTuple):
@@ -239,9 +245,10 @@ def _read(digest: Digest, media_type: str, content: bytes) -> Manifest:
         config = document["config"]
         is_image = config["mediaType"] in IMAGE_CONFIG_TYPES and not document.get("artifactType")
         blobs = tuple(_blob(entry) for entry in [config, *(document.get("layers") or [])])
-        own = Digest(config["digest"]) if is_image and config["digest"].startswith("sha256:") else None
         kind = Kind.IMAGE if is_image else Kind.ARTIFACT
-        return Manifest(digest, media_type, kind, config=own, blobs=blobs, **common)
+        if config["digest"].startswith("sha256:"):
+            Digest(config["digest"])  # refuses a broken one
+        return Manifest(digest, media_type, kind, blobs=blobs, **common)
     if media_type == ARTIFACT_TYPE:
         blobs = tuple(_blob(entry) for entry in document.get("blobs") or [])
         return Manifest(digest, media_type, Kind.ARTIFACT, blobs=blobs, **common)

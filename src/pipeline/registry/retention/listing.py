@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
-from pipeline.policy.retention import Graph, Kind, Manifest, Rules, UnsupportedDigest, plan, read_manifest, undecided
+from pipeline.policy.retention import Graph, Manifest, Rules, UnsupportedDigest, plan, read_manifest, undecided
 from pipeline.policy.retention.graph import read_time
 from pipeline.policy.retention.rules import Role
 from pipeline.registry import ledger
@@ -130,8 +130,8 @@ class Crawl:
 
         async def one(digest: Digest) -> None:
             manifest = self.manifests[digest]
-            if manifest.kind is Kind.IMAGE and manifest.config and not manifest.created:
-                self.manifests[digest] = replace(manifest, created=await self._created(manifest.config))
+            if (config := manifest.config) and not manifest.created:
+                self.manifests[digest] = replace(manifest, created=await self._created(config))
 
         await each(digests, one)
 
@@ -154,8 +154,9 @@ class Crawl:
         if found is None:
             return None
         if found.digest not in self.manifests:
+            digest = ref if isinstance(ref, Digest) else found.digest
             try:
-                self.manifests[found.digest] = read_manifest(found.digest, found.media_type, found.raw)
+                self.manifests[digest] = read_manifest(digest, found.media_type, found.raw)
             except UnsupportedDigest as error:
                 raise PreconditionError(
                     f"{self._repository.repository.at(found.digest)}: {error}. "
