@@ -16,12 +16,11 @@ MOST_MATCHES = 200
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-9;?!]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]"
 )
-_KERNEL = re.compile(r"^EFI stub: |^(\[ +0\.\d+\] )?Linux version |^\[ +0\.\d+\] ")
-_USERSPACE = re.compile(r"systemd\[1\]: systemd \S+ running in|Run /\S+ as init process|^Welcome to ")
+_KERNEL = re.compile(r"(?:\[ +0\.\d+\] |EFI stub: |Linux version )").match
+_USERSPACE = re.compile(r"Run /\S+ as init process|Welcome to |systemd\[1\]: systemd \S+ running in").search
 _UP = re.compile(
     r"Reached target (multi-user\.target|Multi-User System|graphical\.target|Graphical Interface)|\blogin: ?$"
-)
-
+).search
 _PROMPTS = ("(initramfs) ", "Shell> ", "grub rescue>", "dracut:")
 """Shells that nobody answers; they end the wait although their line has no end."""
 
@@ -121,13 +120,13 @@ class Console:
 
     def _milestone(self, line: str) -> None:
         boot, now = self.boot, self._now()
-        if boot.kernel is None and _KERNEL.search(line):
+        if boot.kernel is None and _KERNEL(line):
             boot.kernel = now
             self._say("kernel")
-        if boot.userspace is None and _USERSPACE.search(line):
+        elif boot.userspace is None and _USERSPACE(line):
             boot.userspace = now
             self._say("userspace")
-        if boot.up is None and _UP.search(line):
+        elif boot.up is None and _UP(line):
             boot.up = now
             self._say("login prompt or multi-user target")
 
@@ -140,4 +139,4 @@ class Console:
 
 
 def _plain(line: str) -> str:
-    return _ESCAPES.sub("", line)
+    return line if line.isprintable() else _ESCAPES.sub("", line)

@@ -44,6 +44,8 @@ def command(spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Fi
         "-nodefaults", "-no-user-config",
         "-machine", machine,
         "-accel", "kvm" if accelerator.is_kvm else "tcg,thread=multi",
+        # A reset ends this process, and the harness starts the next; a panicked guest stays for its screenshot.
+        "-action", "reboot=shutdown,panic=none",
         "-cpu", _cpu(spec.arch, accelerator),
         "-smp", str(spec.cpus),
         "-m", str(spec.memory_mib),

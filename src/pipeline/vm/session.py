@@ -69,7 +69,7 @@ class Session:
 
         Raises Dead, Overdue or InfrastructureError with what stood in the way.
         """
-        self.port = self.port or await self.machine.ssh_port()
+        self.port = await self.machine.ssh_port()
         knock = Knock(self.port, self.key, self.machine.guest_accepted)
         with self.machine.phase(deadline, lambda: self._stuck(deadline, knock.problem)) as scope:
             async with anyio.create_task_group() as group:

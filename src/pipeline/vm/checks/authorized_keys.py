@@ -10,7 +10,7 @@ PLACES = (
     "/var/home/*/.ssh/authorized_keys*",
     "/etc/ssh/authorized_keys*/*",
 )
-_SHOW = f"""for f in {' '.join(PLACES)}; do
+_SHOW = f"""for f in {" ".join(PLACES)}; do
   [ -f "$f" ] && while read -r line; do echo "$f $line"; done < "$f"
 done
 true"""
