@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
@@ -38,21 +39,21 @@ async def _gate(image: Path, spec: Spec, folder: Path) -> Result:
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     gate = Gate(image, spec, folder)
     try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(_interrupt, group.cancel_scope, gate)
-            await gate.run()
-            group.cancel_scope.cancel()
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_interrupt, signals, group.cancel_scope, gate)
+                await gate.run()
+                group.cancel_scope.cancel()
     except Exception as error:  # a bug of ours must not look like a verdict, and must leave a report
         logging.exception("the gate itself failed")
         gate.stopped = InfrastructureError(f"the gate itself failed, which is a bug: {error!r}")
     return gate.result
 
 
-async def _interrupt(scope: anyio.CancelScope, gate: Gate) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for number in signals:
-            gate.stopped = InfrastructureError(f"the gate was ended by {number.name} before it had a verdict")
-            scope.cancel()
+async def _interrupt(signals: AsyncIterator[signal.Signals], scope: anyio.CancelScope, gate: Gate) -> None:
+    async for number in signals:
+        gate.stopped = InfrastructureError(f"the gate was ended by {number.name} before it had a verdict")
+        scope.cancel()
 
 
 def _spec(options: argparse.Namespace) -> Spec:

@@ -1,0 +1,167 @@
+"""What the checks make of what guests say; the answers are from real systems."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.vm.checks import (
+    ALL,
+    authorized_keys,
+    boot_time,
+    bootc,
+    clock,
+    disk_usage,
+    kernel,
+    listening,
+    services,
+    usr,
+)
+from pipeline.vm.verdict import Found, Skipped
+
+CAPTURES = Path(__file__).with_name("bootc")
+V1 = "sha256:d344f56a6acd740adfa46e54199048f027ea589c2d64ba7fba2beeb525bd1b0f"
+
+
+def test_check_names_are_unique() -> None:
+    assert len({check.name for check in ALL}) == len(ALL)
+
+
+def test_the_kernel_must_be_the_one_and_only() -> None:
+    assert not kernel.compare("6.1.0-50", ["6.1.0-50"], "by the image").findings
+    assert kernel.compare("6.1.0-50", ["9.9.9"], "by the image").findings == ["the running kernel is 6.1.0-50"]
+    assert kernel.compare("6.1.0-50", ["6.1.0-49", "6.1.0-50"], "by the image").findings
+    assert kernel.compare("6.1.0-50", [], "by the image").findings
+
+
+def test_services_that_are_not_active_are_named_with_their_state() -> None:
+    found = services.compare(
+        {"sshd.service": "active", "a.service": "failed"}, ["sshd.service", "a.service", "b.service"]
+    )
+    assert found.findings == ["a.service is failed", "b.service is unknown"]
+
+
+@pytest.fixture(params=sorted(CAPTURES.glob("*.json")), ids=lambda path: path.stem)
+def status(request: pytest.FixtureRequest) -> str:
+    return str(request.param.read_text())
+
+
+def test_every_recorded_bootc_status_is_understood(status: str) -> None:
+    booted = json.loads(status)["status"]["booted"]["image"]
+    assert bootc.judge_digest(status, booted["imageDigest"]) == Found(note=booted["imageDigest"])
+    assert bootc.judge_origin(status, booted["image"]["image"]) == Found(note=booted["image"]["image"])
+
+
+def test_a_wrong_digest_and_a_wrong_origin_say_found_and_expected(status: str) -> None:
+    other = "sha256:" + "0" * 64
+    digest = bootc.judge_digest(status, other)
+    assert isinstance(digest, Found)
+    assert digest.findings
+    assert digest.expected == other
+    origin = bootc.judge_origin(status, "ghcr.io/other/image:stable")
+    assert isinstance(origin, Found)
+    assert origin.findings[0].startswith("updates come from 10.0.2.2:5055/bootcreal")
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ("error: this command requires root", "not JSON"),
+        ('{"apiVersion": "org.containers.bootc/v9", "kind": "BootcHost"}', "v9"),
+        ('{"apiVersion": "org.containers.bootc/v1", "kind": "BootcHost", "status": {"booted": null}}', "not booted"),
+    ],
+)
+def test_a_status_that_proves_nothing_fails(document: str, problem: str) -> None:
+    found = bootc.judge_digest(document, V1)
+    assert isinstance(found, Found)
+    assert problem in found.findings[0]
+
+
+def test_the_older_schema_is_understood() -> None:
+    image = {"imageDigest": V1, "image": {"image": "quay.io/a/b:stable", "transport": "registry"}}
+    document = {
+        "apiVersion": "org.containers.bootc/v1alpha1",
+        "kind": "BootcHost",
+        "status": {"booted": {"image": image}},
+    }
+    assert bootc.judge_digest(json.dumps(document), V1) == Found(note=V1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "promised"),
+    [
+        ("initrd=\\EFI rw composefs=76ba62e5 console=ttyS0", True),
+        ("BOOT_IMAGE=(hd0,gpt3)/vmlinuz root=UUID=5b8e rw ostree=/ostree/boot.1/default/ab/0", True),
+        ("root=PARTUUID=5b8e rw console=ttyS0", False),
+        ("root=PARTUUID=5b8e rw systemd.setenv=composefs_note", False),
+    ],
+)
+def test_usr_is_promised_by_the_kind_of_deployment(arguments: str, promised: bool) -> None:
+    assert usr.promises(arguments) is promised
+
+
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 9153 1 ffff8 100 0 0 10 0
+   1: 0100007F:0019 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 9154 1 ffff8 100 0 0 10 0
+   2: 0F02000A:0016 0202000A:9C40 01 00000000:00000000 02:000A9E5B 00000000     0        0 9200 2 ffff8 20 4 30 10 -1
+"""
+TCP6 = """  sl  local_address                         remote_address                        st tx_queue
+   0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+   1: 00000000000000000000000001000000:0277 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+   2: 0000000000000000FFFF00000100007F:0278 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
+"""
+UDP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  10: 0F02000A:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000   998        0 8951 2 ffff8 0
+"""
+
+
+def test_sockets_that_listen_beyond_loopback_are_found() -> None:
+    assert listening.sockets("tcp", TCP) == {"tcp/22"}
+    assert listening.sockets("tcp", TCP6) == {"tcp/8080"}
+    assert listening.sockets("udp", UDP) == {"udp/68"}
+
+
+def test_sockets_outside_the_list_are_named_and_the_list_is_shown() -> None:
+    found = listening.compare({"tcp/22", "tcp/8080", "udp/68"}, ["tcp/22"])
+    assert found.findings == ["tcp/8080 listens", "udp/68 listens"]
+    assert found.expected == "only tcp/22"
+
+
+DF = """Filesystem     Type     1024-blocks   Used Available Capacity Mounted on
+/dev/nvme0n1p2 ext4          544672 541672      3000     100% /
+composefs      overlay        10000  10000         0     100% /usr
+/dev/nvme0n1p2 ext4          544672 541672      3000     100% /var
+tmpfs          tmpfs         399388    520    398868       1% /run
+/dev/vda1      vfat           65390   9000     56390      14% /boot/efi
+"""
+
+
+def test_a_full_disk_is_named_once_and_images_that_are_full_by_nature_are_not() -> None:
+    found = disk_usage.judge_usage(disk_usage.usages(DF), [], 90)
+    assert found.findings == ["/ is 100 % full"]
+    assert found.note == "/ 100 %, /boot/efi 14 %"
+
+
+def test_a_clock_may_lag_by_seconds_and_not_by_years() -> None:
+    assert not clock.judge_clock(1_000_000, 1_000_030).findings
+    assert clock.judge_clock(0, 1_000_000).findings == ["the guest's clock is -1000000 s off"]
+
+
+OURS = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOurs gate"
+
+
+def test_the_gates_own_key_is_no_finding_and_anybody_elses_is() -> None:
+    listed = f"/root/.ssh/authorized_keys {OURS}\n/root/.ssh/authorized_keys # a comment\n"
+    assert not authorized_keys.judge_keys(listed, OURS).findings
+    listed += '/home/core/.ssh/authorized_keys no-pty,from="10.0.0.0/8" ssh-rsa AAAAB3Nza builder@ci\n'
+    assert authorized_keys.judge_keys(listed, OURS).findings == [
+        "/home/core/.ssh/authorized_keys has the key builder@ci"
+    ]
+
+
+def test_boot_time_is_measured_against_a_budget_that_emulation_stretches() -> None:
+    assert isinstance(boot_time.judge_time(53, None, 5, ""), Skipped)
+    slow = boot_time.judge_time(53, 30, 1, "Startup finished in 28.7s")
+    assert isinstance(slow, Found)
+    assert slow.findings == ["start-up took 53s from power on (Startup finished in 28.7s)"]
+    assert boot_time.judge_time(53, 30, 5, "") == Found(note="53s from power on; budget 30s times 5 for emulation")
