@@ -190,6 +190,19 @@ async def test_each_delete_that_fails_is_reported_and_a_second_run_finishes(
         assert (await run()).outcome is Outcome.UNCHANGED
 
 
+async def test_a_registry_that_asks_for_patience_gets_it(run: Any, registry: Any, shop: dict[str, Digest]) -> None:
+    seen: set[str] = set()
+
+    def busy(line: str) -> httpx.Response | None:
+        fresh = line not in seen
+        seen.add(line)
+        return httpx.Response(429, headers={"retry-after": "0"}) if fresh else None
+
+    registry.before = busy
+    assert (await run()).outcome is Outcome.PASSED
+    assert set(registry.manifests) == {digest for name, digest in shop.items() if name not in GOES}
+
+
 @pytest.mark.usefixtures("hasty")
 async def test_children_that_an_interruption_left_behind_are_found_again(
     run: Any, registry: Any, shop: dict[str, Digest]
@@ -242,6 +255,38 @@ async def test_a_promotion_in_the_middle_is_never_harmed(
     if registry.tags["stable"] == shop["old index"]:
         assert report.outcome is Outcome.CONFLICT
     registry.pull(registry.tags["stable"])
+
+
+async def test_a_ledger_entry_about_a_doomed_digest_stops_the_run(
+    run: Any, registry: Any, client: Any, shop: dict[str, Digest]
+) -> None:
+    """A rollback writes its entry before it moves the channel, and has no version tag of its own."""
+    repo = client.repository(registry.repository)
+
+    def entry(new: str) -> ledger.Entry:
+        return ledger.Entry(
+            channel=Channel.TESTING,
+            kind=ledger.Kind.ROLLBACK,
+            moves=[Move(repository="registry.test/os", tag=Channel.TESTING.tag, old=None, new=shop[new])],
+            by="a test",
+            at=registry.now,
+            reason="back",
+            command="rollback",
+        )
+
+    top = await ledger.append(repo, entry("released"), expect=None)
+    later = await ledger.append(repo, entry("old"), expect=top)
+    registry.tags["pipeline-ledger-testing"] = top
+
+    def roll_back(line: str) -> None:
+        if line.startswith("PUT manifests/pipeline-pruning"):
+            registry.tags["pipeline-ledger-testing"] = later
+
+    registry.before = roll_back
+    report = await run()
+    assert report.outcome is Outcome.CONFLICT
+    assert shop["old"] in registry.manifests
+    assert shop["old"] in report.kept
 
 
 async def test_evidence_that_appears_on_a_doomed_digest_stops_the_run(

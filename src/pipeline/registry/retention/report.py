@@ -1,6 +1,6 @@
 """What a prune planned and did, for people and for whoever has to bring something back."""
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from pipeline.domain import Digest, Outcome, Tag
 from pipeline.policy.retention import Deletion, RetentionPlan, Untag
@@ -47,6 +47,8 @@ class PruneReport(BaseModel):
     freed: int = 0
     """Bytes, by estimate, if all of the plan is carried out."""
     refused: str = ""
+    known: tuple[Digest, ...] = Field(default=(), exclude=True, repr=False)
+    """All manifests of the listing."""
     deleted: list[Deleted] = []
     """The restore list, in the order of deletion; to be pushed again from its end."""
     untagged: list[Untag] = []
@@ -60,9 +62,16 @@ class PruneReport(BaseModel):
 
     def follow(self, plan: RetentionPlan) -> None:
         """Take over what was planned."""
-        self.total = len(plan.deletions) + len(plan.kept)
+        self.known = (*plan.kept, *(deletion.digest for deletion in plan.deletions))
+        self.total = len(self.known)
         self.planned, self.planned_untags = plan.deletions, plan.untags
         self.freed, self.refused = plan.freed, plan.refused
+
+    @property
+    def kept(self) -> tuple[Digest, ...]:
+        """What is still there: the disks of these images stay too (`pipeline.upload.prune`)."""
+        gone = {one.digest for one in self.deleted}
+        return tuple(digest for digest in self.known if digest not in gone)
 
     def text(self) -> str:
         """The report for a terminal."""

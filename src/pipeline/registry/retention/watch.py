@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from pipeline.domain import Digest, Tag
+from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import ConflictError
 from pipeline.policy.retention import Graph, Rules
 from pipeline.policy.retention.graph import fallback_subject
 from pipeline.policy.retention.rules import Role
+from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.listing import Crawl
 from pipeline.registry.retention.record import PRUNING
@@ -64,7 +65,7 @@ class Watch:
             if now is None:
                 self.tags.pop(tag, None)
             elif now != self.tags.get(tag):
-                await self._take_in(now, f"the tag {tag} (which appeared or moved since the plan was made)")
+                await self._take_in(tag, now)
                 self.tags[tag] = now
 
     def deleted(self, digest: Digest) -> None:
@@ -87,12 +88,18 @@ class Watch:
             self._roles[tag] = self._rules.role(tag)
         return self._roles[tag]
 
-    async def _take_in(self, digest: Digest, what: str) -> None:
-        """ConflictError when the plan would take something from `digest`."""
+    async def _take_in(self, tag: Tag, digest: Digest) -> None:
+        """ConflictError when the plan would take something from `digest`, or from what a new ledger entry moves."""
         crawl = Crawl(self._repository)
         await crawl.fetch([digest])
         named = {digest}
         for manifest in crawl.manifests.values():
             named |= {manifest.digest, *manifest.children} | ({manifest.subject} if manifest.subject else set())
+        for channel in Channel:
+            if tag == ledger.head_tag(channel) and (record := await ledger.head(self._repository, channel)):
+                named |= {move.new for move in record.entry.moves}
         if needed := sorted(named & self._doomed):
-            raise ConflictError(f"{what} needs {needed[0]}, which the plan deletes")
+            raise ConflictError(
+                f"the tag {tag}, which appeared or moved since the plan was made, needs {needed[0]}, "
+                "which the plan deletes"
+            )
