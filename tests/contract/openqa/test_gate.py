@@ -147,7 +147,7 @@ async def test_the_suite_boots_the_untouched_disk_and_finds_a_regression(
         disk_url=f"http://files:8080/{name}-{digest}.qcow2",
         scenarios=lab.suite,
     )
-    found = await gate(lab, order, tmp_path)
+    found = await gate(lab, order, tmp_path, replace(lab.quick, overall=600))
     assert found.outcome is outcome, found.reason
     if outcome is Outcome.GATE_FAILED:
         assert "/tmp is for everybody" in found.checks[1].output
