@@ -3,6 +3,7 @@
 import fcntl
 import importlib.util
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def docker_registry(directory: Path, auth: str = "") -> Iterator[str]:
         f"storage:\n  filesystem: {{rootdirectory: {directory}/data}}\n  delete: {{enabled: true}}\n"
         f"http: {{addr: '{address}'}}\n{auth}"
     )
-    with running(["docker-registry", "serve", str(config)], address) as ready:
+    with running([debian("docker-registry"), "serve", str(config)], address) as ready:
         yield ready
 
 
@@ -126,6 +127,20 @@ def running(command: list[str], address: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def skopeo() -> str:
+    """The command that promotes."""
+    return debian("skopeo")
+
+
+def debian(command: str) -> str:
+    """A command of Debian's package of the same name, installed where it is not there (ci/engine brings them too)."""
+    if not shutil.which(command):
+        subprocess.run(["apt-get", "-qq", "update"], check=True)
+        subprocess.run(["apt-get", "-qq", "install", "--yes", "--no-install-recommends", command], check=True)
+    return command
 
 
 def crane() -> Path:

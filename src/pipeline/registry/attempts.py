@@ -178,15 +178,15 @@ class Attempts:
             await self._expect(response, 200)
             return True
 
-    async def upload(self, digest: Digest, size: int, body: Body, *, mount: Repository | None = None) -> None:
-        """Everything at once (distribution specification, "POST then PUT").
+    async def mount(self, digest: Digest, source: Repository) -> bool:
+        """Take a blob over from another repository of this registry; False where it does not do that."""
+        query = urlencode({"mount": digest, "from": source.path})
+        async with self._exchange("POST", f"blobs/uploads/?{query}", headers={"Content-Length": "0"}) as response:
+            return response.status_code == 201
 
-        Nothing at all where the registry can take the blob over from its repository `mount`.
-        """
-        query = f"?{urlencode({'mount': digest, 'from': mount.path})}" if mount else ""
-        async with self._exchange("POST", f"blobs/uploads/{query}", headers={"Content-Length": "0"}) as response:
-            if mount and response.status_code == 201:
-                return
+    async def upload(self, digest: Digest, size: int, body: Body) -> None:
+        """Everything at once (distribution specification, "POST then PUT")."""
+        async with self._exchange("POST", "blobs/uploads/", headers={"Content-Length": "0"}) as response:
             await self._expect(response, 202)
             location = response.headers.get("location")
             if not location:

@@ -241,6 +241,21 @@ class RepositoryClient:
         await self._ensure(digest, size, stream)
         return Descriptor(media_type=media_type, digest=digest, size=size)
 
+    async def take_blob(self, digest: Digest, source: Repository) -> bool:
+        """Whether the blob is here, or could be taken over from `source` inside the same registry."""
+        if digest in self._present:
+            return True
+
+        async def attempt() -> bool:
+            if await self._once.has_blob(digest):
+                return True
+            return source.host == self.repository.host and await self._once.mount(digest, source)
+
+        taken = await self.persist(self._asked("push of blob", digest), attempt)
+        if taken:
+            self._present.add(digest)
+        return taken
+
     async def push_artifact(
         self,
         artifact_type: str,
