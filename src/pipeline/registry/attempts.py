@@ -24,6 +24,8 @@ from pipeline.registry.transport import Body, Transient, Transport
 _ACCEPT = ", ".join(sorted(media.MANIFESTS))
 _MISSING = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "NOT_FOUND"})
 _PAGE = 1000
+_STORED = 10 << 20
+"""Bytes a second that a registry should manage when it stores a blob that it has received."""
 
 Page = str | None
 """A further page: a path below the repository or a URL."""
@@ -194,7 +196,9 @@ class Attempts:
             url = self._seen_from_here(response, location)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         whole = f"{url}{'&' if '?' in url else '?'}{urlencode({'digest': digest})}"
-        async with self._exchange("PUT", whole, headers=headers, body=body) as response:
+        # the registry answers when it has put the blob into its own storage, which may be a copy of all of it
+        settling = size / _STORED
+        async with self._exchange("PUT", whole, headers=headers, body=body, allowance=settling) as response:
             await self._expect(response, 201)
 
     # Answers ---------------------------------------------------------------------------------------------------------

@@ -47,6 +47,17 @@ def basic(login: Login) -> str:
     return "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
 
 
+def widened(actions: str, challenge: Challenge, path: str) -> str:
+    """`actions` and those that the challenge asks for on the repository `path`: each side knows what the other may not.
+
+    Some registries name only `pull` whatever was tried, others want actions of their own for deleting.
+    """
+    kind, _, rest = challenge.parameters.get("scope", "").partition(":")
+    name, _, wanted = rest.rpartition(":")
+    further = wanted.split(",") if (kind, name) == ("repository", path) else []
+    return ",".join(dict.fromkeys([*actions.split(","), *filter(None, further)]))
+
+
 @dataclass(frozen=True)
 class TokenRequest:
     """How to ask the token server for a token of one scope."""
@@ -63,7 +74,7 @@ def token_request(challenge: Challenge, scope: str, login: Login | None) -> Toke
     realm = challenge.parameters.get("realm", "")
     if not realm.startswith(("https://", "http://")):
         raise ValueError(f"a bearer challenge whose realm is {realm!r}, not a URL")
-    asked = {"scope": challenge.parameters.get("scope") or scope}
+    asked = {"scope": scope}
     if service := challenge.parameters.get("service"):
         asked["service"] = service
     if login and login.identity_token:

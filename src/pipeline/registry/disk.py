@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from pipeline.domain import Digest, Repository
+from pipeline.domain import Digest, Outcome, Repository
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.registry import media
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -137,6 +137,9 @@ def main() -> int:
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.outcome.exit_code
+    except OSError as error:
+        print(f"{error}; expected files that can be read and room on the disk for what is fetched", file=sys.stderr)
+        return Outcome.INFRA.exit_code
     print(record.model_dump_json())
     return 0
 

@@ -19,12 +19,11 @@ from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
-import certifi
 import httpx
 
 from pipeline.domain import Repository
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
-from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request
+from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request, widened
 from pipeline.registry.credentials import Credentials, Login
 
 T = TypeVar("T")
@@ -75,10 +74,9 @@ class Transport:
         """How many HTTP requests were sent, for figures and tests."""
 
     async def __aenter__(self) -> Self:
-        attempt = self.deadline / 4
         self._http = httpx.AsyncClient(
             verify=_trusted(),
-            timeout=httpx.Timeout(min(30, attempt), connect=min(10, attempt), pool=None),
+            timeout=self._timeout(),
             limits=httpx.Limits(max_connections=_CONCURRENT * 2),
             headers={"User-Agent": "bootc-pipeline"},
         )
@@ -89,6 +87,11 @@ class Transport:
 
     async def __aexit__(self, *details: object) -> None:
         await self._http.aclose()
+
+    def _timeout(self, allowance: float = 0.0) -> httpx.Timeout:
+        """How long one attempt may be silent: the deadline has room for several."""
+        silent = min(30, self.deadline / 4)
+        return httpx.Timeout(silent, connect=min(10, silent), read=silent + allowance, pool=None)
 
     def base(self, repository: Repository) -> str:
         """The URL below which the repository's API lies (distribution specification: `/v2/<name>/`)."""
@@ -157,9 +160,11 @@ class Transport:
         params: Mapping[str, str] | None = None,
         body: Body | None = None,
         redirects: bool = True,
+        allowance: float = 0.0,
     ) -> AsyncIterator[httpx.Response]:
         """One request and its answer, whose body is still to be read; `path` is below the repository or a whole URL.
 
+        `allowance`: seconds that the registry may need beyond the usual before it answers.
         Raises Transient for what may pass and PreconditionError for a refusal; other statuses are the caller's.
         """
         url = path if "://" in path else self.base(repository) + path
@@ -178,6 +183,7 @@ class Transport:
                         **({"Authorization": authorization} if authorization and self._ours(repository, url) else {}),
                     },
                     content=body() if callable(body) else body,
+                    timeout=self._timeout(allowance),
                 )
                 self.requests += 1
                 response = await self._http.send(
@@ -233,30 +239,35 @@ class Transport:
             stale = [key for key, token in self._tokens.items() if token.header == tried]
             for key in stale:
                 del self._tokens[key]
-            return await self._token(repository, actions, login, challenge)
+            return await self._token(
+                repository, actions, login, challenge, widened(actions, challenge, repository.path)
+            )
         if (challenge := offers.get("basic")) and login and login.username and tried != basic(login):
             self._challenges[repository.host] = challenge
             return basic(login)
         await self._judge(repository, response, login)
         return None
 
-    async def _token(self, repository: Repository, actions: str, login: Login | None, challenge: Challenge) -> str:
-        """A bearer token for the repository, from the cache while it lasts; a wider scope serves a narrower one."""
+    async def _token(
+        self, repository: Repository, actions: str, login: Login | None, challenge: Challenge, asked: str = ""
+    ) -> str:
+        """A bearer token for the repository, from the cache while it lasts; a wider scope serves a narrower one.
+
+        `asked`: what to ask the token server for, where that is more than `actions`.
+        """
         wider = ("pull", "pull,push") if actions == "pull" else (actions,)
         async with self._signing_in:
             for known in wider:
                 token = self._tokens.get((str(repository), known))
                 if token and token.until > anyio.current_time():
                     return token.header
-            token = await self._buy(repository, actions, login, challenge)
+            token = await self._buy(repository, asked or actions, login, challenge)
             self._tokens[str(repository), actions] = token
             return token.header
 
     async def _buy(self, repository: Repository, actions: str, login: Login | None, challenge: Challenge) -> _Token:
-        # the scope of a remembered challenge was for that request, perhaps for another repository
-        mine = Challenge("bearer", {k: v for k, v in challenge.parameters.items() if k != "scope"})
         try:
-            wanted = token_request(mine, f"repository:{repository.path}:{actions}", login)
+            wanted = token_request(challenge, f"repository:{repository.path}:{actions}", login)
         except ValueError as error:
             raise Transient(str(error)) from error
         if wanted.url.startswith("http://") and repository.host not in self._plain_http:
@@ -285,8 +296,8 @@ class Transport:
 @cache
 def _trusted() -> ssl.SSLContext:
     """The machine's certificates and the usual ones; reading them takes a while."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
     return context
 
 

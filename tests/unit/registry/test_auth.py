@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.registry.auth import Challenge, parse_challenges, token_request
+from pipeline.registry.auth import Challenge, parse_challenges, token_request, widened
 from pipeline.registry.credentials import Login
 
 BEARER = Challenge("bearer", {"realm": "https://auth.example.org/token", "service": "registry"})
@@ -33,6 +33,22 @@ BEARER = Challenge("bearer", {"realm": "https://auth.example.org/token", "servic
 )
 def test_challenges_are_read(headers: list[str], expected: list[tuple[str, dict[str, str]]]) -> None:
     assert [(one.scheme, one.parameters) for one in parse_challenges(headers)] == expected
+
+
+@pytest.mark.parametrize(
+    ("actions", "scope", "asked"),
+    [
+        ("pull", "repository:o/i:pull", "pull"),
+        ("pull,push", "repository:o/i:pull", "pull,push"),
+        ("pull", "repository:o/i:pull,push", "pull,push"),
+        ("delete", "repository:o/i:*", "delete,*"),
+        ("delete", "repository:other/i:*", "delete"),
+        ("pull", "registry:catalog:*", "pull"),
+        ("pull", "", "pull"),
+    ],
+)
+def test_both_sides_say_what_a_token_is_for(actions: str, scope: str, asked: str) -> None:
+    assert widened(actions, Challenge("bearer", {"scope": scope}), "o/i") == asked
 
 
 def test_a_token_is_asked_for_by_name_and_password() -> None:
