@@ -23,7 +23,7 @@ builder = {{ image = "registry:5500/lab/bootc-image-builder:latest" }}
 bus = "nvme" # the tiny OS has no initramfs, and its kernel has this driver built in
 memory = "768MiB"
 services = ["sshd.service", "sample-os-greeting.service"]
-listen = ["tcp/22"]
+listen = ["tcp/22", "udp/68"] # the second by the DHCP client
 checks = "tests/vm"
 
 [gates.stable.openqa]
