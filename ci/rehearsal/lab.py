@@ -38,7 +38,11 @@ def lab(
     ports = [REGISTRY, STORE, OPENQA] if full else [REGISTRY]
     if taken := [port for port in ports if _answers(port)]:
         raise LabError(f"something listens on port {taken[0]} already: another lab? Stop it and try again.")
-    command = ["dagger", "--progress=plain", "call", "-m", str(MODULE), "lab", "--name", name, f"--full={full}", "up"]
+    command = [
+        *("dagger", "--progress=plain", "call", "-m", str(MODULE)),
+        *("--source", str(MODULE / "ci/lab")),  # a small folder: the lab builds nothing of the caller's
+        *("lab", "--name", name, f"--full={full}", "up"),
+    ]
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=os.environ | {"NO_COLOR": "1"}
