@@ -1,5 +1,7 @@
 """Promotion: the one place that writes a channel or version tag."""
 
+from uuid import uuid4
+
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import attempt
 from pipeline.domain import Digest, Repository, Tag
@@ -13,7 +15,8 @@ async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, targe
     registry took the manifest.
     """
     copied = await attempt(
-        reach.registries(debian("skopeo", "ca-certificates")),
+        # the answer of an earlier try is no answer
+        reach.registries(debian("skopeo", "ca-certificates")).with_env_variable("PIPELINE_TRY", uuid4().hex),
         [
             *("skopeo", "copy"),
             "--all",

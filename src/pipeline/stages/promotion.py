@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import anyio
+
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
+from pipeline.policy.past import Step
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
 from pipeline.registry import ledger
 from pipeline.registry.retention import refuse_while_pruning
 from pipeline.report.model import Move
 from pipeline.stages.world import World
+
+_PAUSES = (1.0, 5.0, 15.0)
+"""Seconds before a copy that failed is tried again."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Promotion:
     reason: str
     kind: ledger.Kind = ledger.Kind.PROMOTION
     override_hold: bool = False
+    allow_older: bool = False
 
 
 async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
@@ -61,6 +68,16 @@ def is_hold(entry: ledger.Entry) -> bool:
     return entry.kind in (ledger.Kind.HOLD, ledger.Kind.ROLLBACK)
 
 
+async def past(world: World, repository: Repository, channel: Channel) -> list[Step]:
+    """The entries of the ledger that were to move the channel, newest first."""
+    steps = []
+    async for record in ledger.walk(world.registry.repository(repository), channel):
+        version = next((move.tag for move in record.entry.moves if not is_channel(move.tag)), None)
+        back = record.entry.kind is ledger.Kind.ROLLBACK
+        steps += [Step(move.old, move.new, version, back) for move in record.entry.moves if move.tag == channel.tag]
+    return steps
+
+
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
     """Make the moves of a plan.
 
@@ -87,27 +104,39 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
     repository = Repository.parse(move.repository)
     registry = world.registry.repository(repository)
-    await _still_as_planned(world, repository, move)
     if is_channel(move.tag):
+        await _still_as_planned(world, repository, move)
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
         await _record(world, promotion, repository, move)
-        await _still_as_planned(world, repository, move)
-    try:
-        await world.copy(repository, move.new, repository, move.tag)
-    except InfrastructureError:
-        # The registry may have taken the manifest before the answer was lost.
-        if await registry.digest(move.tag) != move.new:
-            raise
+    await _write(world, repository, move)
     await _read_back(world, repository, move.tag, move.new)
 
 
-async def _still_as_planned(world: World, repository: Repository, move: Move) -> None:
+async def _write(world: World, repository: Repository, move: Move) -> None:
+    """Copy by digest; each try looks first, since the one before may have got through although its answer was lost."""
+    for pause in (0.0, *_PAUSES):
+        await anyio.sleep(pause)
+        if await _still_as_planned(world, repository, move) == move.new:
+            return
+        try:
+            await world.copy(repository, move.new, repository, move.tag)
+        except InfrastructureError as error:
+            failure = error
+        else:
+            return
+    if await _still_as_planned(world, repository, move) != move.new:
+        raise failure
+
+
+async def _still_as_planned(world: World, repository: Repository, move: Move) -> Digest | None:
+    """What the tag names: as the plan saw it, or as it is to be; ConflictError for anything else."""
     now = await world.registry.repository(repository).digest(move.tag)
-    if now != move.old:
+    if now not in (move.old, move.new):
         raise ConflictError(
             f"{repository.tagged(move.tag)} was {move.old or 'not there'} when this command looked and is "
             f"{now or 'not there'} now: somebody else moved it. It stays as it is; look at `plan`, then run again."
         )
+    return now
 
 
 async def _record(world: World, promotion: Promotion, repository: Repository, move: Move) -> None:
@@ -122,7 +151,7 @@ async def _record(world: World, promotion: Promotion, repository: Repository, mo
         if wish.repository == repository and not is_channel(wish.tag)
     ]
     moves.append(move)
-    if head and head.entry.moves == moves:
+    if head and (head.entry.kind, head.entry.moves) == (promotion.kind, moves):
         return
     entry = ledger.Entry(
         channel=promotion.channel,
@@ -142,7 +171,7 @@ async def _read_back(world: World, repository: Repository, tag: Tag, digest: Dig
     registry = world.registry.repository(repository)
     tested, moved = await registry.manifest(digest), await registry.manifest(tag)
     if tested is None or moved is None or tested.raw != moved.raw:
-        raise PreconditionError(
+        raise ConflictError(
             f"{repository.tagged(tag)} reads back as {moved.digest if moved else 'nothing'}, expected {digest}. "
             "Somebody else may have written it in the same moment; run `status`, then this command again."
         )

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Outcome, Tag
+from pipeline.domain import Channel, Commit, Outcome, Repository, Tag
 from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import Candidate
+from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired, is_channel
 from pipeline.policy.tags import ReleaseTag, Version, release_tags
-from pipeline.registry import ledger
-from pipeline.report.model import Result
-from pipeline.stages import promotion
+from pipeline.report.model import Move, Result
+from pipeline.stages import evidence, promotion
 from pipeline.stages.evidence import Proof
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.world import World
@@ -58,6 +58,7 @@ def promotion_of(
     proofs: Sequence[Proof],
     *,
     override_hold: bool = False,
+    allow_older: bool = False,
 ) -> Promotion:
     """Every image's version tag and channel at its candidate; `proofs` are in the order of `subjects`."""
     pairs = zip(subjects, proofs, strict=False)
@@ -72,6 +73,7 @@ def promotion_of(
         command=command,
         reason=f"{tag} passed the {channel} gate",
         override_hold=override_hold,
+        allow_older=allow_older,
     )
 
 
@@ -83,11 +85,13 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
     """
     moves = await promotion.plan(world, wanted.desired)
     outcome, reason = Outcome.PASSED, wanted.reason
-    if moves and all(is_channel(move.tag) for move in moves) and await _moved_on(world, wanted):
+    if await _moved_on(world, wanted, moves):
         outcome, moves = Outcome.SUPERSEDED, []
         reason = f"{wanted.desired[0].tag} was promoted before, and {wanted.channel} has moved on since; it stays"
     elif not moves:
         outcome, reason = Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do"
+    else:
+        await _still_allowed(world, wanted)
     await promotion.carry_out(world, wanted, moves)
     duration = time.monotonic() - start
     told = {
@@ -104,6 +108,14 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
     ]
 
 
+async def _still_allowed(world: World, wanted: Promotion) -> None:
+    """A gate takes hours: look once more, before the first tag is written, for a hold and for the evidence."""
+    await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
+    candidates = {wish.repository: wish.digest for wish in wanted.desired}
+    for image in world.images:
+        await evidence.required(world, image, candidates[image.repository], wanted.channel)
+
+
 def held_back(results: Sequence[Result]) -> list[Result]:
     """The results when one gate said no: what passed is held back, and nothing moves."""
     failed = ", ".join(result.image for result in results if result.exit_code)
@@ -115,26 +127,23 @@ def held_back(results: Sequence[Result]) -> list[Result]:
     ]
 
 
-async def _moved_on(world: World, wanted: Promotion) -> bool:
-    """Whether the channel went further after this promotion was made, or began: it must not be taken back.
+async def _moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> bool:
+    """Whether a channel of one of the images went further after this promotion was made, or began.
 
-    That is so when the ledger has this very promotion and a later one after it, in every repository; and when
-    stable has a higher version by now, although a crash kept this one from getting there.
+    That is so when its ledger says so; and when stable has a higher version by now, although a crash kept this one
+    from getting there. A version tag that is still to be written shows that nothing began.
     """
-    if wanted.channel is Channel.STABLE:
-        version = ReleaseTag.parse(wanted.desired[0].tag).version
-        stable = [await stable_version(world, image) for image in world.images]
-        if any(now and now > version for now in stable):
+    tag = wanted.desired[0].tag
+    fresh = {move.repository for move in moves if not is_channel(move.tag)}
+    for move in moves:
+        if move.repository in fresh:
+            continue
+        steps = await promotion.past(world, Repository.parse(move.repository), wanted.channel)
+        if overtaken(steps, tag, move.new, move.old, over_rollback=wanted.override_hold):
             return True
-    for repository in {wish.repository for wish in wanted.desired}:
-        mine = {(wish.tag, wish.digest) for wish in wanted.desired if wish.repository == repository}
-        place = 0
-        async for recorded in ledger.walk(world.registry.repository(repository), wanted.channel):
-            if {(move.tag, move.new) for move in recorded.entry.moves} >= mine:
-                break
-            place += 1
-        else:
-            return False
-        if place == 0:
-            return False
-    return True
+        if wanted.channel is Channel.STABLE and not wanted.allow_older:
+            (image,) = (image for image in world.images if str(image.repository) == move.repository)
+            now = await stable_version(world, image)
+            if now and now > ReleaseTag.parse(tag).version:
+                return True
+    return False

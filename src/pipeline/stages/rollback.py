@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import PreconditionError
+from pipeline.policy.past import earlier
+from pipeline.policy.plan import Desired
 from pipeline.registry import ledger
-from pipeline.report.model import Move, Result
+from pipeline.report.model import Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.status import resolve
@@ -18,38 +20,30 @@ from pipeline.stages.world import World
 async def rollback(world: World, channel: Channel, to: str, reason: str) -> list[Result]:
     """Move the channel of every image back, record why, and hold it there.
 
-    Without `to`, to the digest before the present one that passed the channel's gate. Version tags stay.
+    Without `to`, to the digest before the present one that passed the channel's gate; said again, it changes nothing.
+    All images or, after an error, the rest by the same command. Version tags stay.
     Automation leaves the channel alone until `release_hold`, or a promotion that overrides the hold.
     """
     start = time.monotonic()
-    targets = [(image, await _target(world, image, channel, to)) for image in world.images]
-    results = []
-    for image, target in targets:
-        now = await world.repository(image).digest(channel.tag)
-        moves = [Move(repository=str(image.repository), tag=channel.tag, old=now, new=target)] if now != target else []
-        wanted = Promotion(
-            channel=channel,
-            desired=[],
-            evidence={},
+    targets = {image.repository: await _target(world, image, channel, to) for image in world.images}
+    moves = await promotion.plan(world, [Desired(place, channel.tag, target) for place, target in targets.items()])
+    taken_back = Promotion(channel, [], {}, "rollback", reason, ledger.Kind.ROLLBACK)
+    await promotion.carry_out(world, taken_back, moves)
+    return [
+        Result(
             command="rollback",
-            reason=reason,
-            kind=ledger.Kind.ROLLBACK,
+            outcome=Outcome.PASSED if mine else Outcome.UNCHANGED,
+            reason=f"{channel} is at {target.short}"
+            + (" and on hold there" if mine else " already; nothing to do. To go further back, name it with --to"),
+            image=image.name,
+            repository=str(image.repository),
+            digest=target,
+            plan=mine,
+            duration=time.monotonic() - start,
         )
-        await promotion.carry_out(world, wanted, moves)
-        results.append(
-            Result(
-                command="rollback",
-                outcome=Outcome.PASSED if moves else Outcome.UNCHANGED,
-                reason=f"{channel} is at {target.short}"
-                + (" and on hold there" if moves else " already; nothing to do"),
-                image=image.name,
-                repository=str(image.repository),
-                digest=target,
-                plan=moves,
-                duration=time.monotonic() - start,
-            )
-        )
-    return results
+        for image, target in zip(world.images, targets.values(), strict=True)
+        for mine in [[move for move in moves if move.repository == str(image.repository)]]
+    ]
 
 
 async def hold(world: World, channel: Channel, reason: str) -> list[Result]:
@@ -92,12 +86,13 @@ async def _target(world: World, image: Image, channel: Channel, to: str) -> Dige
         digest = await resolve(world, image, to)
         await _passed(world, image, digest, channel)
         return digest
+    head = await ledger.head(world.repository(image), channel)
+    if head and head.entry.kind is ledger.Kind.ROLLBACK:  # this command before: done, or to be finished
+        return head.entry.moves[-1].new
     now = await world.repository(image).digest(channel.tag)
-    async for record in ledger.walk(world.repository(image), channel):
-        for move in record.entry.moves:
-            before = move.old if move.tag == channel.tag else None
-            if before and before != now and await _has_passed(world, image, before, channel):
-                return before
+    for before in earlier(await promotion.past(world, image.repository, channel), now):
+        if await _has_passed(world, image, before, channel):
+            return before
     raise PreconditionError(
         f"{image.repository}:{channel} has no earlier digest with passed evidence in its ledger. "
         "Name one with --to (a version tag or a digest); `history` shows what the channel was."

@@ -52,7 +52,9 @@ async def promote_stable(
 
     for subject in subjects:  # a run takes hours: the world may have moved
         await _still_the_one(world, subject, tag, commit, allow_older=allow_older)
-    wanted = promotion_of(COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold)
+    wanted = promotion_of(
+        COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
+    )
     return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
 
 

@@ -49,8 +49,8 @@ async def _channel(world: World, image: Image, channel: Channel) -> AsyncIterato
     registry = world.repository(image)
     digest = await registry.digest(channel.tag)
     if digest is None:
-        never = await ledger.head(registry, channel) is None
-        yield _check(channel, "exists", "" if never else "the tag is gone, but the ledger has moves of it")
+        moved = [record async for record in ledger.walk(registry, channel) if record.entry.moves]
+        yield _check(channel, "exists", "the tag is gone, but the ledger has moves of it" if moved else "")
         return
     revision = (await registry.labels(digest)).get(REVISION_LABEL, "")
     yield _check(channel, "commit", await _about_commit(world, revision))
