@@ -1,0 +1,328 @@
+"""A registry in memory behind httpx, and the weather between it and its clients: crashes, outages, delays."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import anyio
+import httpx
+
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
+from pipeline.errors import InfrastructureError
+from pipeline.policy.tags import is_version_tag
+from pipeline.registry import media
+
+HOST = "registry.test"
+IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def sha256(data: bytes) -> Digest:
+    return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+class Crash(BaseException):
+    """The process was killed."""
+
+
+class Bad(StrEnum):
+    """What happens to a request; `after` means that the registry has carried it out."""
+
+    CRASH_BEFORE = "crash_before"
+    CRASH_AFTER = "crash_after"
+    RESET_BEFORE = "reset_before"
+    RESET_AFTER = "reset_after"
+    TOO_MANY = "too_many"
+    INTERNAL = "internal"
+    BAD_GATEWAY_AFTER = "bad_gateway_after"
+    NOT_FOUND_PAGE = "not_found_page"
+    HANGS = "hangs"
+    TRUNCATED = "truncated"
+    WRONG_DIGEST = "wrong_digest"
+
+    @property
+    def takes_effect(self) -> bool:
+        return self in (Bad.CRASH_AFTER, Bad.RESET_AFTER, Bad.BAD_GATEWAY_AFTER, Bad.TRUNCATED, Bad.WRONG_DIGEST)
+
+    @property
+    def crashes(self) -> bool:
+        return self in (Bad.CRASH_BEFORE, Bad.CRASH_AFTER)
+
+
+@dataclass
+class Weather:
+    """The `bad` thing that the `at`-th request meets, and all after it when it is `lasting`."""
+
+    bad: Bad | None = None
+    at: int = 0
+    lasting: bool = False
+    stranger: Callable[[], None] | None = None
+    """Called ahead of the `at`-th request: somebody else acts."""
+    slow: Random | None = None
+    """Draws how long each request and each answer is under way: up to 30 ms."""
+    count: int = 0
+
+    def next(self) -> Bad | None:
+        self.count += 1
+        if self.stranger and self.count == self.at:
+            self.stranger()
+        hit = self.count == self.at or (self.lasting and self.count > self.at)
+        return self.bad if hit else None
+
+    async def travel(self) -> None:
+        if self.slow:
+            await anyio.sleep(self.slow.uniform(0, 0.03))
+
+
+@dataclass(frozen=True)
+class Write:
+    """One change of a tag, and what the gates had said about the new digest by then."""
+
+    path: str
+    tag: str
+    old: Digest | None
+    new: Digest
+    by_us: bool
+    verdicts: dict[Channel, Outcome | None]
+
+
+@dataclass
+class Store:
+    """One repository."""
+
+    manifests: dict[Digest, tuple[str, bytes]] = field(default_factory=dict)
+    tags: dict[str, Digest] = field(default_factory=dict)
+    blobs: dict[Digest, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class MemoryRegistry:
+    """Any number of repositories on `registry.test`, with or without the referrers API."""
+
+    referrers_api: bool = True
+    stores: dict[str, Store] = field(default_factory=dict)
+    writes: list[Write] = field(default_factory=list)
+    weather: Weather = field(default_factory=Weather)
+
+    # For tests ------------------------------------------------------------------------------------------------------
+
+    def store(self, path: str) -> Store:
+        return self.stores.setdefault(path, Store())
+
+    def tag(self, path: str, tag: str, new: Digest, *, by_us: bool = True) -> None:
+        """Every write of a tag, the pipeline's and a stranger's, comes through here."""
+        store = self.store(path)
+        verdicts = {gate: self.verdict(path, new, gate) for gate in Channel}
+        self.writes.append(Write(path, tag, store.tags.get(tag), new, by_us, verdicts))
+        store.tags[tag] = new
+
+    def saved(self) -> Any:
+        return deepcopy(self.stores), len(self.writes)
+
+    def restore(self, saved: Any) -> None:
+        self.stores, length = deepcopy(saved[0]), saved[1]
+        del self.writes[length:]
+
+    def put_image(self, path: str, labels: dict[str, str], seed: str) -> Digest:
+        """An image of two platforms, below an index, with no tag yet."""
+        store = self.store(path)
+        listed = []
+        for architecture in ("amd64", "arm64"):
+            platform = {"os": "linux", "architecture": architecture}
+            config = json.dumps(platform | {"config": {"Labels": labels}}).encode()
+            parts = [_blob(store, config, IMAGE_CONFIG), _blob(store, f"{architecture} {seed}".encode(), LAYER)]
+            manifest = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": parts[0], "layers": parts[1:]}
+            listed.append(_manifest(store, manifest) | {"platform": platform})
+        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": listed}
+        return Digest(_manifest(store, index)["digest"])
+
+    def label(self, path: str, digest: Digest | None, name: str) -> str:
+        """Of the first image of an index."""
+        if digest is None:
+            return ""
+        store = self.store(path)
+        document = json.loads(store.manifests[digest][1])
+        if "manifests" in document:
+            return self.label(path, document["manifests"][0]["digest"], name)
+        config = json.loads(store.blobs[document["config"]["digest"]])
+        return str(config["config"]["Labels"].get(name, ""))
+
+    def verdict(self, path: str, digest: Digest, gate: Channel) -> Outcome | None:
+        """The newest that a gate said about a digest, read without any of the pipeline's code."""
+        store, said = self.store(path), []
+        for kind, raw in store.manifests.values():
+            document = json.loads(raw) if kind == media.OCI_MANIFEST else {}
+            if document.get("artifactType") != media.EVIDENCE or document["subject"]["digest"] != digest:
+                continue
+            statement = next(one for one in document["layers"] if one["mediaType"] == media.IN_TOTO)
+            predicate = json.loads(store.blobs[statement["digest"]])["predicate"]
+            outcome = Outcome(predicate["result"]["outcome"])
+            if predicate["gate"] == gate and outcome != Outcome.INFRA:
+                said.append(
+                    (datetime.fromisoformat(document["annotations"]["org.opencontainers.image.created"]), outcome)
+                )
+        return max(said)[1] if said else None
+
+    def chain(self, path: str, channel: Channel) -> list[Digest]:
+        """The entries that can be reached from the head of a ledger, newest first, again by other code."""
+        store, found = self.store(path), []
+        entry = store.tags.get(f"pipeline-ledger-{channel}")
+        while entry:
+            found.append(entry)
+            layer = json.loads(store.manifests[entry][1])["layers"][0]
+            entry = json.loads(store.blobs[layer["digest"]])["previous"]
+        return found
+
+    # Over HTTP ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Whatever httpx sends comes here."""
+
+        async def handle(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+            await request.aread()
+            async with self._under(f"{request.method} {request.url.path}") as bad:
+                return await self._answer(request, bad)
+
+        with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle):
+            yield
+
+    async def _answer(self, request: httpx.Request, bad: Bad | None) -> httpx.Response:
+        if bad and not bad.takes_effect:
+            match bad:
+                case Bad.CRASH_BEFORE:
+                    raise Crash
+                case Bad.RESET_BEFORE:
+                    raise httpx.ConnectError("connection refused")
+                case Bad.HANGS:
+                    await anyio.sleep(10_000)
+                case Bad.TOO_MANY:
+                    return httpx.Response(429, headers={"retry-after": "1"}, html="slow down")
+                case Bad.INTERNAL:
+                    return httpx.Response(500)
+            return httpx.Response(404, html="<html>Not found</html>")
+        answer = self._registry(request)
+        match bad:
+            case Bad.CRASH_AFTER:
+                raise Crash
+            case Bad.RESET_AFTER:
+                raise httpx.ReadError("connection reset")
+            case Bad.BAD_GATEWAY_AFTER:
+                return httpx.Response(502, html="<html>Bad gateway</html>")
+            case Bad.TRUNCATED:
+                raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+            case Bad.WRONG_DIGEST if "docker-content-digest" in answer.headers:
+                answer.headers["docker-content-digest"] = "sha256:" + "f" * 64
+        return answer
+
+    @asynccontextmanager
+    async def _under(self, _what: str) -> AsyncIterator[Bad | None]:
+        await self.weather.travel()
+        yield self.weather.next()
+        await self.weather.travel()
+
+    def _registry(self, request: httpx.Request) -> httpx.Response:
+        path, _, rest = request.url.path.removeprefix("/v2/").partition("/-/")
+        for part in ("manifests", "blobs", "tags", "referrers"):
+            path, found, rest = request.url.path.removeprefix("/v2/").partition(f"/{part}/")
+            if found:
+                handler: Callable[[httpx.Request, str, str], httpx.Response] = getattr(self, f"_{part}")
+                return handler(request, path, rest)
+        return httpx.Response(404)
+
+    def _tags(self, _request: httpx.Request, path: str, _rest: str) -> httpx.Response:
+        return httpx.Response(200, json={"name": path, "tags": sorted(self.store(path).tags)})
+
+    def _referrers(self, _request: httpx.Request, path: str, subject: str) -> httpx.Response:
+        if not self.referrers_api:
+            return httpx.Response(404)
+        listed = []
+        for digest, (kind, raw) in self.store(path).manifests.items():
+            document = json.loads(raw)
+            if document.get("subject", {}).get("digest") == subject:
+                more = {"artifactType": document["artifactType"], "annotations": document.get("annotations", {})}
+                listed.append({"mediaType": kind, "digest": digest, "size": len(raw)} | more)
+        return httpx.Response(200, json={"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": listed})
+
+    def _manifests(self, request: httpx.Request, path: str, ref: str) -> httpx.Response:
+        store = self.store(path)
+        if request.method == "PUT":
+            digest = sha256(request.content)
+            store.manifests[digest] = (request.headers["content-type"], request.content)
+            if ":" not in ref:
+                self.tag(path, ref, digest)
+            headers = {"OCI-Subject": "yes"} if self.referrers_api else {}
+            return httpx.Response(201, headers={"docker-content-digest": digest, **headers})
+        found = Digest(ref) if ":" in ref else store.tags.get(ref)
+        if found not in store.manifests:
+            return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+        kind, raw = store.manifests[found]
+        return httpx.Response(200, content=raw, headers={"content-type": kind, "docker-content-digest": found})
+
+    def _blobs(self, request: httpx.Request, path: str, rest: str) -> httpx.Response:
+        blobs = self.store(path).blobs
+        if request.method == "POST":
+            return httpx.Response(202, headers={"location": "1"})
+        if request.method == "PUT":
+            blobs[sha256(request.content)] = request.content
+            return httpx.Response(201)
+        if rest not in blobs:
+            return httpx.Response(404, json={"errors": [{"code": "BLOB_UNKNOWN"}]})
+        return httpx.Response(200, content=blobs[Digest(rest)])
+
+    # By tools -------------------------------------------------------------------------------------------------------
+
+    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+        """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
+        await self._tool(lambda: None)
+        ours = self.store(source.path)
+
+        def blobs_and_children() -> None:
+            self.store(target.path).blobs |= ours.blobs
+            self.store(target.path).manifests |= {digest: ours.manifests[digest]}
+
+        if source != target:
+            await self._tool(blobs_and_children)
+        await self._tool(lambda: self.tag(target.path, tag, digest))
+
+    async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
+        """What podman and skopeo do with an image that was built here."""
+        await self._tool(lambda: None)
+        await self._tool(lambda: self.tag(path, tag, self.put_image(path, labels, seed)))
+
+    async def _tool(self, effect: Callable[[], object]) -> None:
+        """One request of a tool, which has no patience of its own."""
+        async with self._under("tool") as bad:
+            if bad is None or bad.takes_effect:
+                effect()
+            if bad and bad.crashes:
+                raise Crash
+            if bad:
+                raise InfrastructureError(f"skopeo met {bad}")
+
+
+def _blob(store: Store, data: bytes, kind: str) -> dict[str, Any]:
+    store.blobs[sha256(data)] = data
+    return {"mediaType": kind, "digest": sha256(data), "size": len(data)}
+
+
+def _manifest(store: Store, document: dict[str, Any]) -> dict[str, Any]:
+    raw = json.dumps(document).encode()
+    store.manifests[sha256(raw)] = (document["mediaType"], raw)
+    return {"mediaType": document["mediaType"], "digest": sha256(raw), "size": len(raw)}
+
+
+def promoted(tag: str) -> bool:
+    """Whether only a promotion may write this tag."""
+    return tag in list(Channel) or is_version_tag(tag)
+
+
+Command = Callable[[], Awaitable[object]]

@@ -1,0 +1,217 @@
+"""The real stages on any registry: git, image builds and gates are stand-ins, everything between them is not."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha1
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from pipeline.config import Config, Image, parse
+from pipeline.containers.base import Reach
+from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.errors import GateFailed, PipelineError
+from pipeline.policy.tags import ReleaseTag
+from pipeline.registry import ledger
+from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.evidence import DiskRecord
+from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.stages import next as building
+from pipeline.stages import rollback as taking_back
+from pipeline.stages import stable, testing
+from pipeline.stages.evidence import GateRun, Proof
+from pipeline.stages.release import Subject
+from pipeline.stages.verify import verify
+from pipeline.stages.world import Copy, Given, World
+
+Push = Callable[[Image, Commit, dict[str, str]], Awaitable[None]]
+
+
+@dataclass
+class Git:
+    """One branch, and tags on it."""
+
+    commits: list[Commit] = field(default_factory=list)
+    tags: dict[str, Commit] = field(default_factory=dict)
+    checked_out: int = -1
+
+    def commit(self) -> Commit:
+        self.commits.append(Commit(sha1(str(len(self.commits)).encode()).hexdigest()))
+        return self.commits[-1]
+
+    async def head(self) -> Commit:
+        return self.commits[self.checked_out]
+
+    async def uncommitted(self) -> list[str]:
+        return []
+
+    async def on_branch(self, commit: Commit, branch: str) -> bool:
+        return commit in self.commits
+
+    async def is_ancestor(self, older: str, newer: str) -> bool:
+        return self.commits.index(Commit(older)) <= self.commits.index(Commit(newer))
+
+    async def knows(self, commit: str) -> bool:
+        return commit in self.commits
+
+    async def shallow(self) -> bool:
+        return False
+
+    async def commit_of_tag(self, tag: str) -> Commit | None:
+        return self.tags.get(tag)
+
+    async def count(self, older: str, newer: str) -> int | None:
+        return self.commits.index(Commit(newer)) - self.commits.index(Commit(older))
+
+    async def describe(self, commit: Commit) -> str:
+        return commit[:12]
+
+    async def origin(self) -> str:
+        return "https://git.example.org/os"
+
+
+@dataclass
+class LocalImage:
+    """Container storage with one image, built or pulled; `push` puts it into the registry."""
+
+    bench: "Bench"
+    labels: dict[str, str] = field(default_factory=dict)
+
+    async def pull(self, reference: str) -> "LocalImage":
+        return self
+
+    async def build(self, image: Image, source: object, labels: dict[str, str]) -> "LocalImage":
+        if self.bench.verdicts[Channel.NEXT] is Outcome.GATE_FAILED:
+            raise GateFailed("it does not build")
+        return LocalImage(self.bench, labels)
+
+    async def gate(self, gate: object, source: object) -> tuple[Result, "LocalImage"]:
+        return self.bench.found(Channel.NEXT), self
+
+    async def export(self, folder: str) -> None:
+        """The report has no files of its own."""
+
+    async def push(self, image: Image, commit: Commit) -> None:
+        await self.bench.push(image, commit, self.labels)
+
+
+@dataclass
+class Bench:
+    """A repository with pipeline.toml, on some registry."""
+
+    config: Config
+    copy: Copy
+    push: Push
+    deadline: float = 20.0
+    git: Git = field(default_factory=Git)
+    verdicts: dict[Channel, Outcome] = field(default_factory=lambda: dict.fromkeys(Channel, Outcome.PASSED))
+    """What each gate says at its next run."""
+    gate_runs: list[tuple[Channel, Outcome]] = field(default_factory=list)
+    acknowledged: dict[tuple[str, Channel], list[Digest]] = field(default_factory=dict)
+    """Every ledger entry of which a command was told that it is written."""
+    during_gate: Callable[[], Awaitable[None]] | None = None
+    """What others do while a gate runs, which takes hours."""
+
+    @property
+    def images(self) -> list[Image]:
+        return list(self.config.images.values())
+
+    # Commands: the results, or the error's outcome -------------------------------------------------------------------
+
+    async def build_next(self) -> list[Result]:
+        def storage(reach: Reach, volume: str, name: str) -> Any:
+            return LocalImage(self)
+
+        return await self._run(lambda world: building.build_next(world, storage=storage))
+
+    async def promote_testing(self, tag: str, **told: bool) -> list[Result]:
+        return await self._run(lambda world: testing.promote_testing(world, tag, gate=self._boot, **told))
+
+    async def promote_stable(self, tag: str, **told: bool) -> list[Result]:
+        return await self._run(lambda world: stable.promote_stable(world, tag, gate=self._openqa, **told))
+
+    async def rollback(self, channel: Channel, to: str = "") -> list[Result]:
+        return await self._run(lambda world: taking_back.rollback(world, channel, to, "it is broken"))
+
+    async def hold(self, channel: Channel) -> list[Result]:
+        return await self._run(lambda world: taking_back.hold(world, channel, "wait"))
+
+    async def release_hold(self, channel: Channel) -> list[Result]:
+        return await self._run(lambda world: taking_back.release_hold(world, channel, "go on"))
+
+    async def verify(self) -> list[Result]:
+        return await self._run(lambda world: verify(world, list(Channel)))
+
+    async def _run(self, command: Callable[[World], Awaitable[list[Result]]]) -> list[Result]:
+        async with self.world() as world:
+            try:
+                return await command(world)
+            except PipelineError as error:
+                return [Result(command="", outcome=error.outcome, reason=str(error))]
+
+    @asynccontextmanager
+    async def world(self) -> AsyncIterator[World]:
+        plain = frozenset(self.config.plain_http)
+        async with RegistryClient(plain_http=plain, deadline=self.deadline) as registry:
+            source: Any = Source()
+            history: Any = self.git
+            given = Given(source=source, actor="alice")
+            yield World(given, self.config, self.images, history, registry, Reach(), self.copy)
+
+    # Gates -----------------------------------------------------------------------------------------------------------
+
+    def found(self, gate: Channel) -> Result:
+        outcome = self.verdicts[gate]
+        self.gate_runs.append((gate, outcome))
+        status = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA}.get(outcome, CheckStatus.FAILED)
+        check = Check(name="all", status=status, reason=f"the {gate} gate says {outcome}")
+        return Result(command=f"gate-{gate}", outcome=outcome, reason=check.reason, checks=[check])
+
+    async def _gate(self, gate: Channel, subject: Subject) -> GateRun:
+        if self.during_gate:
+            act, self.during_gate = self.during_gate, None
+            await act()
+        told = {
+            "image": subject.image.name,
+            "repository": str(subject.image.repository),
+            "digest": subject.candidate.digest,
+            "commit": subject.candidate.commit,
+        }
+        return GateRun(self.found(gate).model_copy(update=told), Path(mkdtemp(dir=Path.cwd())))
+
+    async def _boot(self, world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
+        return await self._gate(Channel.TESTING, subject), {}
+
+    async def _openqa(self, world: World, subject: Subject, tag: ReleaseTag, tested: Proof) -> GateRun:
+        return await self._gate(Channel.STABLE, subject)
+
+    # What the ledger acknowledged -------------------------------------------------------------------------------------
+
+    def listening(self, append: Callable[..., Awaitable[Digest]]) -> Callable[..., Awaitable[Digest]]:
+        """`ledger.append`, with an ear on its answers."""
+
+        async def heard(repo: RepositoryClient, entry: ledger.Entry, *, expect: Digest | None) -> Digest:
+            written = await append(repo, entry, expect=expect)
+            self.acknowledged.setdefault((repo.repository.path, entry.channel), []).append(written)
+            return written
+
+        return heard
+
+
+class Source:
+    """The user's files, of which nothing here asks."""
+
+    def directory(self, path: str) -> "Source":
+        return self
+
+
+def configured(*names: str, host: str, plain: bool = False) -> Config:
+    """A configuration with these images below `host`."""
+    images = "".join(f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\n' for name in names)
+    return parse((f'plain_http = ["{host}"]\n' if plain else "") + images)
+
+
+def outcome(results: list[Result]) -> Outcome:
+    """The worst of several images."""
+    return max((result.outcome for result in results), key=lambda one: one.exit_code)
