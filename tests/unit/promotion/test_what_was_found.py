@@ -1,0 +1,289 @@
+"""What the state machine, or thinking about it, found: each mistake has its test here."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memory_registry import HOST, MemoryRegistry
+from pipeline_bench import Bench, configured, outcome
+from virtual_time import VirtualTime
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
+from pipeline.errors import InfrastructureError
+from pipeline.report.model import Result
+
+
+@pytest.fixture(params=[()], ids=[""])
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": VirtualTime}
+
+
+class Lab(Bench):
+    """Releases in good weather, for the one thing that a test is about."""
+
+    registry: MemoryRegistry
+
+    def stable(self, name: str = "os") -> Digest | None:
+        return self.registry.store(name).tags.get("stable")
+
+    def released(self, version: str, name: str = "os") -> Digest:
+        return self.registry.store(name).tags[version]
+
+    async def prepare(self, version: str) -> None:
+        """Everything up to testing."""
+        self.git.tags |= dict.fromkeys((version, f"{version}-test"), self.git.commit())
+        assert outcome(await self.build_next()) == Outcome.PASSED
+        assert outcome(await self.promote_testing(f"{version}-test")) == Outcome.PASSED
+
+    async def release(self, version: str) -> None:
+        await self.prepare(version)
+        assert outcome(await self.promote_stable(version)) == Outcome.PASSED
+
+
+def lab_of(*names: str) -> Lab:
+    registry = MemoryRegistry()
+
+    async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
+        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
+
+    lab = Lab(configured(*names, host=HOST), registry.copy, push)
+    lab.registry = registry
+    return lab
+
+
+@pytest.fixture(params=[("os",)], ids=str)
+async def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    monkeypatch.chdir(tmp_path)
+    lab = lab_of(*request.param)
+    with lab.registry.serving():
+        yield lab
+
+
+two_images = pytest.mark.parametrize("lab", [("os", "desktop")], indirect=True)
+
+
+def breaking(lab: Lab, *tags: str) -> None:
+    """Let every copy to these tags fail from now on, as an outage does."""
+    copy = lab.registry.copy
+
+    async def broken(source: Any, digest: Digest, target: Any, tag: Tag) -> None:
+        if f"{target.path}:{tag}" in tags:
+            raise InfrastructureError("skopeo: 503")
+        await copy(source, digest, target, tag)
+
+    lab.copy = broken
+
+
+def mending(lab: Lab) -> None:
+    lab.copy = lab.registry.copy
+
+
+async def test_a_rollback_said_twice_does_not_go_forward_again(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.PASSED
+    assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.UNCHANGED
+    assert lab.stable() == lab.released("v1.0.0")
+
+
+async def test_a_second_rollback_after_the_hold_goes_further_back(lab: Lab) -> None:
+    for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
+        await lab.release(version)
+    for expected in ("v1.1.0", "v1.0.0"):
+        assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.PASSED
+        assert lab.stable() == lab.released(expected)
+        await lab.release_hold(Channel.STABLE)
+    assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.PRECONDITION
+
+
+async def test_a_rollback_after_one_goes_to_what_was_good_not_to_what_was_taken_back(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    await lab.rollback(Channel.STABLE)
+    await lab.release_hold(Channel.STABLE)
+    await lab.release("v1.2.0")
+    await lab.rollback(Channel.STABLE)
+    assert lab.stable() == lab.released("v1.0.0")
+
+
+async def test_a_rollback_from_a_strangers_image_goes_to_the_last_release(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    lab.registry.tag("os", "stable", lab.registry.put_image("os", {}, "stranger"), by_us=False)
+    assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.1.0")
+
+
+@two_images
+async def test_a_rollback_that_stopped_between_two_images_is_partial_and_finished_by_the_same_command(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    breaking(lab, "desktop:stable")
+    assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.PARTIAL
+    mending(lab)
+    assert [result.outcome for result in await lab.rollback(Channel.STABLE)] == [Outcome.UNCHANGED, Outcome.PASSED]
+    assert [lab.stable(name) for name in ("os", "desktop")] == [
+        lab.released("v1.0.0", name) for name in ("os", "desktop")
+    ]
+
+
+async def test_a_release_that_was_taken_back_returns_only_when_told(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    await lab.rollback(Channel.STABLE)
+    assert outcome(await lab.promote_stable("v1.1.0")) == Outcome.PRECONDITION
+    await lab.release_hold(Channel.STABLE)
+    assert outcome(await lab.promote_stable("v1.1.0")) == Outcome.SUPERSEDED
+    assert outcome(await lab.promote_stable("v1.1.0", override_hold=True)) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.1.0")
+
+
+async def test_a_hold_and_its_release_do_not_make_a_crashed_promotion_look_overtaken(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    breaking(lab, "os:stable")
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PARTIAL
+    mending(lab)
+    await lab.hold(Channel.STABLE)
+    await lab.release_hold(Channel.STABLE)
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.0.0")
+
+
+async def test_a_crashed_promotion_that_was_allowed_to_be_older_is_finished_by_the_same_command(lab: Lab) -> None:
+    await lab.release("v1.1.0")
+    lab.git.tags |= dict.fromkeys(("v1.0.1", "v1.0.1-test"), lab.git.commit())
+    await lab.build_next()
+    await lab.promote_testing("v1.0.1-test", allow_older=True)
+    breaking(lab, "os:stable")
+    assert outcome(await lab.promote_stable("v1.0.1", allow_older=True)) == Outcome.PARTIAL
+    mending(lab)
+    assert outcome(await lab.promote_stable("v1.0.1", allow_older=True)) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.0.1")
+
+
+@two_images
+async def test_a_late_rerun_takes_neither_image_back(lab: Lab) -> None:
+    """The first image's ledger knows the old promotion, the second's does not: a crash came between."""
+    await lab.prepare("v1.0.0")
+    breaking(lab, "os:testing", "desktop:testing")
+    lab.git.tags["v1.1.0-test"] = lab.git.commit()
+    await lab.build_next()
+    assert outcome(await lab.promote_testing("v1.1.0-test")) == Outcome.PARTIAL
+    mending(lab)
+    lab.git.tags["v1.2.0-test"] = lab.git.commit()
+    await lab.build_next()
+    await lab.promote_testing("v1.2.0-test")
+    assert outcome(await lab.promote_testing("v1.1.0-test")) == Outcome.SUPERSEDED
+    for name in ("os", "desktop"):
+        assert lab.registry.store(name).tags["testing"] == lab.released("v1.2.0-test", name)
+
+
+@two_images
+async def test_an_image_that_came_later_does_not_take_the_others_back(lab: Lab) -> None:
+    """Promoting an old version again, with an image that has it not yet."""
+    both = lab.config
+    lab.config = configured("os", host=HOST)
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    lab.config = both
+    lab.git.checked_out = -2
+    await lab.build_next()
+    await lab.promote_testing("v1.0.0-test")
+    assert lab.registry.store("os").tags["testing"] == lab.released("v1.1.0-test")
+
+
+async def test_a_hold_that_comes_while_the_gate_runs_stops_before_the_first_tag(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+
+    async def hold() -> None:
+        await lab.hold(Channel.STABLE)
+
+    lab.during_gate = hold
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
+    assert "v1.0.0" not in lab.registry.store("os").tags
+
+
+async def test_a_release_that_comes_while_the_gate_runs_is_not_taken_back(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    await lab.prepare("v1.1.0")
+
+    async def other() -> None:
+        assert outcome(await lab.promote_stable("v1.1.0")) == Outcome.PASSED
+
+    lab.during_gate = other
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.CONFLICT
+    assert lab.stable() == lab.released("v1.1.0")
+
+
+async def test_evidence_that_is_gone_when_the_gate_has_ended_stops_before_the_first_tag(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lab.prepare("v1.0.0")
+    monkeypatch.setattr("pipeline.stages.evidence.attach_evidence", forgetful)
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
+    assert "v1.0.0" not in lab.registry.store("os").tags
+
+
+async def forgetful(*_: object) -> Digest:
+    """A registry that says yes and keeps nothing."""
+    return Digest("sha256:" + "0" * 64)
+
+
+async def test_one_outage_of_skopeo_is_not_the_end(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    tries: list[str] = []
+    copy: Callable[..., Awaitable[None]] = lab.registry.copy
+
+    async def unsteady(source: Any, digest: Digest, target: Any, tag: Tag) -> None:
+        tries.append(tag)
+        if tries.count(tag) == 1:
+            raise InfrastructureError("skopeo: 503")
+        await copy(source, digest, target, tag)
+
+    lab.copy = unsteady
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PASSED
+    assert tries == ["v1.0.0", "v1.0.0", "stable", "stable"]
+
+
+async def test_the_same_promotion_twice_at_once_is_no_conflict(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+
+    async def other() -> None:
+        assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PASSED
+
+    lab.during_gate = other
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.UNCHANGED
+
+
+async def test_somebody_who_writes_right_after_us_is_a_conflict(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    copy = lab.registry.copy
+
+    async def overwritten(source: Any, digest: Digest, target: Any, tag: Tag) -> None:
+        await copy(source, digest, target, tag)
+        if tag == "stable":
+            lab.registry.tag("os", tag, lab.registry.put_image("os", {}, "stranger"), by_us=False)
+
+    lab.copy = overwritten
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.CONFLICT
+
+
+async def test_a_hold_on_a_channel_that_never_moved_is_nothing_wrong(lab: Lab) -> None:
+    await lab.hold(Channel.STABLE)
+    found: list[Result] = await lab.verify()
+    assert outcome(found) == Outcome.PASSED
+
+
+async def test_a_rollback_of_next_onto_a_recorded_move_is_recorded_as_one(lab: Lab) -> None:
+    """The same move as a promotion that crashed, but another reason: it holds."""
+    lab.git.commit()
+    await lab.build_next()
+    lab.git.commit()
+    breaking(lab, "os:next")
+    assert outcome(await lab.build_next()) == Outcome.INFRA
+    mending(lab)
+    built = lab.registry.store("os").tags[lab.git.commits[-1]]
+    assert outcome(await lab.rollback(Channel.NEXT, built)) == Outcome.PASSED
+    assert outcome(await lab.build_next()) == Outcome.PRECONDITION
