@@ -31,8 +31,8 @@ T = TypeVar("T")
 _CHUNK = 1 << 20
 _SLOWEST = 1 << 20
 """Bytes a second: transfers are given their size over this on top of the deadline."""
-_SETTLE = 0.25
-"""Seconds after which a write that another client had already begun should be visible."""
+_SETTLE, _LONGEST = 0.25, 5.0
+"""Seconds after which a write that another client had already begun should be visible: at least, at most."""
 
 
 class RegistryClient:
@@ -307,7 +307,7 @@ class RepositoryClient:
         A registry cannot compare and swap: who writes last wins, so each writer has to look again a while later. How
         long others may be on their way is judged by how long we were.
         """
-        await anyio.sleep(max(_SETTLE, 3 * (anyio.current_time() - since)))
+        await anyio.sleep(min(_LONGEST, max(_SETTLE, 3 * (anyio.current_time() - since))))
 
     async def delete(self, ref: Tag | Digest) -> bool:
         """Delete a manifest (by digest, all its tags go with it) or, where the registry can, only a tag.

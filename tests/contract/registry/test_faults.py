@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 from pipeline.domain import Channel, Digest, Outcome, Repository
 from pipeline.errors import InfrastructureError
@@ -139,7 +140,7 @@ async def test_every_fault_at_every_request(
     act, check, needs = OPERATIONS[name]
     server: str = request.getfixturevalue(kind)
     # nobody else writes here
-    monkeypatch.setattr("pipeline.registry.client._SETTLE", 0.01)
+    monkeypatch.setattr(RepositoryClient, "settle", lambda *_: checkpoint())
 
     async def tried(fault: Any, at: int) -> str:
         """What became of it; on fresh ground, with a proxy of its own."""
@@ -152,8 +153,8 @@ async def test_every_fault_at_every_request(
             result, ended = None, "converged"
             with explained(f"{fault} at {at}", proxy.log):
                 try:
-                    # once: no more than a second for a request that hangs; forever: over soon
-                    async with RegistryClient(plain_http={proxy.address}, deadline=1 if forever else 4) as client:
+                    # a request that hangs is given up after a quarter of this
+                    async with RegistryClient(plain_http={proxy.address}, deadline=1 if forever else 8) as client:
                         result = await act(client.repository(ground.repository), ground)
                 except InfrastructureError:
                     if not forever:

@@ -38,7 +38,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def repo() -> AsyncIterator[RepositoryClient]:
-    async with RegistryClient(Credentials.parse(AUTH), deadline=0.5) as client:
+    async with RegistryClient(Credentials.parse(AUTH), deadline=20) as client:
+        yield client.repository(Repository("r.example.org", "o/i"))
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[RepositoryClient]:
+    """For outages that do not end."""
+    async with RegistryClient(Credentials.parse(AUTH), deadline=0.3) as client:
         yield client.repository(Repository("r.example.org", "o/i"))
 
 
@@ -88,10 +95,10 @@ async def test_a_tag_whose_digest_is_not_that_of_its_bytes_is_read_again(
     assert await repo.digest(Tag("next")) == IMAGE.digest
 
 
-async def test_an_outage_says_what_was_asked_and_what_came(web: respx.Router, repo: RepositoryClient) -> None:
+async def test_an_outage_says_what_was_asked_and_what_came(web: respx.Router, impatient: RepositoryClient) -> None:
     web.get(f"{BASE}/manifests/next").mock(return_value=PAGE)
     with pytest.raises(InfrastructureError) as outage:
-        await repo.manifest(Tag("next"))
+        await impatient.manifest(Tag("next"))
     assert "GET manifest next of r.example.org/o/i: answer 502 Bad Gateway (a body of type text/html)" in str(
         outage.value
     )
@@ -106,14 +113,14 @@ async def test_a_wait_beyond_the_deadline_ends_at_once(web: respx.Router, repo: 
     assert anyio.current_time() - start < 0.3
 
 
-async def test_an_answer_that_hangs_is_cut_at_the_deadline(web: respx.Router, repo: RepositoryClient) -> None:
+async def test_an_answer_that_hangs_is_cut_at_the_deadline(web: respx.Router, impatient: RepositoryClient) -> None:
     async def hang(_: httpx.Request) -> httpx.Response:
         await anyio.sleep(60)
         raise AssertionError
 
     web.get(f"{BASE}/manifests/next").mock(side_effect=hang)
     with pytest.raises(InfrastructureError, match=r"no answer, after 1 attempt in 0\.\d s"):
-        await repo.manifest(Tag("next"))
+        await impatient.manifest(Tag("next"))
 
 
 async def test_absence_is_believed_from_the_registry_itself(web: respx.Router, repo: RepositoryClient) -> None:
@@ -253,11 +260,11 @@ async def test_pages_are_followed_by_link(web: respx.Router, repo: RepositoryCli
 
 @pytest.mark.parametrize("body", [{"name": "o/i"}, {"tags": ["a b"]}, []])
 async def test_a_list_of_tags_that_cannot_be_read_is_an_outage(
-    web: respx.Router, repo: RepositoryClient, body: object
+    web: respx.Router, impatient: RepositoryClient, body: object
 ) -> None:
     web.get(url__startswith=f"{BASE}/tags/list").mock(return_value=httpx.Response(200, json=body))
     with pytest.raises(InfrastructureError, match="cannot be read"):
-        await repo.tags()
+        await impatient.tags()
 
 
 @pytest.mark.parametrize(
@@ -281,11 +288,11 @@ async def test_without_the_api_the_fallback_tag_is_read(
     assert await repo.referrers(subject) == [IMAGE.descriptor]
 
 
-async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, repo: RepositoryClient) -> None:
+async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, impatient: RepositoryClient) -> None:
     subject = sha256(b"subject")
     web.get(f"{BASE}/referrers/{subject}").mock(return_value=httpx.Response(404, html="<html>"))
     with pytest.raises(InfrastructureError):
-        await repo.referrers(subject)
+        await impatient.referrers(subject)
 
 
 async def test_a_tag_that_is_read_as_the_digest_lists_no_referrers(web: respx.Router, repo: RepositoryClient) -> None:
