@@ -16,7 +16,6 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "systemd-analyze.txt": (
         ("systemd-analyze", "time"),
         ("systemd-analyze", "critical-chain", "--no-pager"),
-        ("systemd-analyze", "blame", "--no-pager"),
     ),
 }
 """File of the report, and the guest's commands whose output it holds."""
@@ -37,7 +36,7 @@ async def of_boot(session: Session) -> None:
 async def of_failure(session: Session) -> None:
     """The screen, and as much from inside as the guest still tells; files that are there already stay."""
     await session.machine.screenshot(session.folder / "screenshot-failure.png")
-    if session.machine.dead or not session.connected:
+    if not session.connected:
         return
     with contextlib.suppress(GuestLost):
         for name in COMMANDS:

@@ -20,7 +20,7 @@ from pipeline.vm.progress import Progress
 from pipeline.vm.session import Session
 from pipeline.vm.spec import Spec
 from pipeline.vm.user_checks import UserChecks
-from pipeline.vm.verdict import Found, Skipped, Waivers, judge
+from pipeline.vm.verdict import NOT_RUN, Found, Skipped, Waivers, judge
 
 BOOT, DISK = "boot", "disk"
 """What the gate finds out itself, besides the checks of `checks.ALL`."""
@@ -89,8 +89,8 @@ class Gate:
                 except InfrastructureError as error:
                     failure = error
                 self._timeline += session.phases()
+                await machine.stop()  # the overlay is thrown away: nobody needs an orderly shutdown
                 await session.close()
-                await machine.stop(0 if failure else session.scaled(spec.deadlines.shutdown))
         if failure:
             raise failure
 
@@ -103,7 +103,7 @@ class Gate:
             await self._ask_users(session)
         else:
             for check in checks.ALL:
-                self._record(check, Skipped("not-run", "the system did not boot"))
+                self._record(check, Skipped(NOT_RUN, "the system did not boot"))
         if not all(check.lets_through for check in self._checks):
             await evidence.of_failure(session)
 
@@ -120,7 +120,7 @@ class Gate:
 
     async def _ask(self, check: VmCheck, session: Session) -> None:
         if session.machine.dead:
-            self._record(check, Skipped("not-run", str(session.machine.dead)))
+            self._record(check, Skipped(NOT_RUN, str(session.machine.dead)))
             return
         start = time.monotonic()
         limit = session.scaled(check.timeout or self._spec.deadlines.check)
@@ -136,8 +136,8 @@ class Gate:
         """The repository's own checks, last: what they leave behind disturbs nobody."""
         if not self._user_checks:
             return
-        if session.machine.dead or not session.connected:
-            self._record("user", Skipped("not-run", "the guest did not live that long"))
+        if not session.connected:
+            self._record("user", Skipped(NOT_RUN, "the guest did not live that long"))
             return
         try:
             with session.machine.phase(math.inf, str):
@@ -209,5 +209,9 @@ def verdict(results: Sequence[Check], stopped: PipelineError | None) -> tuple[Ou
         return Outcome.PASSED, f"{total} checks passed" + (f", waived: {', '.join(waived)}" if waived else "")
     # A check that could not run is the consequence of one that failed.
     first, *others = sorted(stopping, key=lambda check: check.status is CheckStatus.SKIPPED)
-    rest = f"\nalso not passed: {', '.join(check.name for check in others)}" if others else ""
-    return Outcome.GATE_FAILED, f"{first.name}: {first.reason}{rest}"
+    failed = [check.name for check in others if check.status is CheckStatus.FAILED]
+    skipped = [check.name for check in others if check.status is not CheckStatus.FAILED]
+    lines = [f"{first.name}: {first.reason}"]
+    lines += [f"also failed: {', '.join(failed)}"] if failed else []
+    lines += [f"without a result: {', '.join(skipped)}"] if skipped else []
+    return Outcome.GATE_FAILED, "\n".join(lines)

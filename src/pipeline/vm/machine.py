@@ -109,18 +109,13 @@ class Machine:
             return False
         return True
 
-    async def stop(self, graceful: float = 0) -> None:
-        """Press the power button and wait `graceful` seconds, then pull the plug."""
+    async def stop(self) -> None:
+        """Pull the plug."""
         self._stopping = True
-        if not self._process:
-            return
-        if self._process.returncode is None and graceful:
-            with anyio.move_on_after(graceful), contextlib.suppress(QMPError, OSError):
-                await self._qmp.execute("system_powerdown")
-                await self._process.wait()
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        if self._process:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
 
     async def launch(self) -> None:
         """Start a QEMU and wait until it calls back.
@@ -164,6 +159,8 @@ class Machine:
             except InfrastructureError as error:
                 self._die(error)
                 return
+            self.console.reset()
+            self._notify()
         self._die(self._post_mortem(code))
 
     async def _follow_process(self) -> int:
@@ -196,7 +193,7 @@ class Machine:
                     self._die(InfrastructureError(f"the disk's overlay cannot be written: {data.get('reason')}"))
 
     def _may_boot_again(self) -> bool:
-        """Judge a reset, and begin the next boot when it is in order."""
+        """Judge a reset: whether the next boot is in order."""
         had_kernel = self.console.boot.kernel is not None
         resets = len(self.console.boots)
         if self._resets_allowed:
@@ -206,11 +203,7 @@ class Machine:
             self._die(Dead("boot loop: the guest rebooted, and nobody had asked it to"))
         elif resets > FIRMWARE_RESETS:
             self._die(Dead(f"boot loop: firmware or boot loader reset the machine {resets} times, no kernel ran"))
-        if self.dead or self._stopping:
-            return False
-        self.console.reset()
-        self._notify()
-        return True
+        return not (self.dead or self._stopping)
 
     def _post_mortem(self, code: int) -> Exception:
         if code == 0 and self.console.boot.kernel is not None:

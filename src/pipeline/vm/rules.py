@@ -71,6 +71,7 @@ RULES: tuple[Rule, ...] = (
             "You are in (emergency|rescue) mode",
             "Press Enter for (emergency shell|maintenance)",
             "Starting Emergency Shell",
+            "Cannot open access to console, the root account is locked",
             r"Reached target (emergency\.target|Emergency Mode|rescue\.target|Rescue Mode)",
         ),
         Severity.FATAL,

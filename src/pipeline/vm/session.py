@@ -44,8 +44,8 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection to ask anything on."""
-        return self._guest is not None
+        """Whether there is a guest to ask anything."""
+        return self._guest is not None and not self.machine.dead
 
     @property
     def guest(self) -> Guest:

@@ -47,8 +47,6 @@ class Deadlines(BaseModel):
     """One check, unless it says otherwise."""
     reboot: float = 180
     """`systemctl reboot` until the system has settled again."""
-    shutdown: float = 20
-    """Power button until the machine is off, before it is switched off hard."""
 
 
 class Spec(BaseModel):

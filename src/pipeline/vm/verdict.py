@@ -9,6 +9,8 @@ from pipeline.report.model import Check, CheckStatus
 
 OUTPUT_LIMIT = 16 << 10
 """Characters of evidence that a result carries; whole logs are files."""
+NOT_RUN = "not-run"
+"""The reason of a check that could not be asked any more; never allowed."""
 NAMED_FINDINGS = 3
 """How many findings the reason names; the output has all of them."""
 
@@ -76,7 +78,8 @@ def judge(
     name = names[0]
     if isinstance(found, Skipped):
         allowed = found.reason in allowed_skips
-        reason = f"{found.reason}: {found.why}" + ("" if allowed else "; this reason is not in the allowed skips")
+        refusal = "" if allowed or found.reason == NOT_RUN else "; this is not among the allowed reasons to skip"
+        reason = f"{found.reason}: {found.why}{refusal}"
         return Check(
             name=name, status=CheckStatus.SKIPPED, required=required and not allowed, reason=reason, duration=duration
         )

@@ -6,7 +6,6 @@ of the list is left in the file, for the next process to play.
 """
 
 import json
-import os
 import socket
 import sys
 import threading
@@ -56,9 +55,6 @@ def play(monitor: socket.socket, step: dict) -> None:
 def answer(monitor: socket.socket, requests: Iterator[dict]) -> None:
     for request in requests:
         send(monitor, {"return": {}, "id": request.get("id")})
-        if request["execute"] == "system_powerdown":
-            play(monitor, {"console": "[ 99.0] reboot: Power down\n"})
-            os._exit(0)
 
 
 def messages(monitor: socket.socket) -> Iterator[dict]:

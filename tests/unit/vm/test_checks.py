@@ -110,7 +110,7 @@ TCP6 = """  sl  local_address                         remote_address            
    1: 00000000000000000000000001000000:0277 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
    2: 0000000000000000FFFF00000100007F:0278 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
 """
-UDP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+UDP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref
   10: 0F02000A:0044 00000000:0000 07 00000000:00000000 00:00000000 00000000   998        0 8951 2 ffff8 0
 """
 

@@ -123,10 +123,3 @@ async def test_a_phase_that_takes_too_long_says_where_it_stood(play: Play) -> No
     async with play([KERNEL, HANG]) as machine:
         with pytest.raises(Overdue, match="still at the kernel"), machine.phase(0.05, lambda: "still at the kernel"):
             await anyio.sleep_forever()
-
-
-async def test_the_power_button_is_pressed_before_the_plug_is_pulled(play: Play, tmp_path: Path) -> None:
-    async with play([KERNEL, HANG]) as machine:
-        await machine.stop(graceful=10)
-        assert machine.dead is None
-    assert "Power down" in (tmp_path / "console.log").read_text()

@@ -96,7 +96,7 @@ def a(name: str, status: CheckStatus, reason: str = "", *, required: bool = True
         (
             [a("s", CheckStatus.SKIPPED, "not-run"), a("b", CheckStatus.FAILED, "panic")],
             Outcome.GATE_FAILED,
-            "b: panic\nalso not passed: s",
+            "b: panic\nwithout a result: s",
         ),
     ],
 )
