@@ -204,7 +204,7 @@ class BootcPipeline:
             if why_kept:
                 return await prune_stage.why_kept(world, why_kept, driver=driver, token=plain)
             reports = await prune_stage.prune(world, confirm=confirm, driver=driver, token=plain)
-            if any(report.outcome.exit_code for report in reports):
+            if any(report.exit_code for report in reports):
                 raise FunctionError("\n\n".join(report.text() for report in reports))
             return _json(reports) if as_json else "\n\n".join(report.text() for report in reports)
 

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"B": 1} | {
@@ -49,8 +49,8 @@ def _read(text: object, units: dict[str, float] | dict[str, int], expected: str)
     return total
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
-"""Seconds, written as `90s` or `4h`."""
+Duration = Annotated[float, BeforeValidator(seconds), PlainSerializer("{:g}s".format, when_used="json")]
+"""Seconds, written as `90s` or `4h`; in JSON too, so that it can be read again."""
 
-Size = Annotated[int, BeforeValidator(size)]
-"""Bytes, written as `512MiB` or `20GB`."""
+Size = Annotated[int, BeforeValidator(size), PlainSerializer("{}B".format, when_used="json")]
+"""Bytes, written as `512MiB` or `20GB`; in JSON too."""

@@ -14,6 +14,7 @@ from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Digest, Repository
 from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.registry.evidence import DiskRecord
+from pipeline.upload.order import DiskReport, Order
 
 _AUTH = "/run/secrets/auth"
 _ERRORS: dict[int, type[PipelineError]] = {
@@ -63,21 +64,42 @@ async def upload_disk(
     reach: Reach, target: Upload, auth: dagger.Secret | None, disk: dagger.File, key: str
 ) -> dict[str, str]:
     """Put the disk where openQA fetches it: create-only, verified, and read once by its public address."""
-    endpoint = ["--endpoint", target.endpoint, "--region", target.region] if target.endpoint else []
     uploaded = await _run(
         _carrier(reach, auth).with_mounted_file("/disk.qcow2", disk),
         [
             *("python", "-m", "pipeline.upload"),
-            *("--url", target.url),
-            *endpoint,
+            *_store(target, auth),
             *("--public-url", target.public_url),
             *("--key", key),
             *("--path", "/disk.qcow2"),
-            *(("--auth-file", _AUTH) if auth else ()),
         ],
     )
     answer = json.loads(uploaded.stdout)
     return {str(name): str(value) for name, value in answer.items()}
+
+
+async def prune_uploads(
+    reach: Reach, target: Upload, auth: dagger.Secret | None, order: Order, *, confirm: bool
+) -> DiskReport:
+    """Plan which uploaded disks go, or delete them."""
+    pruned = await _run(
+        _carrier(reach, auth).with_new_file("/order.json", order.model_dump_json()),
+        [
+            *("python", "-m", "pipeline.upload.prune"),
+            *_store(target, auth),
+            *("--order", "/order.json"),
+            *(("--confirm",) if confirm else ()),
+        ],
+    )
+    return DiskReport.model_validate_json(pruned.stdout)
+
+
+def _store(target: Upload, auth: dagger.Secret | None) -> list[str]:
+    return [
+        *("--url", target.url),
+        *(("--endpoint", target.endpoint, "--region", target.region) if target.endpoint else ()),
+        *(("--auth-file", _AUTH) if auth else ()),
+    ]
 
 
 def _carrier(reach: Reach, auth: dagger.Secret | None) -> dagger.Container:

@@ -106,8 +106,9 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
     registry = world.registry.repository(repository)
     if is_channel(move.tag):
         await _still_as_planned(world, repository, move)
-        await refuse_while_pruning(registry, move.new, datetime.now(UTC))
         await _record(world, promotion, repository, move)
+        # After the record, which a prune looks for: at least one of the two sees the other.
+        await refuse_while_pruning(registry, move.new, datetime.now(UTC))
     await _write(world, repository, move)
     await _read_back(world, repository, move.tag, move.new)
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import anyio
-from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from pipeline.domain import Digest, Outcome
+from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.policy.retention.disks import StoredDisk, plan_disks
-from pipeline.policy.retention.rules import Rules
 from pipeline.upload.__main__ import open_store, read_auth
+from pipeline.upload.order import DiskReport, Order
 from pipeline.upload.store import Passing
 
 
@@ -30,30 +29,6 @@ class Shelf(Protocol):
 
     async def delete(self, key: str) -> None:
         """Delete one; no error when it is gone."""
-
-
-class Order(BaseModel):
-    """What to prune by."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    image: str
-    kept: tuple[Digest, ...]
-    rules: Rules
-    now: AwareDatetime
-
-
-class DiskReport(BaseModel):
-    """What was planned and done."""
-
-    outcome: Outcome
-    reason: str
-    goes: list[str]
-    deleted: list[str] = []
-    stays: dict[str, str]
-    """By key, with the reason."""
-    freed: int
-    """Bytes of all that goes."""
 
 
 async def prune_disks(shelf: Shelf, order: Order, *, confirm: bool) -> DiskReport:
