@@ -49,8 +49,8 @@ def _read(text: object, units: dict[str, float] | dict[str, int], expected: str)
     return total
 
 
-Duration = Annotated[float, BeforeValidator(seconds), PlainSerializer("{:g}s".format, when_used="json")]
+Duration = Annotated[float, BeforeValidator(seconds), PlainSerializer(lambda value: f"{value:g}s", when_used="json")]
 """Seconds, written as `90s` or `4h`; in JSON too, so that it can be read again."""
 
-Size = Annotated[int, BeforeValidator(size), PlainSerializer("{}B".format, when_used="json")]
+Size = Annotated[int, BeforeValidator(size), PlainSerializer(lambda value: f"{value}B", when_used="json")]
 """Bytes, written as `512MiB` or `20GB`; in JSON too."""
