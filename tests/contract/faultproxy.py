@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Self
 
 _HANG = 3600.0
+_TLS = b"\x16"
+"""The first byte of a handshake (RFC 8446 section 5.1, ContentType)."""
 
 
 class Fault(StrEnum):
@@ -191,7 +193,10 @@ async def _read(
 ) -> Message | None:
     """A message with its whole body, None at the end of the connection; `writer` is for Expect: 100-continue."""
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        opening = await reader.readexactly(1)
+        if opening == _TLS:  # a client that tries TLS first, as skopeo does, goes on without it when hung up on
+            return None
+        head = opening + await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     first, *lines = head.decode("latin-1").strip().split("\r\n")
