@@ -7,6 +7,9 @@ from pipeline.containers.execution import attempt
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError
 
+_LIMIT = "1h"
+"""skopeo waits for an answer as long as it takes, unless told."""
+
 
 async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
     """Let `target:tag` name exactly the manifest `source@digest`; nothing is re-serialised.
@@ -18,7 +21,7 @@ async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, targe
         # the answer of an earlier try is no answer
         reach.registries(debian("skopeo", "ca-certificates")).with_env_variable("PIPELINE_TRY", uuid4().hex),
         [
-            *("skopeo", "copy"),
+            *("skopeo", "--command-timeout", _LIMIT, "copy"),
             "--all",
             "--preserve-digests",
             f"docker://{source.at(digest)}",
