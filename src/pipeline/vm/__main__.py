@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 from pydantic import ValidationError
 
-from pipeline.domain import Outcome
-from pipeline.errors import InfrastructureError
+from pipeline.errors import InfrastructureError, UsageError
 from pipeline.report.model import Result
+from pipeline.vm import checks
 from pipeline.vm.gate import Gate
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 
@@ -24,20 +24,20 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         spec = _spec(options)
-    except (OSError, ValidationError) as error:
-        result = Result(command="vm", outcome=Outcome.USAGE, reason=f"{options.spec}: {error}")
+    except UsageError as error:
+        result = Result(command="vm", outcome=error.outcome, reason=str(error))
     else:
-        result = anyio.run(_gate, options.disk, spec, folder)
+        result = anyio.run(_gate, options.disk, spec, folder, options.only)
     (folder / "result.json").write_text(result.model_dump_json(indent=2) + "\n")
     sys.stdout.write(f"{result.outcome}: {result.reason}\n")
     return result.exit_code
 
 
-async def _gate(image: Path, spec: Spec, folder: Path) -> Result:
+async def _gate(image: Path, spec: Spec, folder: Path, only: list[str]) -> Result:
     # The libraries report what the gate expects (a connection that breaks at reboot, say) as errors of their own.
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
-    gate = Gate(image, spec, folder)
+    gate = Gate(image, spec, folder, only)
     try:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as group:
@@ -56,9 +56,20 @@ async def _interrupt(signals: AsyncIterator[signal.Signals], scope: anyio.Cancel
         scope.cancel()
 
 
+def read_spec(file: Path | None) -> Spec:
+    """The specification of a file; without one, that of a usual machine.
+
+    Raises UsageError, naming each key that is wrong.
+    """
+    try:
+        return Spec.model_validate_json(file.read_bytes()) if file else Spec()
+    except (OSError, ValidationError) as error:
+        raise UsageError(f"{file}: {error}") from None
+
+
 def _spec(options: argparse.Namespace) -> Spec:
     """The specification file, with what the command line says instead."""
-    spec = Spec.model_validate_json(options.spec.read_bytes()) if options.spec else Spec()
+    spec = read_spec(options.spec)
     told = {name: getattr(options, name) for name in ("arch", "firmware", "bus", "checks", "require_kvm", "reboot")}
     return Spec.model_validate(spec.model_dump() | {name: value for name, value in told.items() if value is not None})
 
@@ -76,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--firmware", choices=[*Firmware], help="what starts the boot loader")
     parser.add_argument("--bus", choices=[*Bus], help="how the disk is attached")
     parser.add_argument("--checks", type=Path, help="a directory of your own checks: executables and test_*.py")
+    names = [check.name for check in checks.ALL]
+    parser.add_argument(
+        "--only", action="append", default=[], choices=[*names, "user"], metavar="CHECK",
+        help=f"ask only this, and repeat for more: {', '.join(names)}, user",
+    )  # fmt: skip
     parser.add_argument("--no-reboot", dest="reboot", action="store_const", const=False, help="skip the second boot")
     parser.add_argument(
         "--require-kvm", action="store_const", const=True, help="fail instead of emulating when KVM makes no progress"

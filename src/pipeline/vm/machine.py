@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
+from subprocess import PIPE
 from typing import Any
 
 import anyio
@@ -40,8 +40,10 @@ FIRMWARE_RESETS = 3
 class Machine:
     """One machine from power on to power off, over all its boots. Made by `running`."""
 
-    def __init__(self, command: list[str], qmp_socket: Path, folder: Path, say: Callable[[str], None]) -> None:
-        self._command, self._socket, self._say = command, qmp_socket, say
+    def __init__(
+        self, command: list[str], qmp_socket: Path, folder: Path, say: Callable[[str], None], *, lenient: bool = False
+    ) -> None:
+        self._command, self._socket, self._say, self._lenient = command, qmp_socket, say, lenient
         self._log = folder / "qemu.log"
         self._start = time.monotonic()
         self._process: Process | None = None
@@ -53,6 +55,8 @@ class Machine:
         self._stopping = False
         self.dead: Exception | None = None
         """Why the guest cannot get any further: Dead, or InfrastructureError when it is QEMU's fault."""
+        self.watchers: set[Callable[[bytes], None]] = set()
+        """Called with everything that the guest writes to its console."""
         self.console = Console(folder / "console.log", self.now, self._on_fatal_line, say)
 
     def now(self) -> float:
@@ -84,6 +88,11 @@ class Machine:
     async def change(self) -> None:
         """Wait for the next output of the console or event of the machine."""
         await self._changed.wait()
+
+    async def type(self, data: bytes) -> None:
+        """Send keys to the serial console."""
+        if self._process and self._process.stdin:
+            await self._process.stdin.send(data)
 
     def expect_reset(self) -> None:
         """From now on one reset is what we asked for."""
@@ -129,7 +138,7 @@ class Machine:
         await self._qmp.start_server(str(self._socket))
         with self._log.open("ab") as stderr:
             try:
-                self._process = await anyio.open_process(self._command, stdin=DEVNULL, stdout=PIPE, stderr=stderr)
+                self._process = await anyio.open_process(self._command, stdin=PIPE, stdout=PIPE, stderr=stderr)
             except OSError as error:
                 raise InfrastructureError(f"{self._command[0]} could not be started: {error.strerror}") from error
 
@@ -170,6 +179,8 @@ class Machine:
         if self._process.stdout:
             async for chunk in self._process.stdout:
                 self.console.feed(chunk)
+                for watcher in self.watchers:
+                    watcher(chunk)
                 self._notify()
         code = await self._process.wait()
         with anyio.move_on_after(1):  # the monitor's last event may be read after the console's end
@@ -196,8 +207,8 @@ class Machine:
         """Judge a reset: whether the next boot is in order."""
         had_kernel = self.console.boot.kernel is not None
         resets = len(self.console.boots)
-        if self._resets_allowed:
-            self._resets_allowed -= 1
+        if self._resets_allowed or self._lenient:
+            self._resets_allowed = max(0, self._resets_allowed - 1)
             self._say("the guest reboots")
         elif had_kernel:
             self._die(Dead("boot loop: the guest rebooted, and nobody had asked it to"))
@@ -218,7 +229,8 @@ class Machine:
             return f"no answer ({error})"
 
     def _on_fatal_line(self, match: Match) -> None:
-        self._die(Dead(str(match)))
+        if not self._lenient:
+            self._die(Dead(str(match)))
 
     def _raise_if_dead(self) -> None:
         if self.dead:
@@ -250,14 +262,14 @@ class Machine:
 
 @asynccontextmanager
 async def running(
-    command: list[str], qmp_socket: Path, folder: Path, say: Callable[[str], None]
+    command: list[str], qmp_socket: Path, folder: Path, say: Callable[[str], None], *, lenient: bool = False
 ) -> AsyncIterator[Machine]:
     """Start QEMU, connect to it and yield the machine; it is gone when this ends, however it ends.
 
-    Writes `console.log` and `qemu.log` into `folder`.
+    Writes `console.log` and `qemu.log` into `folder`. A `lenient` machine may reboot and fail as it likes.
     Raises InfrastructureError when QEMU does not start.
     """
-    machine = Machine(command, qmp_socket, folder, say)
+    machine = Machine(command, qmp_socket, folder, say, lenient=lenient)
     try:
         await machine.launch()
         async with anyio.create_task_group() as group:

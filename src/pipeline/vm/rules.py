@@ -121,10 +121,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "secure boot violation",
         (
-            "Access Denied",
+            "BdsDxe: failed to (load|start) .*: (Access Denied|Security Violation)",
+            r"Verification failed: \(0x1A\) Security Violation",
             "bad shim signature",
-            "Security Violation",
-            "Secure Boot violation",
         ),
         Severity.FATAL,
         "Verification failed: (0x1A) Security Violation",
