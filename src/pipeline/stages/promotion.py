@@ -10,7 +10,8 @@ from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.policy.past import Step
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
-from pipeline.registry import ledger
+from pipeline.registry import ledger, media
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention import refuse_while_pruning
 from pipeline.report.model import Move
 from pipeline.stages.world import World
@@ -104,6 +105,7 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
     repository = Repository.parse(move.repository)
     registry = world.registry.repository(repository)
+    await _refuse_nested(registry, move.new)
     if is_channel(move.tag):
         await _still_as_planned(world, repository, move)
         await _record(world, promotion, repository, move)
@@ -111,6 +113,16 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
     await _write(world, repository, move)
     await _read_back(world, repository, move.tag, move.new)
+
+
+async def _refuse_nested(registry: RepositoryClient, digest: Digest) -> None:
+    """skopeo has no way to copy an index that lists another one; better said than tried."""
+    manifest = registry.seen(digest) or await registry.manifest(digest)
+    if manifest and manifest.is_index and any(child.media_type in media.INDEXES for child in manifest.manifests):
+        raise PreconditionError(
+            f"{registry.repository.at(digest)} is an index that lists another index, which skopeo does not copy; "
+            "expected one that lists images only. Push it flat (podman manifest push --all). This tag has not moved."
+        )
 
 
 async def _write(world: World, repository: Repository, move: Move) -> None:
