@@ -11,12 +11,14 @@ from pipeline.vm.checks import (
     boot_time,
     bootc,
     clock,
+    console,
     disk_usage,
     kernel,
     listening,
     services,
     usr,
 )
+from pipeline.vm.rules import Reader, Where
 from pipeline.vm.verdict import Found, Skipped
 
 CAPTURES = Path(__file__).with_name("bootc")
@@ -134,6 +136,19 @@ composefs      overlay        10000  10000         0     100% /usr
 tmpfs          tmpfs         399388    520    398868       1% /run
 /dev/vda1      vfat           65390   9000     56390      14% /boot/efi
 """
+
+
+def test_lines_that_differ_in_numbers_only_are_one_finding() -> None:
+    lines = [f"[ {n}.5] flap.service: Scheduled restart job, restart counter is at {n}." for n in range(5, 30)]
+    matches = [match for line in lines for match in Reader(Where.JOURNAL).read(line)]
+    found = console.summarise(matches, "a clean journal")
+    assert found.findings == [f"unit restarts too often: {lines[0].strip()} (25 times)"]
+
+
+def test_warnings_fail_nothing_and_are_shown() -> None:
+    found = console.summarise(Reader(Where.JOURNAL).read("app[1]: Traceback (most recent call last):"), "")
+    assert not found.findings
+    assert "Traceback" in found.output
 
 
 def test_a_full_disk_is_named_once_and_images_that_are_full_by_nature_are_not() -> None:

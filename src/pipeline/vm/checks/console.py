@@ -1,5 +1,7 @@
 """Nothing bad on the serial console, of any boot so far."""
 
+import re
+
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.rules import Match, Severity
 from pipeline.vm.session import Session
@@ -11,11 +13,19 @@ async def _look(session: Session) -> Found:
 
 
 def summarise(matches: list[Match], expected: str) -> Found:
-    """One finding for each different bad line; warnings are shown and fail nothing."""
-    bad = dict.fromkeys(str(match) for match in matches if match.rule.severity is not Severity.WARNING)
-    warnings = dict.fromkeys(str(match) for match in matches if match.rule.severity is Severity.WARNING)
-    note = f"{len(warnings)} warnings" if warnings else "clean"
-    return Found([*bad], expected, note=note, output="\n".join(f"warning: {line}" for line in warnings))
+    """One finding for each kind of bad line; warnings are shown and fail nothing."""
+    bad = _kinds([match for match in matches if match.rule.severity is not Severity.WARNING])
+    warnings = _kinds([match for match in matches if match.rule.severity is Severity.WARNING])
+    note = f"{len(warnings)} kinds of warnings" if warnings else "clean"
+    return Found(bad, expected, note=note, output="\n".join(f"warning: {line}" for line in warnings))
+
+
+def _kinds(matches: list[Match]) -> list[str]:
+    """The first of the lines that differ in numbers only, and how often the kind occurs."""
+    kinds: dict[str, list[Match]] = {}
+    for match in matches:
+        kinds.setdefault(re.sub(r"(0x)?[0-9a-f]*[0-9][0-9a-f]*", "#", str(match)), []).append(match)
+    return [f"{same[0]}" + (f" ({len(same)} times)" if len(same) > 1 else "") for same in kinds.values()]
 
 
 CHECK = VmCheck("console", _look, waived_as=("journal",), again=True)
