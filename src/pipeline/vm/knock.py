@@ -27,15 +27,15 @@ class Knock:
     `established` tells whether the guest (not only QEMU) has accepted the connection that is being tried.
     """
 
-    def __init__(self, port: int, key: Key, established: Callable[[], Awaitable[bool]]) -> None:
-        self._port, self._key, self._established = port, key, established
+    def __init__(self, key: Key, established: Callable[[], Awaitable[bool]]) -> None:
+        self._key, self._established = key, established
         self._closed = 0
         self.problem = "port 22 gave no answer at all: the guest has no network, or a firewall drops the packets"
 
-    async def until_open(self) -> Guest:
+    async def until_open(self, port: int) -> Guest:
         """Return the guest when root's key is accepted; the caller limits how long this may take."""
         while True:
-            sock = await self._connect()
+            sock = await self._connect(port)
             try:
                 if sock and await self._banner(sock):
                     return await self._log_in(sock)
@@ -45,11 +45,11 @@ class Knock:
                 sock.close()
             await anyio.sleep(INTERVAL)
 
-    async def _connect(self) -> socket.socket | None:
+    async def _connect(self, port: int) -> socket.socket | None:
         sock = socket.socket()
         sock.setblocking(False)
         try:
-            if sock.connect_ex(("127.0.0.1", self._port)) == errno.EINPROGRESS:
+            if sock.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS:
                 await anyio.wait_writable(sock)
             if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(code, os.strerror(code))

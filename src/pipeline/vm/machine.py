@@ -100,10 +100,11 @@ class Machine:
 
     async def ssh_port(self) -> int:
         """The port of this machine that leads to port 22 of this boot's guest (QEMU picked it)."""
-        found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", await self._usernet())
-        if not found:
-            raise InfrastructureError(f"QEMU forwards no port to the guest: {await self._usernet()}")
-        return int(found[1])
+        while True:
+            found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", await self._usernet())
+            if found:
+                return int(found[1])
+            await self.change()  # QEMU is going or coming; if it is gone, its end is the next change
 
     async def guest_accepted(self) -> bool:
         """Whether the guest has taken a connection that came through the forwarded port."""
@@ -225,8 +226,8 @@ class Machine:
     async def _usernet(self) -> str:
         try:
             return str(await self._qmp.execute("human-monitor-command", {"command-line": "info usernet"}))
-        except (QMPError, OSError) as error:
-            return f"no answer ({error})"
+        except (QMPError, OSError):
+            return ""
 
     def _on_fatal_line(self, match: Match) -> None:
         if not self._lenient:

@@ -107,6 +107,7 @@ RULES: tuple[Rule, ...] = (
         "nothing to boot",
         (
             "No bootable (option or device was found|device)",
+            "UEFI Interactive Shell",
             "Boot failed: not a bootable disk",
             "^Shell> ",
             "grub rescue>",

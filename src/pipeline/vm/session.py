@@ -69,12 +69,12 @@ class Session:
 
         Raises Dead, Overdue or InfrastructureError with what stood in the way.
         """
-        self.port = await self.machine.ssh_port()
-        knock = Knock(self.port, self.key, self.machine.guest_accepted)
+        knock = Knock(self.key, self.machine.guest_accepted)
         with self.machine.phase(deadline, lambda: self._stuck(deadline, knock.problem)) as scope:
+            self.port = await self.machine.ssh_port()
             async with anyio.create_task_group() as group:
                 group.start_soon(self._hurry, scope)
-                self._guest = await knock.until_open()
+                self._guest = await knock.until_open(self.port)
                 group.cancel_scope.cancel()
         self.ready.append(self.machine.now())
         self.say("ssh ready")

@@ -21,6 +21,8 @@ from pipeline.vm.session import Session
 from pipeline.vm.verdict import Found, Skipped
 
 GUEST_FOLDER = "/run/gate-checks"
+HOST = "ssh://root@guest"
+"""The system under test as testinfra calls it, after which it names each test."""
 SKIP = 77
 TIMEOUT = 300.0
 """Seconds with KVM that one executable, or all pytest modules together, may take."""
@@ -91,7 +93,7 @@ class UserChecks:
             folder = Path(temporary)
             command = [
                 sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                f"--hosts=ssh://root@guest:{session.port}",
+                f"--hosts={HOST}",
                 f"--ssh-config={_ssh_config(folder, session)}",
                 f"--junitxml={folder / 'junit.xml'}",
                 *map(str, self.modules),
@@ -129,7 +131,8 @@ def read_junit(text: str) -> list[UserResult]:
     results = []
     for case in ET.fromstring(text).iter("testcase"):  # noqa: S314  our own pytest wrote it a moment ago
         module = case.get("classname", "").rpartition(".")[2]
-        name = f"user/{module}.py::{(case.get('name') or '').removesuffix('[ssh://root@guest]')}"
+        test = (case.get("name") or "").replace(f"[{HOST}]", "").replace(f"[{HOST}-", "[")
+        name = f"user/{module}.py::{test}"
         trouble = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
         found: Found | Skipped = Found()
         if trouble is not None:

@@ -70,10 +70,10 @@ async def test_ssh_is_noticed_within_a_quarter_of_a_second(port: int) -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(open_late)
-        knock = Knock(port, key, nobody)
+        knock = Knock(key, nobody)
         sock = None
         while not (sock and await knock._banner(sock)):
-            sock = await knock._connect()
+            sock = await knock._connect(port)
             await anyio.sleep(0.1)
         assert time.monotonic() - opened < 0.25
         group.cancel_scope.cancel()
@@ -82,36 +82,36 @@ async def test_ssh_is_noticed_within_a_quarter_of_a_second(port: int) -> None:
 async def test_an_open_server_gives_a_guest_that_answers(port: int) -> None:
     key = Key.generate()
     async with sshd(port, key):
-        guest = await Knock(port, key, taken).until_open()
+        guest = await Knock(key, taken).until_open(port)
         assert await guest.out("uname", "-r") == "uname -r"
         await guest.close()
 
 
 async def test_a_server_that_hangs_up_is_counted(port: int) -> None:
-    knock = Knock(port, Key.generate(), nobody)
+    knock = Knock(Key.generate(), nobody)
     async with hangs_up(port):
         with anyio.move_on_after(0.5):
-            await knock.until_open()
+            await knock.until_open(port)
     assert "without an SSH banner" in knock.problem
 
 
 async def test_a_server_that_refuses_the_key_is_told_apart(port: int) -> None:
-    knock = Knock(port, Key.generate(), taken)
+    knock = Knock(Key.generate(), taken)
     async with sshd(port, Key.generate()):
         with anyio.move_on_after(2):
-            await knock.until_open()
+            await knock.until_open(port)
     assert knock.problem.startswith("SSH answers and refuses us: Permission denied")
 
 
 async def test_a_silent_server_that_took_the_connection_is_waited_for(port: int) -> None:
-    knock = Knock(port, Key.generate(), taken)
+    knock = Knock(Key.generate(), taken)
     with socket.create_server(("127.0.0.1", port)), anyio.move_on_after(0.5):
-        await knock.until_open()
+        await knock.until_open(port)
     assert knock.problem == "port 22 accepts and sends no SSH banner"
 
 
 async def test_a_guest_without_a_network_is_told_apart(port: int) -> None:
-    knock = Knock(port, Key.generate(), nobody)
+    knock = Knock(Key.generate(), nobody)
     with socket.create_server(("127.0.0.1", port)), anyio.move_on_after(0.5):
-        await knock.until_open()
+        await knock.until_open(port)
     assert "no network" in knock.problem

@@ -34,7 +34,7 @@ JUNIT = """<?xml version="1.0"?><testsuites><testsuite name="pytest">
 <testcase classname="test_os" name="test_shell[ssh://root@guest]" time="0.5" />
 <testcase classname="test_os" name="test_gpu[ssh://root@guest]" time="0">
 <skipped message="no GPU">x</skipped></testcase>
-<testcase classname="test_os" name="test_user[ssh://root@guest]" time="1">
+<testcase classname="test_os" name="test_user[ssh://root@guest-core]" time="1">
 <failure message="assert False&#10; + where">trace</failure></testcase>
 </testsuite></testsuites>"""
 
@@ -43,4 +43,7 @@ def test_each_pytest_test_has_its_own_result() -> None:
     shell, gpu, user = read_junit(JUNIT)
     assert (shell.name, shell.found, shell.duration) == ("user/test_os.py::test_shell", Found(), 0.5)
     assert gpu.found == Skipped("user-skipped", "no GPU")
-    assert user.found == Found(["assert False"], "a test that passes", output="trace")
+    assert (user.name, user.found) == (
+        "user/test_os.py::test_user[core]",
+        Found(["assert False"], "a test that passes", output="trace"),
+    )

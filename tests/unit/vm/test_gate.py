@@ -1,0 +1,93 @@
+"""The gate as a whole, with a scripted QEMU: what is tried again, what is not, and what stays behind."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.domain import Outcome
+from pipeline.report.model import CheckStatus
+from pipeline.vm import gate as under_test
+from pipeline.vm import qemu
+from pipeline.vm.accelerator import Accelerator
+from pipeline.vm.disk import Base
+from pipeline.vm.gate import Gate
+from pipeline.vm.spec import Firmware, Spec
+
+PANIC = {"console": "[ 0.000000] Linux version 6\r\nKernel panic - not syncing: no init found\r\n", "hang": True}
+CRASH = {"console": "[ 0.000000] Linux version 6\r\n", "stderr": "qemu: out of memory\n", "exit": 1}
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the gate over a file while QEMU plays these scenes, one for each machine."""
+
+    async def choose(spec: Spec) -> Accelerator:
+        return Accelerator("tcg", "for the test", 1)
+
+    async def opened(path: Path) -> Base:
+        return Base(path, "raw", 6, await under_test.sha256(path))
+
+    async def nothing(*_: object) -> str:
+        return "QEMU emulator version 10"
+
+    async def run(*scene: dict[str, object]) -> Gate:
+        script = tmp_path / "scene.json"
+        script.write_text(json.dumps(scene))
+        fake = Path(__file__).with_name("fake_qemu.py")
+
+        def command(*arguments: Any) -> list[str]:
+            return [sys.executable, str(fake), str(arguments[3].qmp), str(script)]
+
+        monkeypatch.setattr(under_test.accelerator, "choose", choose)
+        monkeypatch.setattr(under_test.Base, "open", opened)
+        monkeypatch.setattr(under_test, "overlay", nothing)
+        monkeypatch.setattr(qemu, "version", nothing)
+        monkeypatch.setattr(qemu, "command", command)
+        disk = tmp_path / "disk.raw"
+        disk.write_bytes(b"a disk")
+        report = tmp_path / "report"
+        report.mkdir()
+        gate = Gate(disk, Spec(firmware=Firmware.BIOS), report)
+        await gate.run()
+        return gate
+
+    return run
+
+
+async def test_a_panic_is_the_images_fault_and_is_not_tried_again(play: Any, tmp_path: Path) -> None:
+    result = (await play(PANIC)).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert result.reason.startswith("boot: kernel panic: Kernel panic - not syncing: no init found")
+    boot, *others, disk = result.checks
+    assert "no init found" in boot.output
+    assert {check.status for check in others} == {CheckStatus.SKIPPED}
+    assert not any(check.lets_through for check in others)
+    assert disk.status is CheckStatus.PASSED
+    assert not (tmp_path / "report" / "attempt-1").exists()
+
+
+async def test_infrastructure_is_tried_a_second_time_and_both_attempts_are_reported(play: Any, tmp_path: Path) -> None:
+    result = (await play(CRASH, PANIC)).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert "out of memory" in result.inputs["first_attempt"]
+    first = tmp_path / "report" / "attempt-1"
+    assert json.loads((first / "result.json").read_text())["outcome"] == "infra"
+    assert "Linux version" in (first / "console.log").read_text()
+    assert "panic" in (tmp_path / "report" / "console.log").read_text()
+
+
+async def test_infrastructure_that_fails_twice_is_no_verdict(play: Any) -> None:
+    result = (await play(CRASH, CRASH)).result
+    assert result.outcome is Outcome.INFRA
+    assert result.exit_code == 6
+    assert "out of memory" in result.reason
+
+
+async def test_a_disk_that_changes_under_the_gate_fails_it(play: Any, tmp_path: Path) -> None:
+    gate = await play(PANIC)
+    (tmp_path / "disk.raw").write_bytes(b"another disk")
+    await gate._compare(Base(tmp_path / "disk.raw", "raw", 6, gate.result.inputs["disk_sha256_before"]))
+    assert gate.result.checks[-1].status is CheckStatus.FAILED
