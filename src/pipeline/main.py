@@ -20,6 +20,7 @@ from pipeline.stages import history as history_stage
 from pipeline.stages import next as next_stage
 from pipeline.stages import planning, stable, testing
 from pipeline.stages import prune as prune_stage
+from pipeline.stages import reproduce as reproduce_stage
 from pipeline.stages import rollback as rollback_stage
 from pipeline.stages import status as status_stage
 from pipeline.stages import verify as verify_stage
@@ -35,6 +36,8 @@ def acting(method: Method) -> Method:
     return decorated
 
 
+Reference = Annotated[str, Doc("A digest, channel, version tag or commit")]
+PlatformName = Annotated[str, Doc("As in linux/amd64; the image's first by default")]
 TagName = Annotated[str, Doc("The pushed git tag")]
 Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
 AllowOlder = Annotated[bool, Doc("Take a version that is not above the current stable one")]
@@ -95,6 +98,30 @@ class BootcPipeline:
             return report_directory(await testing.gate_testing(world, ref))
 
     @acting
+    async def reproduce(
+        self,
+        ref: Reference,
+        public_key: Annotated[dagger.File, Doc("Whose SSH key may log in as root, as in ~/.ssh/id_ed25519.pub")],
+        platform: PlatformName = "",
+        image: Images = None,
+    ) -> dagger.Service:
+        """Boot the very disk that testing booted: `up` puts SSH on port 2222, the serial console on port 2223."""
+        async with self._world("reproduce", image) as world:
+            return await reproduce_stage.reproduce(world, ref, platform, public_key)
+
+    @acting
+    async def check_again(
+        self,
+        ref: Reference,
+        check: Annotated[list[str], Doc("Names of checks, as the report has them")],
+        platform: PlatformName = "",
+        image: Images = None,
+    ) -> str:
+        """Boot the very disk that testing booted and make only these checks."""
+        async with self._world("check-again", image) as world:
+            return _told([await reproduce_stage.check_again(world, ref, platform, check)])
+
+    @acting
     async def promote_stable(
         self,
         tag: TagName,
@@ -143,7 +170,7 @@ class BootcPipeline:
     @acting
     async def why(
         self,
-        ref: Annotated[str, Doc("A digest, channel, version tag or commit")],
+        ref: Reference,
         image: Images = None,
         as_json: AsJson = False,
     ) -> str:
@@ -211,7 +238,7 @@ class BootcPipeline:
     @acting
     async def evidence(
         self,
-        ref: Annotated[str, Doc("A digest, channel, version tag or commit")],
+        ref: Reference,
         gate: Annotated[str, Doc("next, testing or stable; the one that the reference is about by default")] = "",
         image: Images = None,
     ) -> dagger.Directory:

@@ -1,5 +1,7 @@
 """The boot gate's container: QEMU and the harness `pipeline.vm`."""
 
+from collections.abc import Sequence
+
 import dagger
 from dagger import dag
 
@@ -10,6 +12,10 @@ from pipeline.report.model import Result
 from pipeline.vm.spec import Spec
 
 CHECKS = "/checks"
+"""Where the repository's own checks are in the container."""
+SSH_PORT, CONSOLE_PORT = 2222, 2223
+
+_DISK, _SPEC = "/disk.qcow2", "/spec.json"
 
 
 def machine_room() -> dagger.Container:
@@ -18,27 +24,52 @@ def machine_room() -> dagger.Container:
 
 
 async def boot(
-    reach: Reach, disk: dagger.File, spec: Spec, checks: dagger.Directory | None
+    reach: Reach, disk: dagger.File, spec: Spec, checks: dagger.Directory | None, only: Sequence[str] = ()
 ) -> tuple[Result, dagger.Directory]:
     """Boot the disk and check it; returns the result and the report folder (console, journal, screenshots).
 
-    Raises InfrastructureError when the harness itself broke off: that says nothing about the image.
+    `only` names the checks to make, all when empty. Raises InfrastructureError when the harness itself broke off:
+    that says nothing about the image.
     """
-    container = (
-        machine_room()
-        .with_mounted_file("/disk.qcow2", disk)
-        .with_new_file("/spec.json", spec.model_dump_json())
-        .with_directory("/report", dag.directory())
-        .with_env_variable("PIPELINE_RUN", reach.run)
-    )
-    if checks:
-        container = container.with_mounted_directory(CHECKS, checks)
     ran = await attempt(
-        container,
-        ["python", "-m", "pipeline.vm", "/disk.qcow2", "--spec", "/spec.json", "--report", "/report"],
+        _with_disk(disk, spec, checks)
+        .with_directory("/report", dag.directory())
+        .with_env_variable("PIPELINE_RUN", reach.run),
+        [
+            *("python", "-m", "pipeline.vm", _DISK),
+            *("--spec", _SPEC),
+            *("--report", "/report"),
+            *(word for name in only for word in ("--only", name)),
+        ],
         privileged=True,  # the only way to /dev/kvm
     )
     report = ran.container.directory("/report")
     if "result.json" not in await report.entries():
         raise InfrastructureError(f"The boot gate broke off: {ran.end()}")
     return Result.model_validate_json(await report.file("result.json").contents()), report
+
+
+def kept_running(reach: Reach, disk: dagger.File, spec: Spec, public_key: dagger.File) -> dagger.Service:
+    """The machine as the gate boots it, for people: SSH on port 2222, the serial console on port 2223."""
+    return (
+        _with_disk(disk, spec, None)
+        .with_mounted_file("/key.pub", public_key)
+        .with_env_variable("PIPELINE_RUN", reach.run)
+        .with_exposed_port(SSH_PORT)
+        .with_exposed_port(CONSOLE_PORT)
+        .as_service(
+            args=[
+                *("python", "-m", "pipeline.vm.reproduce", _DISK),
+                *("--spec", _SPEC),
+                *("--public-key", "/key.pub"),
+                *("--ssh-port", str(SSH_PORT)),
+                *("--console-port", str(CONSOLE_PORT)),
+            ],
+            insecure_root_capabilities=True,
+        )
+    )
+
+
+def _with_disk(disk: dagger.File, spec: Spec, checks: dagger.Directory | None) -> dagger.Container:
+    container = machine_room().with_mounted_file(_DISK, disk).with_new_file(_SPEC, spec.model_dump_json())
+    return container.with_mounted_directory(CHECKS, checks) if checks else container

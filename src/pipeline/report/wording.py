@@ -26,6 +26,8 @@ _AFTER_SUCCESS = {
 _MOVERS = {"build-next", "promote-testing", "promote-stable"}
 """Their gate's report is written before any tag moves, and must not speak as if it had."""
 
+_REPRODUCE = "dagger call reproduce --ref={digest} --public-key=$HOME/.ssh/id_ed25519.pub up"
+
 _AFTER = {
     Outcome.UNCHANGED: "Nothing: everything was already as it should be.",
     Outcome.SUPERSEDED: "Nothing: the channel already has a newer commit.",
@@ -67,6 +69,8 @@ def next_step(result: Result) -> str:
         if name in _MOVERS and not result.plan:
             return "This is what the gate found; status shows where the tags are."
         return _AFTER_SUCCESS.get(name, "Nothing.")
+    if result.outcome is Outcome.GATE_FAILED and command_name(result) == "promote-testing" and result.digest:
+        return f"{_AFTER[result.outcome]} To look around in it: {_REPRODUCE.format(digest=result.digest)}"
     return _AFTER[result.outcome]
 
 

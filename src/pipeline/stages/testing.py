@@ -135,7 +135,7 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
         result, report = await qemu.boot(
             world.reach,
             disk.file,
-            _spec(world, subject, arch),
+            machine_of(world, image, digest, arch),
             world.given.source.directory(gate.checks) if gate.checks else None,
         )
         _same_disk(result, made["disk sha256"])
@@ -172,12 +172,13 @@ def _same_disk(result: Result, sha256: str) -> None:
         raise PreconditionError(f"The disk changed while it was tested: {sha256} became {', '.join(sorted(seen))}.")
 
 
-def _spec(world: World, subject: Subject, arch: str) -> Spec:
+def machine_of(world: World, image: Image, digest: Digest, arch: str) -> Spec:
+    """The machine that the gate builds around a disk, and what it asks of it."""
     gate = world.config.gates.testing
     return Spec(
-        image=f"{subject.image.name} {subject.candidate.digest.short}",
-        digest=subject.candidate.digest,
-        update_ref=subject.image.update_reference,
+        image=f"{image.name} {digest.short}",
+        digest=digest,
+        update_ref=image.update_reference,
         arch=Arch(arch),
         firmware=Firmware(gate.firmware),
         bus=Bus(gate.bus),

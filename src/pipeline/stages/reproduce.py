@@ -1,0 +1,68 @@
+"""The very disk of a digest again, on whatever machine the engine is: to look around in, or for single checks."""
+
+from dataclasses import dataclass
+
+import dagger
+
+from pipeline.config import Image, architecture
+from pipeline.containers import qemu
+from pipeline.containers.disk_store import fetch_disk
+from pipeline.domain import Channel, Digest
+from pipeline.errors import PreconditionError, UsageError
+from pipeline.registry.evidence import DiskRecord, find_evidence
+from pipeline.report.model import Result
+from pipeline.stages.status import resolve
+from pipeline.stages.testing import machine_of
+from pipeline.stages.world import World
+from pipeline.vm.spec import Spec
+
+
+@dataclass(frozen=True)
+class Found:
+    """The disk that a testing gate booted."""
+
+    image: Image
+    digest: Digest
+    platform: str
+    disk: dagger.File
+
+
+async def reproduce(world: World, reference: str, platform: str, public_key: dagger.File) -> dagger.Service:
+    """Boot the disk as its gate did and keep it running: SSH on port 2222, serial console on port 2223."""
+    found = await _find(world, reference, platform)
+    return qemu.kept_running(world.reach, found.disk, _machine(world, found), public_key)
+
+
+async def check_again(world: World, reference: str, platform: str, checks: list[str]) -> Result:
+    """Boot the disk as its gate did and make only these checks."""
+    found = await _find(world, reference, platform)
+    folder = world.config.gates.testing.checks
+    own = world.given.source.directory(folder) if folder else None
+    result, _ = await qemu.boot(world.reach, found.disk, _machine(world, found), own, checks)
+    about = {"command": "check-again", "image": found.image.name, "digest": found.digest}
+    return result.model_copy(update=about)
+
+
+async def _find(world: World, reference: str, platform: str) -> Found:
+    if len(world.images) > 1:
+        raise UsageError(f"One machine at a time: say which of {', '.join(image.name for image in world.images)}.")
+    (image,) = world.images
+    digest = await resolve(world, image, reference)
+    wanted = platform or image.platforms[0]
+    record = await _record(world, image, digest, wanted)
+    return Found(image, digest, wanted, await fetch_disk(world.reach, image.repository, record))
+
+
+async def _record(world: World, image: Image, digest: Digest, platform: str) -> DiskRecord:
+    """Of the newest testing gate that kept a disk, whether it passed or failed."""
+    for stored in await find_evidence(world.repository(image), digest, Channel.TESTING):
+        if record := stored.evidence.disks.get(platform):
+            return record
+    raise PreconditionError(
+        f"No testing gate left a disk of {image.repository.at(digest)} for {platform}. "
+        "gate-testing builds one from the image and boots it."
+    )
+
+
+def _machine(world: World, found: Found) -> Spec:
+    return machine_of(world, found.image, found.digest, architecture(found.platform))
