@@ -59,17 +59,23 @@ class Image(_Table):
     name: str = ""
     """The NAME of the table."""
     repository: RepositoryName
+    stable_repository: RepositoryName | None = None
+    """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
     containerfile: RelativePath = "Containerfile"
     context: RelativePath = "."
     platforms: tuple[Platform, ...] = Field(("linux/amd64",), min_length=1)
     build_args: dict[str, str] = {}
     update_ref: str = ""
-    """What an installed system follows for updates; REPOSITORY:stable unless said otherwise."""
+    """What an installed system follows for updates; `:stable` unless said otherwise."""
+
+    def home(self, channel: Channel) -> Repository:
+        """The repository of a channel and of the version tags that belong to it."""
+        return (channel is Channel.STABLE and self.stable_repository) or self.repository
 
     @property
     def update_reference(self) -> str:
         """The reference that the disk builder records as the installed system's update origin."""
-        return self.update_ref or self.repository.tagged(Channel.STABLE.tag)
+        return self.update_ref or self.home(Channel.STABLE).tagged(Channel.STABLE.tag)
 
 
 class NextGate(_Table):
@@ -202,7 +208,9 @@ class Config(_Table):
     @field_validator("images")
     @classmethod
     def _one_repository_each(cls, value: dict[str, Image]) -> dict[str, Image]:
-        repositories = [str(image.repository) for image in value.values()]
+        repositories = [
+            str(repository) for image in value.values() for repository in {image.repository, image.home(Channel.STABLE)}
+        ]
         for repository in repositories:
             if repositories.count(repository) > 1:
                 raise ValueError(f"two images share the repository {repository}; each needs its own channels")

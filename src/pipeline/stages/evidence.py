@@ -91,12 +91,14 @@ async def keep(
     return Proof(stored, evidence)
 
 
-async def passed(world: World, image: Image, digest: Digest, gate: Channel) -> Proof | None:
-    """The evidence by which this digest passed the gate as it is configured now.
+async def passed(
+    world: World, image: Image, digest: Digest, gate: Channel, *, at: Channel = Channel.NEXT
+) -> Proof | None:
+    """The evidence by which this digest passed the gate as it is configured now, in the repository of a channel.
 
     The newest verdict counts: one that failed after one that passed takes it back. An outage is no verdict.
     """
-    for stored in await find_evidence(world.repository(image), digest, gate):
+    for stored in await find_evidence(world.repository(image, at), digest, gate):
         proof = Proof(stored.digest, stored.evidence)
         if proof.evidence.gate_version == world.gate_version(gate) and proof.evidence.result.outcome != Outcome.INFRA:
             return None if proof.failed else proof

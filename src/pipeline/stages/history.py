@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Tag
+from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.registry import ledger
 from pipeline.registry.evidence import find_evidence
@@ -57,12 +58,12 @@ class Found:
 async def history(world: World, image: Image, channel: Channel) -> list[Happened]:
     """The channel's ledger, newest first; PreconditionError where the chain is broken."""
     happened = []
-    async for record in ledger.walk(world.repository(image), channel):
+    async for record in ledger.walk(world.repository(image, channel), channel):
         entry = record.entry
         channel_move = next((move for move in entry.moves if move.tag == channel.tag), None)
         happened.append(
             Happened(
-                repository=str(image.repository),
+                repository=str(image.home(channel)),
                 channel=channel,
                 number=entry.number,
                 at=entry.at,
@@ -102,18 +103,30 @@ def _entries(entries: list[Happened]) -> str:
 
 async def why(world: World, image: Image, reference: str) -> Explained:
     """What put a tag or digest where it is: its commit, its tags, what each gate found, each move it was part of."""
-    registry, digest = world.repository(image), await resolve(world, image, reference)
-    tags = [tag for tag in await registry.tags() if not tag.startswith("sha256-")]
+    digest = await resolve(world, image, reference)
+    homes = dict.fromkeys(world.repository(image, channel) for channel in Channel)
+    holding = [registry for registry in homes if await registry.digest(digest)]
+    if not holding:
+        raise PreconditionError(f"{' and '.join(str(one.repository) for one in homes)} hold no {digest}.")
+    found = {
+        stored.digest: Found(
+            gate, stored.evidence.result.outcome, stored.evidence.result.reason, stored.created, stored.digest
+        )
+        for registry in holding
+        for gate in Channel
+        for stored in await find_evidence(registry, digest, gate)
+    }
     return Explained(
-        repository=str(image.repository),
+        repository=", ".join(str(registry.repository) for registry in holding),
         digest=digest,
-        commit=(await registry.labels(digest)).get(REVISION_LABEL, ""),
-        tags=[tag for tag in tags if await registry.digest(tag) == digest],
-        evidence=[
-            Found(gate, stored.evidence.result.outcome, stored.evidence.result.reason, stored.created, stored.digest)
-            for gate in Channel
-            for stored in await find_evidence(registry, digest, gate)
+        commit=(await holding[0].labels(digest)).get(REVISION_LABEL, ""),
+        tags=[
+            tag
+            for registry in holding
+            for tag in await registry.tags()
+            if not tag.startswith("sha256-") and await registry.digest(tag) == digest
         ],
+        evidence=list(found.values()),
         history=[
             entry
             for channel in Channel

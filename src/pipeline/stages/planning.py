@@ -5,12 +5,12 @@ import tarfile
 import textwrap
 from dataclasses import dataclass
 
-from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Tag
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.packages import package_changes
 from pipeline.policy.tags import ReleaseTag, TestTag
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import fetch_report, find_evidence
 from pipeline.report.model import Move
 from pipeline.report.text import plan_table, table
@@ -68,9 +68,10 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
     image, candidate = subject.image, subject.candidate
     found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in _GATES[channel]}
     wanted = promotion_of("plan", channel, tag, [subject], [])
-    now = await world.repository(image).digest(channel.tag)
+    home = world.repository(image, channel)
+    now = await home.digest(channel.tag)
     return Outlook(
-        repository=str(image.repository),
+        repository=str(home.repository),
         tag=tag,
         channel=channel,
         commit=candidate.commit,
@@ -78,8 +79,8 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
         note=candidate.note,
         moves=await promotion.plan(world, wanted.desired),
         evidence={gate: _digest(proof) for gate, proof in found.items()},
-        commits=await _commits(world, image, now, candidate.commit),
-        packages=await _packages(world, image, now, candidate.digest),
+        commits=await _commits(world, home, now, candidate.commit),
+        packages=await _packages((home, now), (world.repository(image), candidate.digest)),
     )
 
 
@@ -120,23 +121,24 @@ def _digest(proof: Proof | None) -> Digest | None:
     return proof.digest if proof else None
 
 
-async def _commits(world: World, image: Image, now: Digest | None, candidate: Commit) -> list[str]:
-    revision = (await world.repository(image).labels(now)).get(REVISION_LABEL, "") if now else ""
+async def _commits(world: World, home: RepositoryClient, now: Digest | None, candidate: Commit) -> list[str]:
+    revision = (await home.labels(now)).get(REVISION_LABEL, "") if now else ""
     return await world.history.subjects(revision, candidate) if revision else []
 
 
-async def _packages(world: World, image: Image, old: Digest | None, new: Digest) -> list[str] | None:
-    lists = [await _package_list(world, image, digest) for digest in (old, new) if digest]
+async def _packages(*images: tuple[RepositoryClient, Digest | None]) -> list[str] | None:
+    """What changed from the first to the second image."""
+    lists = [await _package_list(registry, digest) for registry, digest in images if digest]
     if len(lists) < 2 or any(found is None for found in lists):
         return None
     before, after = (found or [] for found in lists)
     return package_changes(before, after)
 
 
-async def _package_list(world: World, image: Image, digest: Digest) -> list[str] | None:
+async def _package_list(registry: RepositoryClient, digest: Digest) -> list[str] | None:
     """What the image gate found in the image, from its report."""
-    for stored in await find_evidence(world.repository(image), digest, Channel.NEXT):
-        archive = await fetch_report(world.repository(image), stored)
+    for stored in await find_evidence(registry, digest, Channel.NEXT):
+        archive = await fetch_report(registry, stored)
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
             try:
                 file = packed.extractfile(PACKAGES)

@@ -1,7 +1,7 @@
 """Where tags move. Version tags first, then channels; each by digest, each recorded, each read back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
@@ -13,6 +13,7 @@ from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
 from pipeline.registry import ledger, media
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention import refuse_while_pruning
+from pipeline.registry.transfer import copy_attached
 from pipeline.report.model import Move
 from pipeline.stages.world import World
 
@@ -32,6 +33,12 @@ class Promotion:
     kind: ledger.Kind = ledger.Kind.PROMOTION
     override_hold: bool = False
     allow_older: bool = False
+    sources: Mapping[Repository, Repository] = field(default_factory=dict)
+    """Where the images of a repository come from, when not from itself."""
+
+    def source(self, repository: Repository) -> Repository:
+        """Where the images of a repository come from."""
+        return self.sources.get(repository, repository)
 
 
 async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
@@ -50,9 +57,9 @@ async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
 async def respect_holds(world: World, channel: Channel, *, override: bool) -> None:
     """Raise PreconditionError when a channel of one of the images is on hold, unless told to override it."""
     for image in world.images:
-        head = await ledger.head(world.repository(image), channel)
+        head = await ledger.head(world.repository(image, channel), channel)
         if head and not override:
-            _refuse_when_held(image.repository, head.entry)
+            _refuse_when_held(image.home(channel), head.entry)
 
 
 def _refuse_when_held(repository: Repository, entry: ledger.Entry) -> None:
@@ -104,15 +111,25 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
 
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
     repository = Repository.parse(move.repository)
-    registry = world.registry.repository(repository)
-    await _refuse_nested(registry, move.new)
+    registry, source = world.registry.repository(repository), promotion.source(repository)
+    await _refuse_nested(world.registry.repository(source), move.new)
     if is_channel(move.tag):
         await _still_as_planned(world, repository, move)
+        if source != repository:
+            await _bring_along(world.registry.repository(source), registry, move.new)
         await _record(world, promotion, repository, move)
         # After the record, which a prune looks for: at least one of the two sees the other.
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
-    await _write(world, repository, move)
+    await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
+
+
+async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
+    """What is attached to an image follows it, verified, before the channel does: evidence, disks, signatures."""
+    await copy_attached(source, target, digest)
+    manifest = source.seen(digest) or await source.manifest(digest)
+    for child in manifest.manifests if manifest and manifest.is_index else ():
+        await copy_attached(source, target, child.digest)
 
 
 async def _refuse_nested(registry: RepositoryClient, digest: Digest) -> None:
@@ -125,14 +142,14 @@ async def _refuse_nested(registry: RepositoryClient, digest: Digest) -> None:
         )
 
 
-async def _write(world: World, repository: Repository, move: Move) -> None:
+async def _write(world: World, source: Repository, repository: Repository, move: Move) -> None:
     """Copy by digest; each try looks first, since the one before may have got through although its answer was lost."""
     for pause in (0.0, *_PAUSES):
         await anyio.sleep(pause)
         if await _still_as_planned(world, repository, move) == move.new:
             return
         try:
-            await world.copy(repository, move.new, repository, move.tag)
+            await world.copy(source, move.new, repository, move.tag)
         except InfrastructureError as error:
             failure = error
         else:

@@ -40,7 +40,7 @@ async def tag_commit(world: World, tag: Tag) -> Commit:
 
 async def stable_version(world: World, image: Image) -> Version | None:
     """The version that `:stable` points at: that of the highest release tag with the same digest."""
-    registry = world.repository(image)
+    registry = world.repository(image, Channel.STABLE)
     stable = await registry.digest(Channel.STABLE.tag)
     if stable is None:
         return None
@@ -65,15 +65,16 @@ def promotion_of(
     return Promotion(
         channel=channel,
         desired=[
-            Desired(subject.image.repository, name, subject.candidate.digest)
+            Desired(subject.image.home(channel), name, subject.candidate.digest)
             for name in (tag, channel.tag)
             for subject in subjects
         ],
-        evidence={subject.image.repository: proof.digest for subject, proof in pairs},
+        evidence={subject.image.home(channel): proof.digest for subject, proof in pairs},
         command=command,
         reason=f"{tag} passed the {channel} gate",
         override_hold=override_hold,
         allow_older=allow_older,
+        sources={subject.image.home(channel): subject.image.repository for subject in subjects},
     )
 
 
@@ -102,8 +103,9 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
         "started": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
     }
+    homes = {image.name: str(image.home(wanted.channel)) for image in world.images}
     return [
-        result.model_copy(update=told | {"plan": [move for move in moves if move.repository == result.repository]})
+        result.model_copy(update=told | {"plan": [move for move in moves if move.repository == homes[result.image]]})
         for result in results
     ]
 
@@ -113,7 +115,7 @@ async def _still_allowed(world: World, wanted: Promotion) -> None:
     await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
     candidates = {wish.repository: wish.digest for wish in wanted.desired}
     for image in world.images:
-        await evidence.required(world, image, candidates[image.repository], wanted.channel)
+        await evidence.required(world, image, candidates[image.home(wanted.channel)], wanted.channel)
 
 
 def held_back(results: Sequence[Result]) -> list[Result]:
@@ -142,7 +144,7 @@ async def _moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> b
         if overtaken(steps, tag, move.new, move.old, over_rollback=wanted.override_hold):
             return True
         if wanted.channel is Channel.STABLE and not wanted.allow_older:
-            (image,) = (image for image in world.images if str(image.repository) == move.repository)
+            (image,) = (image for image in world.images if str(image.home(wanted.channel)) == move.repository)
             now = await stable_version(world, image)
             if now and now > ReleaseTag.parse(tag).version:
                 return True

@@ -25,7 +25,7 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
     Automation leaves the channel alone until `release_hold`, or a promotion that overrides the hold.
     """
     start = time.monotonic()
-    targets = {image.repository: await _target(world, image, channel, to) for image in world.images}
+    targets = {image.home(channel): await _target(world, image, channel, to) for image in world.images}
     moves = await promotion.plan(world, [Desired(place, channel.tag, target) for place, target in targets.items()])
     taken_back = Promotion(channel, [], {}, "rollback", reason, ledger.Kind.ROLLBACK)
     await promotion.carry_out(world, taken_back, moves)
@@ -36,13 +36,13 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
             reason=f"{channel} is at {target.short}"
             + (" and on hold there" if mine else " already; nothing to do. To go further back, name it with --to"),
             image=image.name,
-            repository=str(image.repository),
+            repository=str(image.home(channel)),
             digest=target,
             plan=mine,
             duration=time.monotonic() - start,
         )
         for image, target in zip(world.images, targets.values(), strict=True)
-        for mine in [[move for move in moves if move.repository == str(image.repository)]]
+        for mine in [[move for move in moves if move.repository == str(image.home(channel))]]
     ]
 
 
@@ -57,7 +57,7 @@ async def release_hold(world: World, channel: Channel, reason: str) -> list[Resu
 
 
 async def _note(world: World, image: Image, channel: Channel, kind: ledger.Kind, reason: str) -> Result:
-    registry = world.repository(image)
+    registry = world.repository(image, channel)
     head = await ledger.head(registry, channel)
     held = promotion.is_hold(head.entry) if head else False
     wanted = kind is ledger.Kind.HOLD
@@ -77,7 +77,7 @@ async def _note(world: World, image: Image, channel: Channel, kind: ledger.Kind,
         outcome=Outcome.UNCHANGED if held == wanted else Outcome.PASSED,
         reason=f"{channel} is {state}" + (" already" if held == wanted else ""),
         image=image.name,
-        repository=str(image.repository),
+        repository=str(image.home(channel)),
     )
 
 
@@ -86,27 +86,27 @@ async def _target(world: World, image: Image, channel: Channel, to: str) -> Dige
         digest = await resolve(world, image, to)
         await _passed(world, image, digest, channel)
         return digest
-    head = await ledger.head(world.repository(image), channel)
+    head = await ledger.head(world.repository(image, channel), channel)
     if head and head.entry.kind is ledger.Kind.ROLLBACK:  # this command before: done, or to be finished
         return head.entry.moves[-1].new
-    now = await world.repository(image).digest(channel.tag)
-    for before in earlier(await promotion.past(world, image.repository, channel), now):
+    now = await world.repository(image, channel).digest(channel.tag)
+    for before in earlier(await promotion.past(world, image.home(channel), channel), now):
         if await _has_passed(world, image, before, channel):
             return before
     raise PreconditionError(
-        f"{image.repository}:{channel} has no earlier digest with passed evidence in its ledger. "
+        f"{image.home(channel)}:{channel} has no earlier digest with passed evidence in its ledger. "
         "Name one with --to (a version tag or a digest); `history` shows what the channel was."
     )
 
 
 async def _has_passed(world: World, image: Image, digest: Digest, channel: Channel) -> bool:
-    evidence = await verdict_on(world, image, digest, channel)
+    evidence = await verdict_on(world.repository(image, channel), digest, channel)
     return evidence is not None and evidence.result.exit_code == 0
 
 
 async def _passed(world: World, image: Image, digest: Digest, channel: Channel) -> None:
     if not await _has_passed(world, image, digest, channel):
         raise PreconditionError(
-            f"{image.repository.at(digest)} has no passed evidence of the {channel} gate: a channel only ever goes "
+            f"{image.home(channel).at(digest)} has no passed evidence of the {channel} gate: a channel only ever goes "
             "to what passed it. Nothing has moved."
         )

@@ -84,7 +84,7 @@ async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Comm
         revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
         test_commit=await world.history.commit_of_tag(test_tag.tag) if test_tag else None,
         stable=await stable_version(world, image),
-        tagged=await registry.digest(tag.tag),
+        tagged=await world.repository(image, Channel.STABLE).digest(tag.tag),
     )
     return Subject(image, for_stable(facts, allow_older=allow_older))
 

@@ -23,10 +23,15 @@ def status_text(found: dict[str, list[ChannelLine]]) -> str:
 
 async def channels(world: World, image: Image) -> list[ChannelLine]:
     """One line for each channel, next first."""
-    registry = world.repository(image)
-    versions = {tag: await registry.digest(tag) for tag in sorted(await registry.tags()) if is_version_tag(tag)}
-    heads = {channel: await registry.digest(channel.tag) for channel in Channel}
-    revisions = {channel: await _label(registry, digest, REVISION_LABEL) for channel, digest in heads.items()}
+    homes = {channel: world.repository(image, channel) for channel in Channel}
+    versions = {
+        tag: await registry.digest(tag)
+        for registry in dict.fromkeys(homes.values())
+        for tag in sorted(await registry.tags())
+        if is_version_tag(tag)
+    }
+    heads = {channel: await registry.digest(channel.tag) for channel, registry in homes.items()}
+    revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
     for channel, digest in heads.items():
         if digest is None:
@@ -38,8 +43,8 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 channel,
                 digest,
                 version=_version(channel, digest, versions),
-                age=_age(await _label(registry, digest, _CREATED)),
-                evidence="passed" if await evidence.passed(world, image, digest, channel) else "missing",
+                age=_age(await _label(homes[channel], digest, _CREATED)),
+                evidence="passed" if await evidence.passed(world, image, digest, channel, at=channel) else "missing",
                 note=f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead" if ahead else "",
             )
         )
@@ -58,8 +63,9 @@ async def find_report(world: World, image: Image, reference: str, gate: str) -> 
     wanted = _gates(reference, gate)
     digest = await resolve(world, image, reference)
     for channel in wanted:
-        if found := await find_evidence(world.repository(image), digest, channel):
-            return await fetch_report(world.repository(image), found[0])
+        for registry in dict.fromkeys(world.repository(image, at) for at in (channel, Channel.NEXT)):
+            if found := await find_evidence(registry, digest, channel):
+                return await fetch_report(registry, found[0])
     raise PreconditionError(
         f"{image.repository.at(digest)} has no evidence of the gate {' or '.join(wanted)}. Was it ever run? "
         "A gate that fails before the image is pushed leaves none: gate-next gives its report."
@@ -75,7 +81,7 @@ async def resolve(world: World, image: Image, reference: str) -> Digest:
     except ValueError as error:
         raise UsageError(f"{error}. Expected a digest, a channel, a version tag or a commit.") from error
     registry = world.repository(image)
-    if digest := await registry.digest(tag):
+    if digest := await world.repository(image, _channel_of(tag)).digest(tag):
         return digest
     commit = await world.history.commit_of_tag(tag)
     if commit and (digest := await registry.digest(Tag(commit))):
@@ -84,6 +90,12 @@ async def resolve(world: World, image: Image, reference: str) -> Digest:
         f"{image.repository.tagged(tag)} is not there, and no image was built from a git tag of that name. "
         "`status` shows what is."
     )
+
+
+def _channel_of(tag: Tag) -> Channel:
+    """The channel to which a tag belongs; commits are candidates, at home with next."""
+    released = is_version_tag(tag) and "-test" not in tag
+    return Channel.STABLE if released or tag == Channel.STABLE.tag else Channel.NEXT
 
 
 def channel_named(name: str) -> Channel:

@@ -9,6 +9,7 @@ from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence, find_evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages.world import World
@@ -46,7 +47,7 @@ async def verify(world: World, channels: list[Channel]) -> list[Result]:
 
 
 async def _channel(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
-    registry = world.repository(image)
+    registry = world.repository(image, channel)
     digest = await registry.digest(channel.tag)
     if digest is None:
         moved = [record async for record in ledger.walk(registry, channel) if record.entry.moves]
@@ -55,18 +56,18 @@ async def _channel(world: World, image: Image, channel: Channel) -> AsyncIterato
     revision = (await registry.labels(digest)).get(REVISION_LABEL, "")
     yield _check(channel, "commit", await _about_commit(world, revision))
     if channel is not Channel.NEXT:
-        yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
+        yield _check(channel, "version-tag", await _about_version_tag(world, registry, channel, digest, revision))
     for gate in _GATES[channel]:
-        evidence = await verdict_on(world, image, digest, gate)
+        evidence = await verdict_on(registry, digest, gate)
         yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
         if gate is Channel.TESTING and evidence:
-            yield _check(channel, "disk", await _about_disks(world, image, evidence))
-    yield _check(channel, "ledger", await _about_ledger(world, image, channel, digest))
+            yield _check(channel, "disk", await _about_disks(registry, evidence))
+    yield _check(channel, "ledger", await _about_ledger(registry, channel, digest))
 
 
-async def verdict_on(world: World, image: Image, digest: Digest, gate: Channel) -> Evidence | None:
+async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:
     """The newest verdict of a gate on a digest, of whatever gate version: the one that was asked for at its time."""
-    for stored in await find_evidence(world.repository(image), digest, gate):
+    for stored in await find_evidence(registry, digest, gate):
         if stored.evidence.result.outcome != Outcome.INFRA:
             return stored.evidence
     return None
@@ -87,8 +88,9 @@ async def _about_commit(world: World, revision: str) -> str:
     return ""
 
 
-async def _about_version_tag(world: World, image: Image, channel: Channel, digest: Digest, revision: str) -> str:
-    registry = world.repository(image)
+async def _about_version_tag(
+    world: World, registry: RepositoryClient, channel: Channel, digest: Digest, revision: str
+) -> str:
     test = channel is Channel.TESTING
     names = [tag for tag in await registry.tags() if is_version_tag(tag) and ("-test" in tag) == test]
     mine = [tag for tag in names if await registry.digest(tag) == digest]
@@ -107,20 +109,20 @@ def _about_evidence(evidence: Evidence | None, gate: Channel) -> str:
     return f"the {gate} gate says {result.outcome}: {result.reason}" if result.exit_code else ""
 
 
-async def _about_disks(world: World, image: Image, evidence: Evidence) -> str:
+async def _about_disks(registry: RepositoryClient, evidence: Evidence) -> str:
     missing = [
         f"{platform} ({disk.manifest})"
         for platform, disk in evidence.disks.items()
-        if await world.repository(image).digest(disk.manifest) is None
+        if await registry.digest(disk.manifest) is None
     ]
     return f"the tested disk is gone for {', '.join(missing)}" if missing else ""
 
 
-async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:
+async def _about_ledger(registry: RepositoryClient, channel: Channel, digest: Digest) -> str:
     """Walk the whole chain, so that a broken one shows, and compare its last move with the channel."""
     last: Digest | None = None
     try:
-        async for record in ledger.walk(world.repository(image), channel):
+        async for record in ledger.walk(registry, channel):
             for move in record.entry.moves:
                 if last is None and move.tag == channel.tag:
                     last = move.new

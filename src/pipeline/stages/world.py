@@ -51,9 +51,9 @@ class World:
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
 
-    def repository(self, image: Image) -> RepositoryClient:
-        """The image's repository, to read and to attach evidence to."""
-        return self.registry.repository(image.repository)
+    def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
+        """The repository of an image's channel; candidates are gated in that of next and testing."""
+        return self.registry.repository(image.home(channel))
 
     def gate_version(self, channel: Channel) -> str:
         """Evidence of another gate version does not count."""
