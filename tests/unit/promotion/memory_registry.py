@@ -120,7 +120,9 @@ class MemoryRegistry:
     def tag(self, path: str, tag: str, new: Digest, *, by_us: bool = True) -> None:
         """Every write of a tag, the pipeline's and a stranger's, comes through here."""
         store = self.store(path)
-        verdicts = {gate: self.verdict(path, new, gate) for gate in Channel}
+        # a version tag may come to another repository ahead of what proves it; a channel may not
+        places = [path] if tag in list(Channel) else list(self.stores)
+        verdicts = {gate: self.verdict(places, new, gate) for gate in Channel}
         self.writes.append(Write(path, tag, store.tags.get(tag), new, by_us, verdicts))
         store.tags[tag] = new
 
@@ -155,10 +157,12 @@ class MemoryRegistry:
         config = json.loads(store.blobs[document["config"]["digest"]])
         return str(config["config"]["Labels"].get(name, ""))
 
-    def verdict(self, path: str, digest: Digest, gate: Channel) -> Outcome | None:
-        """The newest that a gate said about a digest, read without any of the pipeline's code."""
-        store, said = self.store(path), []
-        for kind, raw in store.manifests.values():
+    def verdict(self, paths: list[str], digest: Digest, gate: Channel) -> Outcome | None:
+        """The newest that a gate said about a digest in some repository, read without any of the pipeline's code."""
+        said = []
+        for store, kind, raw in [
+            (self.store(path), *one) for path in paths for one in self.store(path).manifests.values()
+        ]:
             document = json.loads(raw) if kind == media.OCI_MANIFEST else {}
             if document.get("artifactType") != media.EVIDENCE or document["subject"]["digest"] != digest:
                 continue
@@ -170,6 +174,9 @@ class MemoryRegistry:
                     (datetime.fromisoformat(document["annotations"]["org.opencontainers.image.created"]), outcome)
                 )
         return max(said)[1] if said else None
+
+    def _all(self, path: str) -> list[tuple[str, bytes]]:
+        return list(self.store(path).manifests.values())
 
     def chain(self, path: str, channel: Channel) -> list[Digest]:
         """The entries that can be reached from the head of a ledger, newest first, again by other code."""
@@ -270,6 +277,9 @@ class MemoryRegistry:
     def _blobs(self, request: httpx.Request, path: str, rest: str) -> httpx.Response:
         blobs = self.store(path).blobs
         if request.method == "POST":
+            if digest := request.url.params.get("mount"):
+                blobs[Digest(digest)] = self.store(request.url.params["from"]).blobs[Digest(digest)]
+                return httpx.Response(201)
             return httpx.Response(202, headers={"location": "1"})
         if request.method == "PUT":
             blobs[sha256(request.content)] = request.content
@@ -283,15 +293,18 @@ class MemoryRegistry:
     async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
         await self._tool(lambda: None)
-        ours = self.store(source.path)
-
-        def blobs_and_children() -> None:
-            self.store(target.path).blobs |= ours.blobs
-            self.store(target.path).manifests |= {digest: ours.manifests[digest]}
-
         if source != target:
-            await self._tool(blobs_and_children)
+            await self._tool(lambda: self._carry(self.store(source.path), self.store(target.path), digest))
         await self._tool(lambda: self.tag(target.path, tag, digest))
+
+    def _carry(self, ours: Store, theirs: Store, digest: Digest) -> None:
+        """A manifest and all below it."""
+        document = json.loads(ours.manifests[digest][1])
+        for child in document.get("manifests", []):
+            self._carry(ours, theirs, child["digest"])
+        parts = [] if "manifests" in document else [document["config"], *document["layers"]]
+        theirs.blobs |= {part["digest"]: ours.blobs[part["digest"]] for part in parts}
+        theirs.manifests[digest] = ours.manifests[digest]
 
     async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
         """What podman and skopeo do with an image that was built here."""

@@ -206,9 +206,13 @@ class Source:
         return self
 
 
-def configured(*names: str, host: str, plain: bool = False) -> Config:
-    """A configuration with these images below `host`."""
-    images = "".join(f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\n' for name in names)
+def configured(*names: str, host: str, plain: bool = False, apart: bool = False) -> Config:
+    """A configuration with these images below `host`; `apart` with releases in repositories of their own."""
+    images = "".join(
+        f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\n'
+        + (f'stable_repository = "{host}/{name}-stable"\n' if apart else "")
+        for name in names
+    )
     return parse((f'plain_http = ["{host}"]\n' if plain else "") + images)
 
 

@@ -66,10 +66,15 @@ class Releases(RuleBasedStateMachine):
         self.stack.close()
         self.runner.close()
 
-    @initialize(names=st.sampled_from([("os",), ("os", "desktop")]), referrers_api=st.booleans(), past=st.booleans())
-    def start(self, names: tuple[str, ...], referrers_api: bool, past: bool) -> None:
+    @initialize(
+        names=st.sampled_from([("os",), ("os", "desktop")]),
+        referrers_api=st.booleans(),
+        past=st.booleans(),
+        apart=st.booleans(),
+    )
+    def start(self, names: tuple[str, ...], referrers_api: bool, past: bool, apart: bool) -> None:
         self.registry.referrers_api = referrers_api
-        self.bench = Bench(configured(*names, host=HOST), self.registry.copy, self.push)
+        self.bench = Bench(configured(*names, host=HOST, apart=apart), self.registry.copy, self.push)
         self.stack.enter_context(patch.object(ledger, "append", self.bench.listening(ledger.append)))
         self.builds = 0
         self.checked = 0
@@ -259,7 +264,7 @@ class Releases(RuleBasedStateMachine):
         self.tried[what] = self.tried.get(what, 0) + 1
 
     def move_by_stranger(self, channel: Channel) -> None:
-        path = self.bench.images[0].repository.path
+        path = self.bench.images[0].home(channel).path
         self.builds += 1
         image = self.registry.put_image(path, {}, f"stranger {self.builds}")
         self.registry.tag(path, channel.tag, image, by_us=False)
@@ -311,7 +316,7 @@ class Releases(RuleBasedStateMachine):
     def ledgers(self) -> dict[tuple[str, Channel], int]:
         """How long each channel's history is."""
         return {
-            (image.repository.path, channel): len(self.registry.chain(image.repository.path, channel))
+            (image.name, channel): len(self.registry.chain(image.home(channel).path, channel))
             for image in self.bench.images
             for channel in Channel
         }
