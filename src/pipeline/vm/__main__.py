@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--firmware", choices=[*Firmware], help="what starts the boot loader")
     parser.add_argument("--bus", choices=[*Bus], help="how the disk is attached")
     parser.add_argument("--checks", type=Path, help="a directory of your own checks: executables and test_*.py")
-    names = [check.name for check in checks.ALL]
+    names = [check.name for check in (*checks.ALL, *checks.UPGRADE)]
     parser.add_argument(
         "--only", action="append", default=[], choices=[*names, "user"], metavar="CHECK",
         help=f"ask only this, and repeat for more: {', '.join(names)}, user",

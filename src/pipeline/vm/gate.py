@@ -32,7 +32,7 @@ class Gate:
     def __init__(self, image: Path, spec: Spec, folder: Path, only: Sequence[str] = ()) -> None:
         """`only` names the checks to ask; none means all."""
         self._image, self._spec, self._folder = image, spec, folder
-        self._asked = [check for check in checks.ALL if not only or check.name in only]
+        self._asked = checks.of(spec, only)
         self._asks_users = not only or any(name.startswith("user") for name in only)
         self._say = Progress()
         self._started, self._start = datetime.now(UTC), time.monotonic()

@@ -13,9 +13,6 @@ from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.firmware import Flash
 from pipeline.vm.spec import Arch, Bus, Spec
 
-HOST = "10.0.2.2"
-"""Where the guest finds the host in QEMU's user networking."""
-
 
 @dataclass(frozen=True)
 class Files:
@@ -53,8 +50,8 @@ def command(spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Fi
         # The disk; the cache is unsafe because the overlay is thrown away.
         "-drive", f"if=none,id=disk,file={_escaped(files.overlay)},format=qcow2,cache=unsafe,discard=unmap",
         *_disk(spec.bus),
-        # The guest sees nobody but the harness, on a port that QEMU picks.
-        "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        # The guest sees nobody but the harness, on a port that QEMU picks; an upgrade has to reach its registry.
+        "-netdev", f"user,id=net,restrict={'off' if spec.upgrade else 'on'},hostfwd=tcp:127.0.0.1:0-:22",
         "-device", "virtio-net-pci,netdev=net,romfile=",
         "-device", "virtio-rng-pci",
         # systemd reads the key from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
+from uuid import uuid4
 
 import anyio
 
@@ -30,6 +31,8 @@ class Session:
     folder: Path
     """Where a check may leave files for the report."""
     say: Callable[[str], None]
+    run: str = field(default_factory=lambda: uuid4().hex)
+    """A name that no other run has, for what a check leaves in the guest and looks for again."""
     port: int = 0
     state: str = ""
     """What `systemctl is-system-running` said when start-up had ended, or `starting` when it did not end."""

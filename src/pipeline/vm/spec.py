@@ -49,6 +49,17 @@ class Deadlines(BaseModel):
     """`systemctl reboot` until the system has settled again."""
 
 
+class Upgrade(BaseModel):
+    """What a system that runs the current stable image is to take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference: str
+    """The candidate as the guest can pull it: by digest, `REPOSITORY@sha256:…`."""
+    digest: Digest
+    """What must be booted afterwards."""
+
+
 class Spec(BaseModel):
     """One gate run. All durations in seconds, sizes in MiB: programs write this, people use the command line."""
 
@@ -86,6 +97,9 @@ class Spec(BaseModel):
     """Whether /usr must not be writable; None asks the booted system whether it is such a deployment."""
     reboot: bool = True
     """Whether to boot a second time and look again."""
+    upgrade: Upgrade | None = None
+    """Instead of the usual checks: the disk is that of the current stable image; go to the candidate and back.
+    The guest then reaches every host that this machine reaches."""
     checks: Path | None = None
     """The repository's own checks: executables run in the guest, `test_*.py` run by pytest-testinfra over SSH."""
     waivers: list[Waiver] = []

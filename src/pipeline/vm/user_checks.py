@@ -21,7 +21,7 @@ from pipeline.vm.session import Session
 from pipeline.vm.verdict import Found, Skipped
 
 GUEST_FOLDER = "/run/gate-checks"
-HOST = "ssh://root@guest"
+HOST = "ssh://guest"
 """The system under test as testinfra calls it, after which it names each test."""
 SKIP = 77
 TIMEOUT = 300.0

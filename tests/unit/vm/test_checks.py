@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.domain import Digest
 from pipeline.vm.checks import (
     ALL,
     authorized_keys,
@@ -16,13 +17,16 @@ from pipeline.vm.checks import (
     kernel,
     listening,
     services,
+    upgrade,
     usr,
 )
 from pipeline.vm.rules import Reader, Where
+from pipeline.vm.spec import Upgrade
 from pipeline.vm.verdict import Found, Skipped
 
 CAPTURES = Path(__file__).with_name("bootc")
 V1 = "sha256:d344f56a6acd740adfa46e54199048f027ea589c2d64ba7fba2beeb525bd1b0f"
+V2 = "sha256:b81e08fa7f34e698147276467b89d10c4971cefb54332fc7451ee2875b2427b9"
 
 
 def test_check_names_are_unique() -> None:
@@ -180,3 +184,29 @@ def test_boot_time_is_measured_against_a_budget_that_emulation_stretches() -> No
     assert isinstance(slow, Found)
     assert slow.findings == ["start-up took 53s from power on (Startup finished in 28.7s)"]
     assert boot_time.judge_time(53, 30, 5, "") == Found(note="53s from power on; budget 30s times 5 for emulation")
+
+
+def recorded(name: str) -> str:
+    return next(CAPTURES.glob(f"status-{name}.json")).read_text()
+
+
+TO_V2 = Upgrade(reference="10.0.2.2:5055/bootcreal@" + V2, digest=Digest(V2))
+
+
+def test_a_recorded_upgrade_and_rollback_are_understood() -> None:
+    installed, staged, upgraded = recorded("1-installed"), recorded("2-staged"), recorded("3-upgraded")
+    assert upgrade.digests(staged) == {"booted": V1, "staged": V2, "rollback": None}
+    assert not upgrade.judge_upgrade(installed, upgraded, TO_V2, [], []).findings
+    assert not upgrade.is_queued(upgraded)
+    assert upgrade.is_queued(recorded("4-rollback-queued"))
+    assert not upgrade.judge_rollback(upgraded, recorded("5-rolledback"), [], []).findings
+
+
+def test_an_upgrade_that_did_not_happen_or_lost_something_is_told() -> None:
+    installed, upgraded = recorded("1-installed"), recorded("3-upgraded")
+    assert upgrade.judge_upgrade(installed, installed, TO_V2, [], []).findings[0] == f"after the upgrade {V1} is booted"
+    assert upgrade.judge_upgrade(installed, upgraded, TO_V2, ["/var/x"], ["a.service"]).findings == [
+        "/var/x is lost",
+        "a.service failed after the upgrade",
+    ]
+    assert upgrade.judge_rollback(upgraded, upgraded, [], []).findings == [f"after the rollback {V2} is booted"]

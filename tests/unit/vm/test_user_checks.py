@@ -31,10 +31,10 @@ def test_the_status_of_an_executable_is_its_verdict() -> None:
 
 
 JUNIT = """<?xml version="1.0"?><testsuites><testsuite name="pytest">
-<testcase classname="test_os" name="test_shell[ssh://root@guest]" time="0.5" />
-<testcase classname="test_os" name="test_gpu[ssh://root@guest]" time="0">
+<testcase classname="test_os" name="test_shell[ssh://guest]" time="0.5" />
+<testcase classname="test_os" name="test_gpu[ssh://guest]" time="0">
 <skipped message="no GPU">x</skipped></testcase>
-<testcase classname="test_os" name="test_user[ssh://root@guest-core]" time="1">
+<testcase classname="test_os" name="test_user[ssh://guest-core]" time="1">
 <failure message="assert False&#10; + where">trace</failure></testcase>
 </testsuite></testsuites>"""
 

@@ -1,5 +1,7 @@
 """The checks, in the order in which they are asked and reported."""
 
+from collections.abc import Sequence
+
 from pipeline.vm.checks import (
     authorized_keys,
     boot_time,
@@ -15,9 +17,11 @@ from pipeline.vm.checks import (
     services,
     system_state,
     units,
+    upgrade,
     usr,
 )
 from pipeline.vm.checks.base import VmCheck
+from pipeline.vm.spec import Spec
 
 ALL: tuple[VmCheck, ...] = (
     kernel.CHECK,
@@ -37,3 +41,10 @@ ALL: tuple[VmCheck, ...] = (
     boot_time.CHECK,
     reboot.CHECK,
 )
+
+UPGRADE: tuple[VmCheck, ...] = (upgrade.CHECK, upgrade.ROLLBACK)
+
+
+def of(spec: Spec, only: Sequence[str] = ()) -> list[VmCheck]:
+    """The checks that a specification asks for, or those of them that are named."""
+    return [check for check in (UPGRADE if spec.upgrade else ALL) if not only or check.name in only]
