@@ -13,16 +13,15 @@ from pipeline.errors import InfrastructureError, UsageError
 
 @dataclass(frozen=True)
 class Base:
-    """The very artifact: its file, what QEMU calls its format, and its content address."""
+    """The very artifact: its file, and what QEMU calls its format."""
 
     path: Path
     format: str
     size: int
-    sha256: str
 
     @classmethod
     async def open(cls, path: Path) -> "Base":
-        """Look at the file and hash it.
+        """Look at the file.
 
         Raises UsageError when it is not a disk image.
         """
@@ -32,8 +31,7 @@ class Base:
         answer = await anyio.run_process(["qemu-img", "info", "--output=json", str(file)], check=False)
         if answer.returncode:
             raise UsageError(f"{path} is not a disk image that qemu-img reads: {answer.stderr.decode().strip()}")
-        size = (await file.stat()).st_size
-        return cls(Path(file), json.loads(answer.stdout)["format"], size, await sha256(Path(file)))
+        return cls(Path(file), json.loads(answer.stdout)["format"], (await file.stat()).st_size)
 
 
 async def sha256(path: Path) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import anyio
+
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.report.model import Check, CheckStatus, Phase, Result
@@ -24,6 +26,9 @@ from pipeline.vm.verdict import NOT_RUN, Found, Skipped, Waivers, judge
 
 BOOT, DISK = "boot", "disk"
 """What the gate finds out itself, besides the checks of `checks.ALL`."""
+
+STARVED = 0.6
+"""From this share of the time on, waiting for a processor explains a missed deadline."""
 
 
 class Gate:
@@ -47,13 +52,11 @@ class Gate:
         """Boot and look; once more from the start when the infrastructure failed the first time."""
         try:
             base, accel = await self._prepare()
-            try:
-                await self._attempt(base, accel)
-            except InfrastructureError as error:
-                self._set_attempt_aside(error)
-                await self._attempt(base, accel)
-            await self._compare(base)
-            self.stopped = None
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._hash, base)  # a big disk takes as long as a boot
+                self.stopped = await self._attempts(base, accel)
+            if not self.stopped:
+                await self._compare(base)
         except PipelineError as error:
             self.stopped = error
 
@@ -65,7 +68,6 @@ class Gate:
         self._inputs |= {
             "disk": self._image.name,
             "disk_size": str(base.size),
-            "disk_sha256_before": base.sha256,
             "accelerator": accel.name,
             "accelerator_why": accel.why,
             "qemu": await qemu.version(self._spec.arch),
@@ -74,6 +76,21 @@ class Gate:
         }
         self._say(f"{accel.name}: {accel.why}")
         return base, accel
+
+    async def _hash(self, base: Base) -> None:
+        self._inputs["disk_sha256_before"] = await sha256(base.path)
+
+    async def _attempts(self, base: Base, accel: Accelerator) -> PipelineError | None:
+        """Returns what kept the gate from a verdict."""
+        try:
+            try:
+                await self._attempt(base, accel)
+            except InfrastructureError as error:
+                self._set_attempt_aside(error)
+                await self._attempt(base, accel)
+        except PipelineError as error:
+            return error
+        return None
 
     async def _attempt(self, base: Base, accel: Accelerator) -> None:
         """One life of the machine.
@@ -117,7 +134,7 @@ class Gate:
             await session.connect(session.scaled(deadlines.boot))
             await session.settle(session.scaled(deadlines.settle))
         except (Dead, Overdue, GuestLost) as error:
-            found = Found([str(error)], "a system that answers over SSH", output=session.machine.console.tail())
+            found = blame(error, session, "a system that answers over SSH")
         else:
             found = Found(note=f"SSH after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
         return self._record(BOOT, found, session.machine.now()).status is not CheckStatus.FAILED
@@ -133,7 +150,7 @@ class Gate:
             with session.machine.phase(limit, lambda: f"no answer within {limit:.0f} s"):
                 found = await check.look(session)
         except (Dead, Overdue, GuestLost) as error:
-            found = Found([str(error)], "a guest that lives and answers", output=session.machine.console.tail())
+            found = blame(error, session, "a guest that lives and answers")
         self._record(check, found, time.monotonic() - start)
 
     async def _ask_users(self, session: Session) -> None:
@@ -171,12 +188,12 @@ class Gate:
 
     async def _compare(self, base: Base) -> None:
         """The artifact is what it was."""
-        after = await sha256(base.path)
+        before, after = self._inputs["disk_sha256_before"], await sha256(base.path)
         self._inputs["disk_sha256_after"] = after
-        if after == base.sha256:
+        if after == before:
             self._record(DISK, Found(note="the same sha256 before and after"))
         else:
-            self._record(DISK, Found([f"the sha256 became {after}"], base.sha256))
+            self._record(DISK, Found([f"the sha256 became {after}"], before))
 
     @property
     def result(self) -> Result:
@@ -200,6 +217,20 @@ class Gate:
             started=self._started,
             duration=time.monotonic() - self._start,
         )
+
+
+def blame(error: Dead | Overdue | GuestLost, session: Session, expected: str) -> Found:
+    """Whose fault it is that the guest did not answer.
+
+    Raises InfrastructureError when this machine did not let it.
+    """
+    starved = session.machine.starved()
+    if starved > STARVED and not isinstance(error, Dead):
+        raise InfrastructureError(
+            f"{error}; but the guest's processors spent {starved:.0%} of the time waiting for this machine's: "
+            "run the gate where less is going on"
+        )
+    return Found([str(error)], expected, output=session.machine.console.tail())
 
 
 def verdict(results: Sequence[Check], stopped: PipelineError | None) -> tuple[Outcome, str]:

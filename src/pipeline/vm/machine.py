@@ -45,7 +45,7 @@ class Machine:
     ) -> None:
         self._command, self._socket, self._say, self._lenient = command, qmp_socket, say, lenient
         self._log = folder / "qemu.log"
-        self._start = time.monotonic()
+        self._start = self._launched = time.monotonic()
         self._process: Process | None = None
         self._qmp = QMPClient("gate")
         self._phases: set[anyio.CancelScope] = set()
@@ -119,6 +119,19 @@ class Machine:
             return False
         return True
 
+    def starved(self) -> float:
+        """The share of its life that QEMU's hungriest thread spent waiting for a processor of this machine.
+
+        From the kernel's own accounts (Documentation/scheduler/sched-stats.rst: run time, waiting time, slices).
+        """
+        if not self._process:
+            return 0.0
+        waited = [0.0]
+        for account in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                waited.append(int(account.read_text().split()[1]) / 1e9)
+        return max(waited) / (time.monotonic() - self._launched)
+
     async def stop(self) -> None:
         """Pull the plug."""
         self._stopping = True
@@ -133,6 +146,7 @@ class Machine:
         Raises InfrastructureError when it does not.
         """
         self._shutdown_reason = ""
+        self._launched = time.monotonic()
         await self._hang_up()
         self._qmp = QMPClient("gate")
         self._socket.unlink(missing_ok=True)

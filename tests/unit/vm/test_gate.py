@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from pipeline.domain import Outcome
+from pipeline.errors import InfrastructureError
 from pipeline.report.model import CheckStatus
 from pipeline.vm import gate as under_test
 from pipeline.vm import qemu
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.disk import Base
 from pipeline.vm.gate import Gate
+from pipeline.vm.machine import Overdue
 from pipeline.vm.spec import Firmware, Spec
 
 PANIC = {"console": "[ 0.000000] Linux version 6\r\nKernel panic - not syncing: no init found\r\n", "hang": True}
@@ -28,7 +30,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return Accelerator("tcg", "for the test", 1)
 
     async def opened(path: Path) -> Base:
-        return Base(path, "raw", 6, await under_test.sha256(path))
+        return Base(path, "raw", 6)
 
     async def nothing(*_: object) -> str:
         return "QEMU emulator version 10"
@@ -89,5 +91,14 @@ async def test_infrastructure_that_fails_twice_is_no_verdict(play: Any) -> None:
 async def test_a_disk_that_changes_under_the_gate_fails_it(play: Any, tmp_path: Path) -> None:
     gate = await play(PANIC)
     (tmp_path / "disk.raw").write_bytes(b"another disk")
-    await gate._compare(Base(tmp_path / "disk.raw", "raw", 6, gate.result.inputs["disk_sha256_before"]))
+    await gate._compare(Base(tmp_path / "disk.raw", "raw", 6))
     assert gate.result.checks[-1].status is CheckStatus.FAILED
+
+
+async def test_a_deadline_missed_on_a_machine_that_gave_no_time_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy:
+        class machine:
+            starved = staticmethod(lambda: 0.8)
+
+    with pytest.raises(InfrastructureError, match="spent 80% of the time waiting"):
+        under_test.blame(Overdue("no SSH within 600 s"), Busy(), "")  # type: ignore[arg-type]
