@@ -134,7 +134,7 @@ class Console:
         for match in self._reader.read(line):
             if len(self.matches) < MOST_MATCHES:
                 self.matches.append(match)
-            if match.rule.severity is Severity.FATAL:
+            if match.rule.severity in (Severity.OURS, Severity.FATAL):
                 self._fatal(match)
 
 

@@ -22,7 +22,7 @@ from qemu.qmp import QMPClient, QMPError
 
 from pipeline.errors import InfrastructureError
 from pipeline.vm.console import Console
-from pipeline.vm.rules import Match
+from pipeline.vm.rules import Match, Severity
 
 
 class Dead(Exception):
@@ -244,7 +244,9 @@ class Machine:
             return ""
 
     def _on_fatal_line(self, match: Match) -> None:
-        if not self._lenient:
+        if match.rule.severity is Severity.OURS:
+            self._die(InfrastructureError(f"the emulated machine failed: {match}"))
+        elif not self._lenient:
             self._die(Dead(str(match)))
 
     def _raise_if_dead(self) -> None:

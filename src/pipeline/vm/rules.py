@@ -12,10 +12,14 @@ from enum import StrEnum
 class Severity(StrEnum):
     """What a match does."""
 
+    OURS = "ours"
+    """The emulated machine is at fault: waiting ends, and there is no verdict."""
     FATAL = "fatal"
     """The boot cannot succeed any more: waiting ends at once."""
     BAD = "bad"
     """The check fails."""
+    TIMING = "timing"
+    """The check fails where the guest runs on the processor itself; an emulated one loses time on a busy host."""
     WARNING = "warning"
     """Reported, and nothing more."""
 
@@ -57,6 +61,15 @@ _KOLA = "coreos-assembler mantle/kola/harness.go consoleChecks"
 
 RULES: tuple[Rule, ...] = (
     # The machine never gets to a working system.
+    Rule(
+        "emulated timer starved",
+        (r"IO-APIC \+ timer doesn't work",),
+        Severity.OURS,
+        "[    0.03] Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug and send a report.",
+        "[    0.03] ..TIMER: vector=0x30 apic1=0 pin1=2 apic2=-1 pin2=-1",
+        "linux arch/x86/kernel/apic/io_apic.c check_timer(); seen under TCG with a load of 15 on 2 processors",
+        Where.CONSOLE,
+    ),
     Rule(
         "kernel panic",
         ("Kernel panic - not syncing",),
@@ -164,7 +177,7 @@ RULES: tuple[Rule, ...] = (
             "hard lockup - CPU#",
             "Watchdog detected hard LOCKUP",
         ),
-        Severity.BAD,
+        Severity.TIMING,
         "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [kworker/0:1:21]",
         "[    0.8] NMI watchdog: Perf NMI watchdog permanently disabled",
         "linux kernel/watchdog.c",
@@ -175,7 +188,7 @@ RULES: tuple[Rule, ...] = (
             "rcu: INFO: .* (detected stalls on|self-detected stall)",
             "kthread starved for",
         ),
-        Severity.BAD,
+        Severity.TIMING,
         "rcu: INFO: rcu_preempt self-detected stall on CPU",
         "rcu: Preemptible hierarchical RCU implementation.",
         "linux kernel/rcu/tree_stall.h",
@@ -183,7 +196,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "hung task",
         (r"INFO: task .+ blocked for more than \d+ seconds",),
-        Severity.BAD,
+        Severity.TIMING,
         "INFO: task jbd2/vda2-8:312 blocked for more than 120 seconds.",
         "INFO: lockdep is turned off.",
         "linux kernel/hung_task.c",

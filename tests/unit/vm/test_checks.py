@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.domain import Digest
+from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks import (
     ALL,
     authorized_keys,
@@ -27,6 +28,7 @@ from pipeline.vm.verdict import Found, Skipped
 CAPTURES = Path(__file__).with_name("bootc")
 V1 = "sha256:d344f56a6acd740adfa46e54199048f027ea589c2d64ba7fba2beeb525bd1b0f"
 V2 = "sha256:b81e08fa7f34e698147276467b89d10c4971cefb54332fc7451ee2875b2427b9"
+KVM = Accelerator("kvm", "", 1)
 
 
 def test_check_names_are_unique() -> None:
@@ -145,14 +147,22 @@ tmpfs          tmpfs         399388    520    398868       1% /run
 def test_lines_that_differ_in_numbers_only_are_one_finding() -> None:
     lines = [f"[ {n}.5] flap.service: Scheduled restart job, restart counter is at {n}." for n in range(5, 30)]
     matches = [match for line in lines for match in Reader(Where.JOURNAL).read(line)]
-    found = console.summarise(matches, "a clean journal")
+    found = console.summarise(matches, "a clean journal", KVM)
     assert found.findings == [f"unit restarts too often: {lines[0].strip()} (25 times)"]
 
 
 def test_warnings_fail_nothing_and_are_shown() -> None:
-    found = console.summarise(Reader(Where.JOURNAL).read("app[1]: Traceback (most recent call last):"), "")
+    found = console.summarise(Reader(Where.JOURNAL).read("app[1]: Traceback (most recent call last):"), "", KVM)
     assert not found.findings
     assert "Traceback" in found.output
+
+
+def test_a_lockup_fails_on_the_processor_itself_and_is_a_warning_under_emulation() -> None:
+    matches = Reader(Where.JOURNAL).read("watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [kworker/0:1:21]")
+    assert console.summarise(matches, "", KVM).findings
+    emulated = console.summarise(matches, "", Accelerator("tcg", "", 5))
+    assert not emulated.findings
+    assert "soft lockup" in emulated.output
 
 
 def test_a_full_disk_is_named_once_and_images_that_are_full_by_nature_are_not() -> None:

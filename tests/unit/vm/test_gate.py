@@ -81,6 +81,13 @@ async def test_infrastructure_is_tried_a_second_time_and_both_attempts_are_repor
     assert "panic" in (tmp_path / "report" / "console.log").read_text()
 
 
+async def test_a_panic_of_the_emulation_is_infrastructure(play: Any) -> None:
+    line = "Kernel panic - not syncing: IO-APIC + timer doesn't work!  Boot with apic=debug and send a report.\r\n"
+    result = (await play({"console": line, "hang": True}, PANIC)).result
+    assert "IO-APIC" in result.inputs["first_attempt"]
+    assert result.reason.startswith("boot: kernel panic: Kernel panic - not syncing: no init found")
+
+
 async def test_infrastructure_that_fails_twice_is_no_verdict(play: Any) -> None:
     result = (await play(CRASH, CRASH)).result
     assert result.outcome is Outcome.INFRA

@@ -17,7 +17,7 @@ async def _look(session: Session) -> Found:
         return Found([f"the journal cannot be read: {answer.err.strip() or 'it is empty'}"], "the journal of this boot")
     reader = Reader(Where.JOURNAL)
     matches = [match for line in answer.out.splitlines() for match in reader.read(line)]
-    return summarise(matches, "a journal free of known bad lines")
+    return summarise(matches, "a journal free of known bad lines", session.accelerator)
 
 
 CHECK = VmCheck("journal", _look, waived_as=("console",), again=True)
