@@ -226,9 +226,12 @@ class Config(_Table):
         return [self.images[name] for name in names] if names else list(self.images.values())
 
     def gate_version(self, channel: Channel) -> str:
-        """What a gate asks for, as 12 hexadecimal digits: evidence of another version does not count."""
+        """What a gate asks for, as 12 hexadecimal digits: evidence of another version does not count.
+
+        Only what the file says is in it, so that a new key with a default does not take old evidence away.
+        """
         gate: BaseModel = getattr(self.gates, channel.value)
-        asked = [gate.model_dump_json(), *(waiver.model_dump_json() for waiver in self.waivers)]
+        asked = [gate.model_dump_json(exclude_defaults=True), *(waiver.model_dump_json() for waiver in self.waivers)]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
 

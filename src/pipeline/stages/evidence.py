@@ -12,6 +12,7 @@ from dagger import dag
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import PreconditionError
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence
 from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
@@ -102,6 +103,14 @@ async def passed(
         proof = Proof(stored.digest, stored.evidence)
         if proof.evidence.gate_version == world.gate_version(gate) and proof.evidence.result.outcome != Outcome.INFRA:
             return None if proof.failed else proof
+    return None
+
+
+async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:
+    """The newest verdict of a gate on a digest, of whatever gate version: the one that was asked for at its time."""
+    for stored in await find_evidence(registry, digest, gate):
+        if stored.evidence.result.outcome != Outcome.INFRA:
+            return stored.evidence
     return None
 
 

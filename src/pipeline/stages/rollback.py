@@ -11,9 +11,9 @@ from pipeline.policy.plan import Desired
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 from pipeline.stages import promotion
+from pipeline.stages.evidence import verdict_on
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.status import resolve
-from pipeline.stages.verify import verdict_on
 from pipeline.stages.world import World
 
 

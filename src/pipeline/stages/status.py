@@ -8,8 +8,9 @@ from pipeline.errors import PreconditionError, UsageError
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import fetch_report, find_evidence
+from pipeline.registry.evidence import Evidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
+from pipeline.report.wording import outcome_text
 from pipeline.stages import evidence
 from pipeline.stages.world import World
 
@@ -44,7 +45,7 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 digest,
                 version=_version(channel, digest, versions),
                 age=_age(await _label(homes[channel], digest, _CREATED)),
-                evidence="passed" if await evidence.passed(world, image, digest, channel, at=channel) else "missing",
+                evidence=_said(await evidence.verdict_on(homes[channel], digest, channel)),
                 note=f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead" if ahead else "",
             )
         )
@@ -118,6 +119,10 @@ def _gates(reference: str, gate: str) -> list[Channel]:
 
 async def _label(registry: RepositoryClient, digest: Digest | None, name: str) -> str:
     return (await registry.labels(digest)).get(name, "") if digest else ""
+
+
+def _said(found: Evidence | None) -> str:
+    return outcome_text(found.result.outcome) if found else "missing"
 
 
 def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None]) -> str:

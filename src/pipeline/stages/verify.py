@@ -10,8 +10,9 @@ from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import Evidence, find_evidence
+from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.stages import evidence as proofs
 from pipeline.stages.world import World
 
 _GATES = {
@@ -58,19 +59,11 @@ async def _channel(world: World, image: Image, channel: Channel) -> AsyncIterato
     if channel is not Channel.NEXT:
         yield _check(channel, "version-tag", await _about_version_tag(world, registry, channel, digest, revision))
     for gate in _GATES[channel]:
-        evidence = await verdict_on(registry, digest, gate)
+        evidence = await proofs.verdict_on(registry, digest, gate)
         yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
         if gate is Channel.TESTING and evidence:
             yield _check(channel, "disk", await _about_disks(registry, evidence))
     yield _check(channel, "ledger", await _about_ledger(registry, channel, digest))
-
-
-async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:
-    """The newest verdict of a gate on a digest, of whatever gate version: the one that was asked for at its time."""
-    for stored in await find_evidence(registry, digest, gate):
-        if stored.evidence.result.outcome != Outcome.INFRA:
-            return stored.evidence
-    return None
 
 
 def _check(channel: Channel, name: str, finding: str) -> Check:
