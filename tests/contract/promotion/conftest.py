@@ -10,7 +10,7 @@ import pytest
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "promotion"))
+sys.path += [str(Path(__file__).parents[2] / "unit" / "promotion"), str(Path(__file__).parent)]
 
 Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
 

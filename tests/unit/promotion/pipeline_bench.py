@@ -113,6 +113,9 @@ class Bench:
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
+    store_disks: Callable[[World, Subject], Awaitable[dict[str, DiskRecord]]] | None = None
+    """What the boot gate leaves in the registry."""
+
     @property
     def images(self) -> list[Image]:
         return list(self.config.images.values())
@@ -181,7 +184,8 @@ class Bench:
         return GateRun(self.found(gate).model_copy(update=told), Path(mkdtemp(dir=Path.cwd())))
 
     async def _boot(self, world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
-        return await self._gate(Channel.TESTING, subject), {}
+        disks = await self.store_disks(world, subject) if self.store_disks else {}
+        return await self._gate(Channel.TESTING, subject), disks
 
     async def _openqa(self, world: World, subject: Subject, tag: ReleaseTag, tested: Proof) -> GateRun:
         return await self._gate(Channel.STABLE, subject)

@@ -1,0 +1,103 @@
+"""Testing in one repository, releases in another: what is released can be proven there, by itself."""
+
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from lab_image import push
+from pipeline_bench import Bench, configured, outcome
+
+from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.registry import media
+from pipeline.registry.client import RepositoryClient
+from pipeline.registry.disk import attach_disk, fetch_disk
+from pipeline.registry.evidence import DiskRecord, find_evidence
+from pipeline.stages.history import why
+from pipeline.stages.release import Subject
+from pipeline.stages.status import channels, find_report
+from pipeline.stages.world import World
+
+PLATFORM = "linux/amd64"
+
+
+def lab(registry: str, copy: Any, disk: Path) -> Bench:
+    async def stored(world: World, subject: Subject) -> dict[str, DiskRecord]:
+        repo, digest = world.repository(subject.image), subject.candidate.digest
+        return {PLATFORM: await attach_disk(repo, digest, disk, PLATFORM, builder="b@sha256:0")}
+
+    bench = Bench(configured(f"test/{uuid4().hex}", host=registry, plain=True, apart=True), copy, push)
+    bench.store_disks = stored
+    return bench
+
+
+async def released(bench: Bench, version: str, disk: Path) -> Digest:
+    """A commit that goes all the way; somebody signs it before its release."""
+    (image,) = bench.images
+    disk.write_bytes(os.urandom(200_000))  # noqa: ASYNC240
+    bench.git.tags |= dict.fromkeys((version, f"{version}-test"), bench.git.commit())
+    assert outcome(await bench.build_next()) == Outcome.PASSED
+    (tested,) = await bench.promote_testing(f"{version}-test")
+    assert tested.outcome == Outcome.PASSED, tested.reason
+    assert tested.digest
+    async with bench.world() as world:
+        await sign(world.repository(image), tested.digest)
+    (result,) = await bench.promote_stable(version)
+    assert result.outcome == Outcome.PASSED, result.reason
+    home = str(image.home(Channel.STABLE))
+    assert [(move.repository, move.tag) for move in result.plan] == [(home, version), (home, "stable")]
+    return tested.digest
+
+
+async def sign(repo: RepositoryClient, digest: Digest) -> None:
+    layer = await repo.push_blob(os.urandom(100), "application/x-signature")
+    await repo.push_artifact("application/x-signature", [layer], subject=await repo.describe(digest))
+
+
+async def test_a_release_is_proven_where_it_lives(any_registry: str, copy: Any, tmp_path: Path) -> None:
+    """Evidence of all gates, disk and signature are there, byte for byte, and the other tags are not."""
+    bench = lab(any_registry, copy, tmp_path / "disk")
+    digest = await released(bench, "v1.0.0", tmp_path / "disk")
+    async with bench.world() as world:
+        here, there = (world.repository(bench.images[0], channel) for channel in (Channel.TESTING, Channel.STABLE))
+        tags = (
+            set(await here.tags()),
+            {tag for tag in await there.tags() if not tag.startswith(("sha256-", "pipeline-"))},
+        )
+        assert not {"stable", "v1.0.0"} & tags[0]
+        assert tags[1] == {"stable", "v1.0.0"}
+        attached = {one.digest for one in await here.referrers(digest)}
+        assert len(attached) == 5, "the evidence of three gates, a disk, a signature"
+        assert {one.digest for one in await there.referrers(digest)} == attached
+        for one in (digest, *attached):
+            mine, theirs = await here.manifest(one), await there.manifest(one)
+            assert mine == theirs is not None
+        (proof,) = await find_evidence(there, digest, Channel.TESTING)
+        await fetch_disk(there, proof.evidence.disks[PLATFORM], tmp_path / "fetched")
+        assert (tmp_path / "fetched").read_bytes() == (tmp_path / "disk").read_bytes()
+        assert await there.referrers(digest, media.DISK)
+    assert outcome(await bench.verify()) == Outcome.PASSED
+
+
+async def test_looking_and_taking_back_follow(registry: str, copy: Any, tmp_path: Path) -> None:
+    bench = lab(registry, copy, tmp_path / "disk")
+    first = await released(bench, "v1.0.0", tmp_path / "disk")
+    second = await released(bench, "v1.1.0", tmp_path / "disk")
+    (image,) = bench.images
+    home = image.home(Channel.STABLE)
+    assert image.update_reference == home.tagged(Tag("stable"))
+    async with bench.world() as world:
+        lines = {line.channel: line for line in await channels(world, image)}
+        assert (lines[Channel.STABLE].version, lines[Channel.STABLE].evidence) == ("v1.1.0", "passed")
+        assert (lines[Channel.TESTING].version, lines[Channel.TESTING].digest) == ("v1.1.0-test", second)
+        explained = await why(world, image, "v1.1.0")
+        assert {"stable", "v1.1.0", "testing", "v1.1.0-test", "next"} <= set(explained.tags)
+        assert len(explained.evidence) == 3
+        assert await find_report(world, image, "v1.1.0", "")
+
+    (back,) = await bench.rollback(Channel.STABLE)
+    assert (back.outcome, back.repository, back.digest) == (Outcome.PASSED, str(home), first)
+    (refused,) = await bench.promote_stable("v1.1.0")
+    assert refused.outcome == Outcome.PRECONDITION
+    assert f"{home}:stable is on hold" in refused.reason
+    assert outcome(await bench.verify()) == Outcome.PASSED
