@@ -61,6 +61,19 @@ def test_every_wrong_key_has_its_own_line():
     assert len(str(caught.value).splitlines()) == 2
 
 
+def test_releases_may_live_in_a_repository_of_their_own():
+    image = config.parse(FIRST_RUN + 'stable_repository = "ghcr.io/o/releases"\n').images["os"]
+    assert image.update_reference == "ghcr.io/o/releases:stable"
+    assert image.home(Channel.TESTING) == image.repository
+
+
+def test_two_images_do_not_share_a_repository_for_their_releases():
+    other = FIRST_RUN.replace("[images.os]", "[images.other]").replace("/os", "/other")
+    apart = 'stable_repository = "ghcr.io/o/releases"\n'
+    with pytest.raises(UsageError, match=r"share the repository ghcr\.io/o/releases"):
+        config.parse(FIRST_RUN + apart + other + apart)
+
+
 def test_an_unknown_image_is_named_with_the_known_ones():
     with pytest.raises(UsageError, match="no image yellow; it has os"):
         config.parse(FIRST_RUN).selected(["yellow"])
