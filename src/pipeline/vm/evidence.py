@@ -13,10 +13,7 @@ COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("systemctl", "list-jobs", "--no-pager", "--full"),
     ),
     "network.txt": (("ip", "address"), ("ip", "route"), ("ss", "-tulpn")),
-    "systemd-analyze.txt": (
-        ("systemd-analyze", "time"),
-        ("systemd-analyze", "critical-chain", "--no-pager"),
-    ),
+    "systemd-analyze.txt": (("systemd-analyze", "time"),),
 }
 """File of the report, and the guest's commands whose output it holds."""
 

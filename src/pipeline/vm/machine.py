@@ -9,6 +9,7 @@ next one's, and emulated firmware does not crawl through memory full of translat
 
 import contextlib
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -153,7 +154,9 @@ class Machine:
         await self._qmp.start_server(str(self._socket))
         with self._log.open("ab") as stderr:
             try:
-                self._process = await anyio.open_process(self._command, stdin=PIPE, stdout=PIPE, stderr=stderr)
+                self._process = await anyio.open_process(
+                    [*_orphan_guard(), *self._command], stdin=PIPE, stdout=PIPE, stderr=stderr
+                )
             except OSError as error:
                 raise InfrastructureError(f"{self._command[0]} could not be started: {error.strerror}") from error
 
@@ -300,6 +303,12 @@ async def running(
     finally:
         with anyio.CancelScope(shield=True):
             await machine.dispose()
+
+
+def _orphan_guard() -> list[str]:
+    """What makes the kernel end QEMU when the harness itself is killed (setpriv(1), of util-linux)."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig", "KILL", "--"] if program else []
 
 
 def _last_line(log: Path) -> str:

@@ -5,6 +5,7 @@ written to: all changes are gone afterwards.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -33,8 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
     except PipelineError as error:
         sys.stderr.write(f"{error}\n")
         return error.outcome.exit_code
-    except KeyboardInterrupt:
-        pass
     return 0
 
 
@@ -60,11 +59,18 @@ async def _serve(options: argparse.Namespace, spec: Spec) -> None:
         ):
             group.start_soon(_serve_port, options.ssh_port, machine, _relay_ssh)
             group.start_soon(_serve_port, options.console_port, machine, _relay_console)
+            group.start_soon(_stop_on_signal, group.cancel_scope)
             say(f"ssh on port {options.ssh_port}, serial console on port {options.console_port}")
             while not machine.dead:
                 await machine.change()
             say(str(machine.dead))
             group.cancel_scope.cancel()
+
+
+async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
 
 
 async def _write_key(key: Key, path: Path) -> None:
