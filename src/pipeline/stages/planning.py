@@ -14,9 +14,9 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import fetch_report, find_evidence
 from pipeline.report.model import Move
 from pipeline.report.text import plan_table, table
-from pipeline.stages import evidence, promotion, stable, testing
+from pipeline.stages import evidence, stable, testing
 from pipeline.stages.evidence import Proof
-from pipeline.stages.release import Subject, promotion_of, tag_commit
+from pipeline.stages.release import Subject, plan_of, tag_commit
 from pipeline.stages.world import World
 
 _GATES = {Channel.TESTING: [Channel.NEXT, Channel.TESTING], Channel.STABLE: [Channel.TESTING, Channel.STABLE]}
@@ -67,7 +67,6 @@ async def plan(world: World, name: str, *, allow_older: bool = False) -> list[Ou
 async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -> Outlook:
     image, candidate = subject.image, subject.candidate
     found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in _GATES[channel]}
-    wanted = promotion_of("plan", channel, tag, [subject], [])
     home = world.repository(image, channel)
     now = await home.digest(channel.tag)
     return Outlook(
@@ -77,7 +76,7 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
         commit=candidate.commit,
         digest=candidate.digest,
         note=candidate.note,
-        moves=await promotion.plan(world, wanted.desired),
+        moves=await plan_of(world, channel, tag, [subject]),
         evidence={gate: _digest(proof) for gate, proof in found.items()},
         commits=await _commits(world, home, now, candidate.commit),
         packages=await _packages((home, now), (world.repository(image), candidate.digest)),

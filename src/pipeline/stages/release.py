@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Outcome, Repository, Tag
-from pipeline.errors import PreconditionError
+from pipeline.errors import ConflictError, PreconditionError
 from pipeline.policy.candidate import Candidate
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired, is_channel
@@ -78,8 +78,15 @@ def promotion_of(
     )
 
 
-async def finished(world: World, wanted: Promotion, results: Sequence[Result], start: float) -> list[Result]:
-    """Move what is left to move and say how it ended.
+async def plan_of(world: World, channel: Channel, tag: Tag, subjects: Sequence[Subject]) -> list[Move]:
+    """The moves that a promotion of these subjects would make now."""
+    return await promotion.plan(world, promotion_of("plan", channel, tag, subjects, []).desired)
+
+
+async def finished(
+    world: World, wanted: Promotion, planned: Sequence[Move], results: Sequence[Result], start: float
+) -> list[Result]:
+    """Move what is left to move and say how it ended; ConflictError when that is not what was `planned` ahead.
 
     A promotion that was carried out before, and after which the channel moved on, is superseded: a repeated
     command never takes a channel back.
@@ -92,6 +99,7 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
     elif not moves:
         outcome, reason = Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do"
     else:
+        _as_planned(planned, moves)
         await _still_allowed(world, wanted)
     await promotion.carry_out(world, wanted, moves)
     duration = time.monotonic() - start
@@ -108,6 +116,16 @@ async def finished(world: World, wanted: Promotion, results: Sequence[Result], s
         result.model_copy(update=told | {"plan": [move for move in moves if move.repository == homes[result.image]]})
         for result in results
     ]
+
+
+def _as_planned(planned: Sequence[Move], moves: Sequence[Move]) -> None:
+    """Less to do than planned is fine, somebody else asked for the same; anything else is a conflict."""
+    for move in moves:
+        if move not in planned:
+            raise ConflictError(
+                f"While the gate ran, {move.repository}:{move.tag} became {move.old or 'nothing'}: somebody else moved "
+                "it. Nothing has moved here. Look at `plan`, then run again; the evidence is kept."
+            )
 
 
 async def _still_allowed(world: World, wanted: Promotion) -> None:

@@ -20,7 +20,7 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, Result
 from pipeline.stages import evidence, promotion
 from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.release import Subject, finished, held_back, promotion_of, stable_version, tag_commit
+from pipeline.stages.release import Subject, finished, held_back, plan_of, promotion_of, stable_version, tag_commit
 from pipeline.stages.world import World
 from pipeline.upload.key import object_key
 
@@ -42,6 +42,7 @@ async def promote_stable(
     tested = [
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.TESTING) for subject in subjects
     ]
+    planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
 
     gated = [
         await _through_the_gate(world, subject, tag, proof, gate or _gate)
@@ -55,7 +56,7 @@ async def promote_stable(
     wanted = promotion_of(
         COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
     )
-    return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
+    return await finished(world, wanted, planned, [proof.evidence.result for proof in gated], start)
 
 
 async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> None:

@@ -19,7 +19,7 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import evidence, promotion
 from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.release import Subject, finished, held_back, promotion_of, stable_version, tag_commit
+from pipeline.stages.release import Subject, finished, held_back, plan_of, promotion_of, stable_version, tag_commit
 from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 
@@ -42,13 +42,14 @@ async def promote_testing(
     subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
     for subject in subjects:
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
+    planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
 
     gated = [await _through_the_gate(world, subject, gate or _boots_and_keeps) for subject in subjects]
     if any(proof.failed for proof in gated):
         return held_back([proof.evidence.result for proof in gated])
 
     wanted = promotion_of(COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold)
-    return await finished(world, wanted, [proof.evidence.result for proof in gated], start)
+    return await finished(world, wanted, planned, [proof.evidence.result for proof in gated], start)
 
 
 async def gate_testing(world: World, reference: str) -> list[GateRun]:

@@ -217,6 +217,21 @@ async def test_a_release_that_comes_while_the_gate_runs_is_not_taken_back(lab: L
     assert lab.stable() == lab.released("v1.1.0")
 
 
+async def test_a_channel_that_moves_while_the_gate_runs_is_a_conflict(lab: Lab) -> None:
+    lab.git.tags["v1.0.0-test"] = lab.git.commit()
+    await lab.build_next()
+    lab.git.tags["v1.1.0-test"] = lab.git.commit()
+    await lab.build_next()
+
+    async def other() -> None:
+        assert outcome(await lab.promote_testing("v1.1.0-test")) == Outcome.PASSED
+
+    lab.during_gate = other
+    assert outcome(await lab.promote_testing("v1.0.0-test")) == Outcome.CONFLICT
+    assert "v1.0.0-test" not in lab.registry.store("os").tags
+    assert lab.registry.store("os").tags["testing"] == lab.released("v1.1.0-test")
+
+
 async def test_evidence_that_is_gone_when_the_gate_has_ended_stops_before_the_first_tag(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
