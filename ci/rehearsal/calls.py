@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rehearsal.lab import MODULE, OPENQA, OPENQA_AUTH, REGISTRY, STORE, STORE_AUTH
+from rehearsal.lab import MODULE, OPENQA, OPENQA_AUTH, REGISTRY, REGISTRY_AUTH, STORE, STORE_AUTH
 
 _LAB = [
-    *("--registry", f"tcp://localhost:{REGISTRY}"),
+    *("--registry", f"tcp://localhost:{REGISTRY}", "--registry-auth", "env://REGISTRY_AUTH"),
     *("--store", f"tcp://localhost:{STORE}", "--upload-auth", "env://STORE_AUTH"),
     *("--openqa", f"tcp://localhost:{OPENQA}", "--openqa-auth", "env://OPENQA_AUTH"),
 ]
@@ -60,7 +60,7 @@ class Pipeline:
 
     def start(self, *arguments: str, log: str = "") -> subprocess.Popen[str]:
         """The same without the wait."""
-        outside = _LAB if self.full else _LAB[:2]
+        outside = _LAB if self.full else _LAB[:4]
         command = ["dagger", "--progress=plain", "call", "-m", str(MODULE), "--source", str(self.source)]
         with self.log(log or arguments[0]).open("wb") as file:
             return subprocess.Popen(
@@ -68,7 +68,13 @@ class Pipeline:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=file,
-                env=os.environ | {"NO_COLOR": "1", "STORE_AUTH": STORE_AUTH, "OPENQA_AUTH": OPENQA_AUTH},
+                env=os.environ
+                | {
+                    "NO_COLOR": "1",
+                    "REGISTRY_AUTH": REGISTRY_AUTH,
+                    "STORE_AUTH": STORE_AUTH,
+                    "OPENQA_AUTH": OPENQA_AUTH,
+                },
                 text=True,
             )
 

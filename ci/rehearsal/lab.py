@@ -1,6 +1,8 @@
 """The lab as a process: `dagger call lab up`."""
 
+import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,6 +15,11 @@ MODULE = Path(__file__).resolve().parents[2]
 REGISTRY, STORE, OPENQA = 5500, 7500, 9526
 OPENQA_AUTH = "1234567890ABCDEF:1234567890ABCDEF"
 STORE_AUTH = "lab:throw-away-lab-key"
+REGISTRY_LOGIN = "canary:throw-away-registry-password"
+"""The lab's registry asks for no login; whoever carries one must not lose it on the way all the same."""
+REGISTRY_AUTH = json.dumps(
+    {"auths": {f"registry:{REGISTRY}": {"auth": base64.b64encode(REGISTRY_LOGIN.encode()).decode()}}}
+)
 
 
 class LabError(Exception):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 
 from rehearsal.lab import REGISTRY
 
@@ -54,6 +55,27 @@ def tags(image: str) -> set[str]:
         if error.code == 404:
             return set()
         raise
+
+
+def blobs(image: str) -> Iterator[tuple[str, bytes]]:
+    """Everything that the repository's tags lead to, manifests and blobs, each once: digest and bytes."""
+    seen: set[str] = set()
+    wanted = [("manifests", tag) for tag in tags(image)]
+    while wanted:
+        kind, reference = wanted.pop()
+        request = urllib.request.Request(_url(image, f"{kind}/{reference}"), headers={"Accept": _KINDS})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            content = bytes(answer.read())
+        name = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        if name in seen:
+            continue
+        seen.add(name)
+        yield name, content
+        if kind == "manifests":
+            document = json.loads(content)
+            wanted += [("manifests", child["digest"]) for child in document.get("manifests", [])]
+            named = [*document.get("layers", []), *([document["config"]] if "config" in document else [])]
+            wanted += [("blobs", blob["digest"]) for blob in named if blob["digest"] not in seen]
 
 
 def _url(image: str, rest: str) -> str:

@@ -1,5 +1,7 @@
 """A release goes from a commit to :stable, and everything that must hold afterwards holds."""
 
+import base64
+import gzip
 import hashlib
 import json
 import urllib.request
@@ -8,9 +10,14 @@ from typing import Any
 
 import pytest
 from rehearsal import registry
-from rehearsal.lab import OPENQA, STORE
+from rehearsal.lab import OPENQA, OPENQA_AUTH, REGISTRY_LOGIN, STORE, STORE_AUTH
 
 RELEASE = [("build-next",), ("promote-testing", "--tag", "v1.0.0-test"), ("promote-stable", "--tag", "v1.0.0")]
+SECRETS = [
+    word.encode()
+    for login in (OPENQA_AUTH, STORE_AUTH, REGISTRY_LOGIN)
+    for word in (login.partition(":")[2], base64.b64encode(login.encode()).decode())
+]
 TAGS = ["next", "v1.0.0-test", "testing", "v1.0.0", "stable"]
 
 
@@ -82,3 +89,19 @@ def test_every_channel_may_point_where_it_points(released, caller):
 def test_the_table_shows_the_release(repository, released, caller):
     digest = registry.digest(repository.image, "stable") or ""
     assert caller.passes("status").output.count(digest.removeprefix("sha256:")[:12]) == 3
+
+
+def test_no_secret_is_in_what_the_release_left_behind(repository, released, reports, caller):
+    """Logs with every command line, reports, what is in the registry, what openQA shows to everybody."""
+    with urllib.request.urlopen(f"http://localhost:{OPENQA}/api/v1/jobs?distri=bootclab") as answer:
+        places = [("openQA's jobs", answer.read())]
+    places += [(str(log), log.read_bytes()) for log in caller.pipeline.logs.glob("*.log")]
+    places += [(str(file), file.read_bytes()) for report in reports.values() for file in report.rglob("*.*")]
+    places += list(registry.blobs(repository.image))
+    assert len(places) > 30
+    found = [(name, secret) for name, content in places for secret in SECRETS if secret in unpacked(content)]
+    assert not found
+
+
+def unpacked(content: bytes) -> bytes:
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
