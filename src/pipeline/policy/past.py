@@ -41,6 +41,17 @@ def overtaken(
     return done[mine] or any(step.back or not _above(tag, step.version) for step in later)
 
 
+def explained(steps: Sequence[Step], now: Digest) -> bool:
+    """Whether a ledger, newest first, accounts for the channel at `now`.
+
+    Its last entry was carried out; or those after the one that was had the same start: they lost the race to it.
+    """
+    for place, step in enumerate(steps):
+        if step.new == now:
+            return all(lost.old == step.old for lost in steps[:place])
+    return False
+
+
 def earlier(steps: Sequence[Step], now: Digest | None) -> Iterator[Digest]:
     """Where a channel that is at `now` was before by its promotions, the last one first; `steps` newest first.
 

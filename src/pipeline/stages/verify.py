@@ -7,12 +7,14 @@ from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import PreconditionError
 from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.past import explained
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import evidence as proofs
+from pipeline.stages import promotion
 from pipeline.stages.world import World
 
 _GATES = {
@@ -63,7 +65,7 @@ async def _channel(world: World, image: Image, channel: Channel) -> AsyncIterato
         yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
         if gate is Channel.TESTING and evidence:
             yield _check(channel, "disk", await _about_disks(registry, evidence))
-    yield _check(channel, "ledger", await _about_ledger(registry, channel, digest))
+    yield _check(channel, "ledger", await _about_ledger(world, image, channel, digest))
 
 
 def _check(channel: Channel, name: str, finding: str) -> Check:
@@ -111,16 +113,12 @@ async def _about_disks(registry: RepositoryClient, evidence: Evidence) -> str:
     return f"the tested disk is gone for {', '.join(missing)}" if missing else ""
 
 
-async def _about_ledger(registry: RepositoryClient, channel: Channel, digest: Digest) -> str:
+async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:
     """Walk the whole chain, so that a broken one shows, and compare its last move with the channel."""
-    last: Digest | None = None
     try:
-        async for record in ledger.walk(registry, channel):
-            for move in record.entry.moves:
-                if last is None and move.tag == channel.tag:
-                    last = move.new
+        steps = await promotion.past(world, image.home(channel), channel)
     except PreconditionError as error:
         return str(error)
-    if last is None:
+    if not steps:
         return "no entry of the ledger moved it"
-    return "" if last == digest else f"the ledger's last move is to {last}, the channel is {digest}"
+    return "" if explained(steps, digest) else f"the ledger's last move is to {steps[0].new}, the channel is {digest}"

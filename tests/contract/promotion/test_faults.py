@@ -131,7 +131,9 @@ class Trial:
         async with self.faultproxy.FaultProxy(self.template.registry) as proxy:
             name = self.template.fresh()
             config = configured(name, host=proxy.address, plain=True, apart=self.apart)
-            bench = Bench(config, self.copy, push, deadline=2, git=deepcopy(self.template.git))
+            bench = Bench(config, self.copy, push, git=deepcopy(self.template.git))
+            # a request that hangs takes a quarter; an outage that lasts is over soon
+            bench.deadline = (1 if lasting else 4) if fault else 60
             act = bench.promote_testing if self.channel is Channel.TESTING else bench.promote_stable
             tag = VERSION[self.channel]
             proxy.disarm()
@@ -144,6 +146,7 @@ class Trial:
                 said = results[0].reason
             requests, log = len(proxy.log), proxy.log
             proxy.disarm()
+            bench.deadline = 60
             try:
                 if found != KILLED:
                     assert found in GOOD | {Outcome.INFRA, Outcome.PARTIAL}, said

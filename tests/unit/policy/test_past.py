@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.domain import Digest, Tag
-from pipeline.policy.past import Step, earlier, overtaken
+from pipeline.policy.past import Step, earlier, explained, overtaken
 
 A, B, C, X = (Digest("sha256:" + letter * 64) for letter in "abcf")
 V1, V2, V3 = Tag("v1.0.0"), Tag("v1.1.0"), Tag("v1.2.0")
@@ -24,6 +24,7 @@ BACK = Step(B, A, back=True)
         pytest.param([Step(A, C, V3), SECOND, FIRST], V2, B, C, True, id="crashed; then a higher one was carried out"),
         pytest.param([SECOND, Step(A, C, V3), FIRST], V3, C, B, False, id="lost the race to a lower one"),
         pytest.param([Step(A, C, V3), SECOND, FIRST], V2, B, C, True, id="lost the race to a higher one"),
+        pytest.param([Step(B, C, Tag("v1.0.1")), SECOND, FIRST], V2, B, C, True, id="then a lower one, as allowed"),
         pytest.param([BACK, SECOND, FIRST], V2, B, A, True, id="taken back"),
         pytest.param([BACK, SECOND, FIRST], V2, B, B, False, id="to be taken back, which was not carried out"),
         pytest.param([SECOND, FIRST], V1, A, X, False, id="a stranger moved it, nothing later was carried out"),
@@ -38,6 +39,22 @@ def test_who_overrides_a_rollback_may_promote_again_what_was_taken_back() -> Non
     assert not overtaken([BACK, SECOND, FIRST], V2, B, A, over_rollback=True)
     again = Step(A, B, V2)
     assert overtaken([THIRD, again, BACK, SECOND, FIRST], V2, B, C, over_rollback=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "now", "expected"),
+    [
+        pytest.param([SECOND, FIRST], B, True, id="carried out"),
+        pytest.param([SECOND, FIRST], A, False, id="recorded, not carried out; or moved back by a stranger"),
+        pytest.param([SECOND, Step(A, C, V3), FIRST], C, True, id="another one lost the race after its record"),
+        pytest.param([THIRD, SECOND, FIRST], A, False, id="moved back by a stranger"),
+        pytest.param([BACK, SECOND, FIRST], A, True, id="taken back"),
+        pytest.param([SECOND, FIRST], X, False, id="a stranger's"),
+        pytest.param([], A, False, id="no history"),
+    ],
+)
+def test_explained(steps: list[Step], now: Digest, expected: bool) -> None:
+    assert explained(steps, now) is expected
 
 
 @pytest.mark.parametrize(
