@@ -1,6 +1,7 @@
 """Figures, printed and not judged: what the pipeline costs beside the tools that it drives. `ci/bench` runs it."""
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ class BenchError(Exception):
 
 def main() -> None:
     """Everything once to warm up, then `--rounds` times."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the lab ends with us
     arguments = command_line()
     run = time.strftime("%Y%m%d-%H%M%S")
     logs = MODULE / "out" / f"bench-{run}"

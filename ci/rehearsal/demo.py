@@ -1,6 +1,7 @@
 """The demo: a release that goes through, then two that the gates stop. `ci/demo` runs it."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ class DemoError(Exception):
 
 def main() -> None:
     """Read top to bottom: lab, a good release, a service that fails, a regression, the table, the reports."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the lab ends with us
     arguments = command_line()
     run = time.strftime("%Y%m%d-%H%M%S")
     out = Path(arguments.out or MODULE / "out" / f"demo-{run}").resolve()
