@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from random import Random
@@ -92,6 +92,17 @@ class Write:
     new: Digest
     by_us: bool
     verdicts: dict[Channel, Outcome | None]
+    seen: Digest | None
+    """What the last client that looked saw there."""
+    recorded: Digest | None = None
+    """What the newest entry of the ledger says was there, for a channel."""
+    over_hold: bool = False
+    """Whether it is a promotion whose entry comes right after a hold or a rollback."""
+
+    @property
+    def knowingly_over_another(self) -> bool:
+        """Whether the writer had seen that the tag was not any more where the plan saw it."""
+        return self.by_us and self.old != self.recorded and self.old == self.seen
 
 
 @dataclass
@@ -101,6 +112,7 @@ class Store:
     manifests: dict[Digest, tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[str, Digest] = field(default_factory=dict)
     blobs: dict[Digest, bytes] = field(default_factory=dict)
+    seen: dict[str, Digest | None] = field(default_factory=dict)
 
 
 @dataclass
@@ -123,7 +135,13 @@ class MemoryRegistry:
         # a version tag may come to another repository ahead of what proves it; a channel may not
         places = [path] if tag in list(Channel) else list(self.stores)
         verdicts = {gate: self.verdict(places, new, gate) for gate in Channel}
-        self.writes.append(Write(path, tag, store.tags.get(tag), new, by_us, verdicts))
+        old, seen = store.tags.get(tag), store.seen.get(tag)
+        write = Write(path, tag, old, new, by_us, verdicts, seen)
+        if tag in list(Channel) and by_us:
+            entry, *before = [self._entry(path, digest) for digest in self.chain(path, Channel(tag))[:2]]
+            over_hold = entry["kind"] == "promotion" and any(one["kind"] in ("hold", "rollback") for one in before)
+            write = replace(write, recorded=entry["moves"][-1]["old"], over_hold=over_hold)
+        self.writes.append(write)
         store.tags[tag] = new
 
     def saved(self) -> Any:
@@ -178,14 +196,19 @@ class MemoryRegistry:
     def _all(self, path: str) -> list[tuple[str, bytes]]:
         return list(self.store(path).manifests.values())
 
+    def _entry(self, path: str, digest: Digest) -> dict[str, Any]:
+        store = self.store(path)
+        layer = json.loads(store.manifests[digest][1])["layers"][0]
+        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])
+        return entry
+
     def chain(self, path: str, channel: Channel) -> list[Digest]:
         """The entries that can be reached from the head of a ledger, newest first, again by other code."""
         store, found = self.store(path), []
         entry = store.tags.get(f"pipeline-ledger-{channel}")
         while entry:
             found.append(entry)
-            layer = json.loads(store.manifests[entry][1])["layers"][0]
-            entry = json.loads(store.blobs[layer["digest"]])["previous"]
+            entry = self._entry(path, entry)["previous"]
         return found
 
     # Over HTTP ------------------------------------------------------------------------------------------------------
@@ -269,6 +292,7 @@ class MemoryRegistry:
             headers = {"OCI-Subject": "yes"} if self.referrers_api else {}
             return httpx.Response(201, headers={"docker-content-digest": digest, **headers})
         found = Digest(ref) if ":" in ref else store.tags.get(ref)
+        store.seen[ref] = found
         if found not in store.manifests:
             return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
         kind, raw = store.manifests[found]

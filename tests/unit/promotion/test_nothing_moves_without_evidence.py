@@ -77,6 +77,8 @@ class Releases(RuleBasedStateMachine):
         self.bench = Bench(configured(*names, host=HOST, apart=apart), self.registry.copy, self.push)
         self.stack.enter_context(patch.object(ledger, "append", self.bench.listening(ledger.append)))
         self.builds = 0
+        self.over = False
+        """Whether the command overrides holds."""
         self.checked = 0
         commit = self.bench.git.commit()
         if past:  # two releases are behind us
@@ -123,7 +125,9 @@ class Releases(RuleBasedStateMachine):
 
     def promote(self, channel: Channel, tag: str, verdict: Outcome, weather: Any, older: bool, over: bool) -> None:
         act = self.bench.promote_testing if channel is Channel.TESTING else self.bench.promote_stable
+        self.over = over
         self.perform(lambda: act(tag, allow_older=older, override_hold=over), channel, verdict, weather, lowers=older)
+        self.over = False
 
     @rule(channel=channels, weather=bad_weather)
     def take_back(self, channel: Channel, weather: Any) -> None:
@@ -288,7 +292,9 @@ class Releases(RuleBasedStateMachine):
             if write.tag in list(Channel) and write.by_us:
                 needed = list(Channel)[: list(Channel).index(Channel(write.tag)) + 1]
                 assert {write.verdicts[gate] for gate in needed} == {Outcome.PASSED}, f"{write} without evidence"
-            if write.tag == Channel.STABLE and not lowers:
+                assert not write.over_hold or self.over, f"{write} although it is on hold"
+                assert not write.knowingly_over_another, f"{write} over what somebody else wrote"
+            if write.tag == Channel.STABLE and write.by_us and not lowers:
                 assert self.version(write.path, write.old) <= self.version(write.path, write.new), "stable goes back"
         self.checked = len(self.registry.writes)
         for (path, channel), entries in self.bench.acknowledged.items():

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_registry import HOST, MemoryRegistry
+from memory_registry import HOST, MemoryRegistry, Weather
 from pipeline_bench import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
+from pipeline.registry.evidence import Evidence, attach_evidence
 from pipeline.report.model import Result
 
 
@@ -270,6 +271,36 @@ async def test_the_same_promotion_twice_at_once_is_no_conflict(lab: Lab) -> None
 
     lab.during_gate = other
     assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.UNCHANGED
+
+
+async def test_a_stranger_at_any_request_is_respected(lab: Lab) -> None:
+    """Only between the last look and the write, where no registry lets anybody do better, is he overwritten."""
+    await lab.release("v1.0.0")
+    await lab.prepare("v1.1.0")
+
+    def stranger() -> None:
+        lab.registry.tag("os", "stable", lab.registry.put_image("os", {}, "stranger"), by_us=False)
+
+    start, at, ends = lab.registry.saved(), 0, set[Outcome]()
+    while lab.registry.weather.count >= at:
+        at += 1
+        lab.registry.restore(start)
+        lab.registry.weather = Weather(at=at, stranger=stranger)
+        ends.add(outcome(await lab.promote_stable("v1.1.0")))
+        assert not any(write.knowingly_over_another for write in lab.registry.writes if write.tag == "stable")
+    assert at > 50
+    assert ends == {Outcome.PASSED, Outcome.CONFLICT}
+
+
+async def test_a_later_no_of_a_gate_takes_an_earlier_yes_back(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    (image,) = lab.images
+    found = Result(command="gate-testing", outcome=Outcome.GATE_FAILED, reason="it does not boot any more")
+    async with lab.world() as world:
+        said = Evidence(gate=Channel.TESTING, gate_version=world.gate_version(Channel.TESTING), result=found)
+        await attach_evidence(world.repository(image), lab.released("v1.0.0-test"), said, b"report")
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
+    assert outcome(await lab.verify()) == Outcome.PRECONDITION
 
 
 async def test_somebody_who_writes_right_after_us_is_a_conflict(lab: Lab) -> None:
