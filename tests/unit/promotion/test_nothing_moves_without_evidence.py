@@ -42,7 +42,10 @@ Command = Callable[[], Awaitable[list[Result]]]
 
 channels = st.sampled_from(list(Channel))
 verdicts = st.sampled_from([Outcome.PASSED] * 4 + [Outcome.GATE_FAILED, Outcome.INFRA])
-bad_weather = st.none() | st.tuples(st.sampled_from(list(Bad)), st.integers(0, 400), st.booleans())
+# where it hits: counted from the first request, or from the last, around which the tags are written
+bad_weather = st.none() | st.tuples(
+    st.sampled_from(list(Bad)), st.integers(0, 400) | st.integers(-40, -1), st.booleans()
+)
 versions = st.sampled_from(["v1.0.0", "v1.0.1", "v1.1.0", "v2.0.0"])
 
 
@@ -296,6 +299,8 @@ class Releases(RuleBasedStateMachine):
                 assert not write.knowingly_over_another, f"{write} over what somebody else wrote"
             if write.tag == Channel.STABLE and write.by_us and not lowers:
                 assert self.version(write.path, write.old) <= self.version(write.path, write.new), "stable goes back"
+            if write.tag == Channel.NEXT and write.by_us and not lowers:
+                assert self.place(write.path, write.old) <= self.place(write.path, write.new), "next goes back"
         self.checked = len(self.registry.writes)
         for (path, channel), entries in self.bench.acknowledged.items():
             assert set(entries) <= set(self.registry.chain(path, channel)), f"the {channel} ledger lost an entry"
@@ -305,6 +310,11 @@ class Releases(RuleBasedStateMachine):
         tags = self.registry.store(path).tags
         found = release_tags(tag for tag, named in tags.items() if named == digest)
         return found[-1].version if found else Version(0, 0, 0)
+
+    def place(self, path: str, digest: Digest | None) -> int:
+        """Of its commit in the history; -1 for none."""
+        commit = self.registry.label(path, digest, REVISION_LABEL)
+        return self.bench.git.commits.index(Commit(commit)) if commit else -1
 
     def last_channel_writes(self) -> list[Write]:
         last = {(write.path, write.tag): write for write in self.registry.writes if write.tag in list(Channel)}
