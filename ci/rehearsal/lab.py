@@ -1,4 +1,4 @@
-"""The lab as a process: `dagger call lab up`."""
+"""The lab as processes: `dagger call lab up`, and a door to it on the ports that its users name."""
 
 import base64
 import contextlib
@@ -7,9 +7,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 MODULE = Path(__file__).resolve().parents[2]
 REGISTRY, STORE, OPENQA = 5500, 7500, 9526
@@ -20,6 +22,8 @@ REGISTRY_LOGIN = "canary:throw-away-registry-password"
 REGISTRY_AUTH = json.dumps(
     {"auths": {f"registry:{REGISTRY}": {"auth": base64.b64encode(REGISTRY_LOGIN.encode()).decode()}}}
 )
+_BEHIND = 10000
+"""What is added to a port for Dagger's own tunnel, behind the door."""
 
 
 class LabError(Exception):
@@ -43,20 +47,23 @@ def lab(
         LabError: a port is taken, Dagger ended, or the deadline passed.
     """
     ports = [REGISTRY, STORE, OPENQA] if full else [REGISTRY]
-    if taken := [port for port in ports if _answers(port)]:
+    behind = [port + _BEHIND for port in ports]
+    if taken := [port for port in ports + behind if _answers(port)]:
         raise LabError(f"something listens on port {taken[0]} already: another lab? Stop it and try again.")
-    command = [
+    tunnel = [
         *("dagger", "--progress=plain", "call", "-m", str(MODULE)),
         *("--source", str(MODULE / "ci/lab")),  # a small folder: the lab builds nothing of the caller's
-        *("lab", "--name", name, f"--full={full}", "up"),
+        *("lab", "--name", name, f"--full={full}"),
+        *("up", "--ports", ",".join(f"{port + _BEHIND}:{port}" for port in ports)),
     ]
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=os.environ | {"NO_COLOR": "1"}
-        )
-        try:
-            started = time.monotonic()
-            while not all(_answers(port) for port in ports):
+    # Why there is a door: see the program.
+    door = [sys.executable, str(MODULE / "ci/lab/gateway/forward.py"), "--own-address"]
+    door += [f"{port}:127.0.0.1:{port + _BEHIND}" for port in ports]
+    started = time.monotonic()
+    with log.open("wb") as file, contextlib.ExitStack() as running:
+        for command, opened in (tunnel, behind), (door, ports):
+            process = running.enter_context(_running(command, file))
+            while not all(_answers(port) for port in opened):
                 elapsed = time.monotonic() - started
                 if process.poll() is not None:
                     raise LabError(f"the lab ended with exit code {process.returncode}; see {log}")
@@ -65,9 +72,7 @@ def lab(
                 if waiting:
                     waiting(elapsed)
                 time.sleep(0.5)
-            yield
-        finally:
-            _stop(process)
+        yield
 
 
 def _answers(port: int) -> bool:
@@ -76,11 +81,16 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C would: Dagger ends its services and leaves."""
-    for order in signal.SIGINT, signal.SIGTERM, signal.SIGKILL:
-        if process.poll() is not None:
-            return
-        process.send_signal(order)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
+@contextlib.contextmanager
+def _running(command: list[str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """End it as Ctrl-C would: Dagger ends its services and leaves."""
+    environment = os.environ | {"NO_COLOR": "1"}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+    try:
+        yield process
+    finally:
+        for order in signal.SIGINT, signal.SIGTERM, signal.SIGKILL:
+            if process.poll() is None:
+                process.send_signal(order)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)

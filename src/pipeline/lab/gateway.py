@@ -11,5 +11,5 @@ def gateway(files: dagger.Directory, servers: dict[str, tuple[dagger.Service, in
     container = dag.container().from_(DEBIAN).with_mounted_file("/forward.py", files.file("gateway/forward.py"))
     for host, (service, port) in servers.items():
         container = container.with_service_binding(host, service).with_exposed_port(port)
-    targets = [f"{host}:{port}" for host, (_, port) in servers.items()]
-    return container.as_service(args=["python3", "/forward.py", *targets])
+    doors = [f"{port}:{host}:{port}" for host, (_, port) in servers.items()]
+    return container.as_service(args=["python3", "/forward.py", *doors])
