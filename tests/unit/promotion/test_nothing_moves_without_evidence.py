@@ -31,7 +31,7 @@ from pipeline.policy.tags import Version, is_version_tag, release_tags
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 
-EXAMPLES = int(os.environ.get("PIPELINE_PROPERTY_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("PIPELINE_PROPERTY_EXAMPLES", "25"))
 STEPS = 14
 
 GOOD = {Outcome.PASSED, Outcome.UNCHANGED, Outcome.SUPERSEDED}
