@@ -30,7 +30,7 @@ class TestNothingMoves:
         assert "vX.Y.Z-test" in caller.fails("usage", "promote-testing", "--tag", "1.0-test").output
 
     def test_a_tag_that_git_does_not_know(self, caller):
-        assert "v9.9.9-test" in caller.fails("usage", "promote-testing", "--tag", "v9.9.9-test").output
+        assert "v9.9.9-test" in caller.fails("precondition", "promote-testing", "--tag", "v9.9.9-test").output
 
     def test_a_stable_tag_that_was_never_tested(self, repository, caller):
         repository.tag("v3.0.0")
