@@ -95,15 +95,22 @@ class Guest:
 
 
 async def _gather(out: asyncssh.SSHReader[bytes], err: asyncssh.SSHReader[bytes]) -> tuple[str, str]:
+    """Both outputs to their ends; when the connection breaks, its error itself and not a group of them."""
     texts = ["", ""]
+    broken: list[Exception] = []
 
     async def take(index: int, reader: asyncssh.SSHReader[bytes]) -> None:
         kept = bytearray()
-        while chunk := await reader.read(1 << 16):
-            kept += chunk[: max(0, OUTPUT_LIMIT - len(kept))]
+        try:
+            while chunk := await reader.read(1 << 16):
+                kept += chunk[: max(0, OUTPUT_LIMIT - len(kept))]
+        except (asyncssh.Error, OSError) as error:
+            broken.append(error)
         texts[index] = kept.decode(errors="replace")
 
     async with anyio.create_task_group() as group:
         group.start_soon(take, 0, out)
         group.start_soon(take, 1, err)
+    if broken:
+        raise broken[0]
     return texts[0], texts[1]
