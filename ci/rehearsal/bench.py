@@ -74,7 +74,7 @@ class Bench:
             whole = self.call("promote-testing", "--tag", tag)
             spent = steps.times(self.pipeline.log("promote-testing").read_text(errors="replace"), steps.TESTING)
             self.progress.heading(f"the same by hand, round {number} of {rounds}")
-            bare = anyio.run(by_hand.testing, self.repository)
+            bare = anyio.run(by_hand.testing, self.repository, self.pipeline.log("by-hand"))
             if number:
                 for name in steps.TESTING:
                     module.setdefault(name, []).append(spent.get(name, float("nan")))

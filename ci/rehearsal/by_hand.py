@@ -1,9 +1,9 @@
 """The testing stage without the pipeline: the same tools, one after another, in containers of the same engine."""
 
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import dagger
@@ -19,10 +19,11 @@ from rehearsal.repository import Repository
 from rehearsal.steps import TESTING
 
 
-async def testing(repository: Repository) -> dict[str, float]:
-    """Seconds of each step of TESTING, on the image behind `:next`."""
-    async with dagger.connection(dagger.Config(log_output=sys.stderr)):
-        return await _testing(repository)
+async def testing(repository: Repository, log: Path) -> dict[str, float]:
+    """Seconds of each step of TESTING, on the image behind `:next`; `log` is for what Dagger says."""
+    with log.open("w") as file:
+        async with dagger.connection(dagger.Config(log_output=file)):
+            return await _testing(repository)
 
 
 async def _testing(repository: Repository) -> dict[str, float]:
