@@ -137,11 +137,12 @@ class BootcPipeline:
     @acting
     async def lab(
         self,
+        key: Annotated[str, Doc("SSH public key that opens the lab")],
         name: Annotated[str, Doc("Labs of the same name share the images in their registry")] = "lab",
         full: Annotated[bool, Doc("With object store and openQA, which only the stable stage needs")] = True,
     ) -> dagger.Service:
-        """Registry (port 5500), object store (7500) and openQA (9526) to try things with: `dagger call lab up`."""
-        return await surroundings(lab_files(), name, full)
+        """Registry, object store and openQA to try things with, behind SSH; `ci/lab/up` opens their ports."""
+        return await surroundings(lab_files(), name, key, full)
 
     @acting
     async def plan(
