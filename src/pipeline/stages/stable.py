@@ -60,10 +60,11 @@ async def promote_stable(
         )
         planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
 
-    gated = [
-        proof or await _through_the_gate(world, subject, tag, boot, gate or _gate)
-        for subject, boot, proof in zip(subjects, tested, before, strict=True)
-    ]
+    async def gated_one(found: tuple[Subject, Proof, Proof | None]) -> Proof:
+        subject, boot, proof = found
+        return proof or await _through_the_gate(world, subject, tag, boot, gate or _gate)
+
+    gated = await each(zip(subjects, tested, before, strict=True), gated_one)  # openQA has its own queue
     results = [proof.evidence.result for proof in gated]
     if any(proof.failed for proof in gated):
         return held_back(results)
