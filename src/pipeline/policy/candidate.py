@@ -36,6 +36,8 @@ class TestingFacts:
     """By how many commits next has moved on; None when it cannot be told."""
     stable: Version | None
     """The version that `:stable` points at."""
+    testing: TestTag | None = None
+    """The attempt that `:testing` points at."""
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
 
@@ -48,13 +50,14 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
     """The candidate of a test tag: the image that was built from exactly the tagged commit.
 
     Raises NotBuiltYet without that image, PreconditionError when its label names another commit, ConflictError
-    when the version tag exists with another digest, UsageError when the version is not above the stable one.
+    when the version tag exists with another digest, UsageError when the version is not above the stable one or would
+    take testing back.
     """
-    if facts.stable and facts.tag.version <= facts.stable and not allow_older and facts.tagged is None:
-        raise UsageError(
-            f"{facts.tag.tag} is not above the current stable version {facts.stable}. "
-            "Tag a higher version, or pass --allow-older if you mean it."
-        )
+    if not allow_older and facts.tagged is None:
+        if facts.stable and facts.tag.version <= facts.stable:
+            raise UsageError(_not_above(facts.tag, f"stable version {facts.stable}"))
+        if facts.testing and facts.tag < facts.testing:
+            raise UsageError(_not_above(facts.tag, f"testing version {facts.testing.tag}"))
     if facts.digest is None:
         raise NotBuiltYet(
             f"There is no image of commit {facts.commit} ({facts.tag.tag}): expected the tag :{facts.commit}. "
@@ -104,10 +107,7 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
     ConflictError when the version tag exists with another digest; UsageError for a version that is not above stable.
     """
     if facts.stable and facts.tag.version <= facts.stable and not allow_older and facts.tagged is None:
-        raise UsageError(
-            f"{facts.tag.tag} is not above the current stable version {facts.stable}. "
-            "Tag a higher version, or pass --allow-older if you mean it."
-        )
+        raise UsageError(_not_above(facts.tag, f"stable version {facts.stable}"))
     if facts.test_tag is None or facts.digest is None:
         raise PreconditionError(
             f"No {facts.tag.tag}-test has been promoted: expected a tag :{facts.tag.tag}-test in the registry. "
@@ -125,6 +125,10 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
             "A version tag is never moved: release under a new version."
         )
     return Candidate(facts.digest, facts.commit)
+
+
+def _not_above(tag: TestTag | ReleaseTag, current: str) -> str:
+    return f"{tag.tag} is not above the current {current}. Tag a higher version, or pass --allow-older if you mean it."
 
 
 def _same_revision(digest: Digest, revision: str | None, commit: Commit) -> None:

@@ -1,9 +1,10 @@
 """What the promotions to testing and stable have in common."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Outcome, Repository, Tag
@@ -11,13 +12,16 @@ from pipeline.errors import ConflictError, PreconditionError
 from pipeline.policy.candidate import Candidate
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired, is_channel
-from pipeline.policy.tags import ReleaseTag, Version, release_tags
+from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, testing_tags
+from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move, Result
 from pipeline.stages import evidence, promotion
 from pipeline.stages.each import each
 from pipeline.stages.evidence import Proof
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.world import World
+
+T = TypeVar("T", TestTag, ReleaseTag)
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,20 @@ async def tag_commit(world: World, tag: Tag) -> Commit:
 
 async def stable_version(world: World, image: Image) -> Version | None:
     """The version that `:stable` points at: that of the highest release tag with the same digest."""
-    registry = world.repository(image, Channel.STABLE)
-    stable = await registry.digest(Channel.STABLE.tag)
-    if stable is None:
-        return None
-    for release in reversed(release_tags(await registry.tags())):
-        if await registry.digest(release.tag) == stable:
-            return release.version
+    release = await _highest(world.repository(image, Channel.STABLE), Channel.STABLE, release_tags)
+    return release.version if release else None
+
+
+async def testing_tag(world: World, image: Image) -> TestTag | None:
+    """The highest test tag with the digest that `:testing` points at."""
+    return await _highest(world.repository(image, Channel.TESTING), Channel.TESTING, testing_tags)
+
+
+async def _highest(registry: RepositoryClient, channel: Channel, read: Callable[[Iterable[str]], list[T]]) -> T | None:
+    now = await registry.digest(channel.tag)
+    for version in reversed(read(await registry.tags())) if now else ():
+        if await registry.digest(version.tag) == now:
+            return version
     return None
 
 
@@ -166,8 +177,8 @@ def held_back(results: Sequence[Result]) -> list[Result]:
 async def _moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> bool:
     """Whether a channel of one of the images went further after this promotion was made, or began.
 
-    That is so when its ledger says so; and when stable has a higher version by now, although a crash kept this one
-    from getting there. A version tag that is still to be written shows that nothing began.
+    That is so when its ledger says so; and when the channel has a higher version by now, although a crash kept this
+    one from getting there. A version tag that is still to be written shows that nothing began.
     """
     tag = wanted.desired[0].tag
     fresh = {move.repository for move in moves if not is_channel(move.tag)}
@@ -177,9 +188,16 @@ async def _moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> b
         steps = await promotion.past(world, Repository.parse(move.repository), wanted.channel)
         if overtaken(steps, tag, move.new, move.old, over_rollback=wanted.override_hold):
             return True
-        if wanted.channel is Channel.STABLE and not wanted.allow_older:
-            (image,) = (image for image in world.images if str(image.home(wanted.channel)) == move.repository)
-            now = await stable_version(world, image)
-            if now and now > ReleaseTag.parse(tag).version:
-                return True
+        (image,) = (image for image in world.images if str(image.home(wanted.channel)) == move.repository)
+        if not wanted.allow_older and await _is_higher(world, image, wanted.channel, tag):
+            return True
     return False
+
+
+async def _is_higher(world: World, image: Image, channel: Channel, tag: Tag) -> bool:
+    """Whether a channel has a higher version than that of a version tag."""
+    if channel is Channel.TESTING:
+        tested = await testing_tag(world, image)
+        return tested is not None and tested > TestTag.parse(tag)
+    released = await stable_version(world, image)
+    return released is not None and released > ReleaseTag.parse(tag).version

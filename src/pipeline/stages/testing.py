@@ -29,6 +29,7 @@ from pipeline.stages.release import (
     promotion_of,
     stable_version,
     tag_commit,
+    testing_tag,
 )
 from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
@@ -67,7 +68,9 @@ async def promote_testing(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = promotion_of(COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold)
+    wanted = promotion_of(
+        COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
+    )
     with world.registry.one_look():
         decision = await decided(world, wanted, planned)
     return await finished(world, wanted, decision, results, start)
@@ -106,6 +109,7 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
             next_digest=next_digest,
             ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
             stable=await stable_version(world, image),
+            testing=await testing_tag(world, image),
             tagged=await registry.digest(tag.tag),
         )
         try:

@@ -65,6 +65,26 @@ def test_a_version_that_is_not_above_stable_is_refused_unless_told(stable):
     assert for_stable(replace(STABLE, stable=stable), allow_older=True).digest == IMAGE
 
 
+@pytest.mark.parametrize(
+    ("testing", "refused"),
+    [
+        (None, False),
+        ("v1.0.0-test.3", False),
+        ("v1.1.0-test", False),
+        ("v1.1.0-test.1", True),
+        ("v1.2.0-test", True),
+        ("v1.10.0-test", True),
+    ],
+)
+def test_testing_is_not_taken_back_unless_told(testing, refused):
+    facts = replace(TESTING, testing=TestTag.parse(testing) if testing else None)
+    if refused:
+        with pytest.raises(UsageError, match="not above the current testing version"):
+            for_testing(facts)
+    assert for_testing(facts, allow_older=refused).digest == IMAGE
+    assert for_testing(replace(facts, tagged=IMAGE)).digest == IMAGE, "a promotion that began is not refused"
+
+
 def test_a_repeated_promotion_is_not_refused_for_its_own_version():
     assert for_stable(replace(STABLE, stable=Version(1, 1, 0), tagged=IMAGE)).digest == IMAGE
     assert for_testing(replace(TESTING, stable=Version(1, 1, 0), tagged=IMAGE)).digest == IMAGE

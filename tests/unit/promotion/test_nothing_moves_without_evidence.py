@@ -27,7 +27,7 @@ from virtual_time import VirtualTime
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.tags import Version, is_version_tag, release_tags
+from pipeline.policy.tags import TestTag, Version, is_version_tag, release_tags, testing_tags
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 
@@ -299,6 +299,8 @@ class Releases(RuleBasedStateMachine):
                 assert not write.knowingly_over_another, f"{write} over what somebody else wrote"
             if write.tag == Channel.STABLE and write.by_us and not lowers:
                 assert self.version(write.path, write.old) <= self.version(write.path, write.new), "stable goes back"
+            if write.tag == Channel.TESTING and write.by_us and not lowers:
+                assert self.attempt(write.path, write.old) <= self.attempt(write.path, write.new), "testing goes back"
             if write.tag == Channel.NEXT and write.by_us and not lowers:
                 assert self.place(write.path, write.old) <= self.place(write.path, write.new), "next goes back"
         self.checked = len(self.registry.writes)
@@ -310,6 +312,12 @@ class Releases(RuleBasedStateMachine):
         tags = self.registry.store(path).tags
         found = release_tags(tag for tag, named in tags.items() if named == digest)
         return found[-1].version if found else Version(0, 0, 0)
+
+    def attempt(self, path: str, digest: Digest | None) -> TestTag:
+        """The highest that a digest was tested under; v0.0.0-test for none."""
+        tags = self.registry.store(path).tags
+        found = testing_tags(tag for tag, named in tags.items() if named == digest)
+        return found[-1] if found else TestTag(Version(0, 0, 0))
 
     def place(self, path: str, digest: Digest | None) -> int:
         """Of its commit in the history; -1 for none."""

@@ -12,6 +12,7 @@ from virtual_time import VirtualTime
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
+from pipeline.registry import ledger
 from pipeline.registry.evidence import Evidence, attach_evidence
 from pipeline.report.model import Result
 
@@ -162,6 +163,34 @@ async def test_a_crashed_promotion_that_was_allowed_to_be_older_is_finished_by_t
     mending(lab)
     assert outcome(await lab.promote_stable("v1.0.1", allow_older=True)) == Outcome.PASSED
     assert lab.stable() == lab.released("v1.0.1")
+
+
+async def test_testing_goes_to_a_lower_version_only_when_told(lab: Lab) -> None:
+    for version in ("v1.2.0-test", "v1.1.0-test"):
+        lab.git.tags[version] = lab.git.commit()
+        await lab.build_next()
+    assert outcome(await lab.promote_testing("v1.2.0-test")) == Outcome.PASSED
+    assert outcome(await lab.promote_testing("v1.1.0-test")) == Outcome.USAGE
+    assert lab.registry.store("os").tags["testing"] == lab.released("v1.2.0-test")
+    assert outcome(await lab.promote_testing("v1.1.0-test", allow_older=True)) == Outcome.PASSED
+    assert lab.registry.store("os").tags["testing"] == lab.released("v1.1.0-test")
+
+
+async def test_a_crashed_promotion_does_not_take_testing_back_later(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The crash came between its version tag and its record: the ledger does not know it."""
+    for version in ("v1.1.0-test", "v1.2.0-test"):
+        lab.git.tags[version] = lab.git.commit()
+        await lab.build_next()
+
+    async def failing(*_: Any, **__: Any) -> Digest:
+        raise InfrastructureError("503")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "append", failing)
+        assert outcome(await lab.promote_testing("v1.1.0-test")) == Outcome.PARTIAL
+    assert outcome(await lab.promote_testing("v1.2.0-test")) == Outcome.PASSED
+    assert outcome(await lab.promote_testing("v1.1.0-test")) == Outcome.SUPERSEDED
+    assert lab.registry.store("os").tags["testing"] == lab.released("v1.2.0-test")
 
 
 @two_images
