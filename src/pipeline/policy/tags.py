@@ -92,14 +92,14 @@ def release_tags(tags: Iterable[str]) -> list[ReleaseTag]:
     return sorted(ReleaseTag.parse(tag) for tag in tags if _RELEASE.fullmatch(tag))
 
 
-def testing_tags(tags: Iterable[str]) -> list[TestTag]:
+def tags_for_testing(tags: Iterable[str]) -> list[TestTag]:
     """The test tags among these names, lowest version and first attempt first."""
     return sorted(TestTag.parse(tag) for tag in tags if _TEST.fullmatch(tag))
 
 
 def highest_test_tag(tags: Iterable[str], version: Version) -> TestTag | None:
     """The last attempt among the test tags of one version."""
-    return max((tag for tag in testing_tags(tags) if tag.version == version), default=None)
+    return max((tag for tag in tags_for_testing(tags) if tag.version == version), default=None)
 
 
 def is_version_tag(tag: str) -> bool:

@@ -375,6 +375,8 @@ class RepositoryClient:
 
         False when it was gone already. PreconditionError when this registry does not delete.
         """
+        if isinstance(ref, Digest):
+            self._seen.pop(ref, None)
         return await self.persist(self._asked("DELETE manifest", ref), partial(self._once.delete_manifest, ref))
 
     # Composed --------------------------------------------------------------------------------------------------------

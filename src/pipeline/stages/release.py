@@ -12,7 +12,7 @@ from pipeline.errors import ConflictError, PreconditionError
 from pipeline.policy.candidate import Candidate
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired, is_channel
-from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, testing_tags
+from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move, Result
 from pipeline.stages import evidence, promotion
@@ -51,7 +51,7 @@ async def stable_version(world: World, image: Image) -> Version | None:
 
 async def testing_tag(world: World, image: Image) -> TestTag | None:
     """The highest test tag with the digest that `:testing` points at."""
-    return await _highest(world.repository(image, Channel.TESTING), Channel.TESTING, testing_tags)
+    return await _highest(world.repository(image, Channel.TESTING), Channel.TESTING, tags_for_testing)
 
 
 async def _highest(registry: RepositoryClient, channel: Channel, read: Callable[[Iterable[str]], list[T]]) -> T | None:

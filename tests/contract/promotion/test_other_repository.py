@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from lab_image import push
 from pipeline_bench import Bench, configured, outcome
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.errors import InfrastructureError
 from pipeline.registry import media
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.disk import attach_disk, fetch_disk
@@ -21,12 +23,13 @@ from pipeline.stages.world import World
 PLATFORM = "linux/amd64"
 
 
-def lab(registry: str, copy: Any, disk: Path) -> Bench:
+def lab(registry: str, copy: Any, disk: Path, stable_registry: str = "") -> Bench:
     async def stored(world: World, subject: Subject) -> dict[str, DiskRecord]:
         repo, digest = world.repository(subject.image), subject.candidate.digest
         return {PLATFORM: await attach_disk(repo, digest, disk, PLATFORM, builder="b@sha256:0")}
 
-    bench = Bench(configured(f"test/{uuid4().hex}", host=registry, plain=True, apart=True), copy, push)
+    config = configured(f"test/{uuid4().hex}", host=registry, plain=True, apart=True, stable_host=stable_registry)
+    bench = Bench(config, copy, push)
     bench.store_disks = stored
     return bench
 
@@ -54,9 +57,15 @@ async def sign(repo: RepositoryClient, digest: Digest) -> None:
     await repo.push_artifact("application/x-signature", [layer], subject=await repo.describe(digest))
 
 
-async def test_a_release_is_proven_where_it_lives(any_registry: str, copy: Any, tmp_path: Path) -> None:
+@pytest.fixture(params=["registry", "crane_registry", "registry to crane_registry", "crane_registry to registry"])
+def places(request: pytest.FixtureRequest) -> list[str]:
+    """One registry, or two of which the second has the releases; one kind has the referrers API, the other has not."""
+    return [request.getfixturevalue(name) for name in request.param.split(" to ")]
+
+
+async def test_a_release_is_proven_where_it_lives(places: list[str], copy: Any, tmp_path: Path) -> None:
     """Evidence of all gates, disk and signature are there, byte for byte, and the other tags are not."""
-    bench = lab(any_registry, copy, tmp_path / "disk")
+    bench = lab(places[0], copy, tmp_path / "disk", places[-1])
     digest = await released(bench, "v1.0.0", tmp_path / "disk")
     async with bench.world() as world:
         here, there = (world.repository(bench.images[0], channel) for channel in (Channel.TESTING, Channel.STABLE))
@@ -100,4 +109,29 @@ async def test_looking_and_taking_back_follow(registry: str, copy: Any, tmp_path
     (refused,) = await bench.promote_stable("v1.1.0")
     assert refused.outcome == Outcome.PRECONDITION
     assert f"{home}:stable is on hold" in refused.reason
+    assert outcome(await bench.verify()) == Outcome.PASSED
+
+
+async def test_stable_stays_where_it_is_while_what_proves_the_release_cannot_follow(
+    registry: str, crane_registry: str, copy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version tag may be there; the channel moves after the evidence is, and a rerun brings both."""
+    disk = tmp_path / "disk"
+    bench = lab(registry, copy, disk, crane_registry)
+    first = await released(bench, "v1.0.0", disk)
+    disk.write_bytes(os.urandom(200_000))
+    bench.git.tags |= dict.fromkeys(("v1.1.0", "v1.1.0-test"), bench.git.commit())
+    assert outcome(await bench.build_next()) == Outcome.PASSED
+    assert outcome(await bench.promote_testing("v1.1.0-test")) == Outcome.PASSED
+
+    async def away(*_: Any, **__: Any) -> None:
+        raise InfrastructureError("503")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("pipeline.registry.transfer.copy_blob", away)
+        assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PARTIAL
+    async with bench.world() as world:
+        there = world.repository(bench.images[0], Channel.STABLE)
+        assert await there.digest(Channel.STABLE.tag) == first
+    assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PASSED
     assert outcome(await bench.verify()) == Outcome.PASSED

@@ -215,14 +215,18 @@ class Source:
         return self
 
 
-def configured(*names: str, host: str, plain: bool = False, apart: bool = False) -> Config:
-    """A configuration with these images below `host`; `apart` with releases in repositories of their own."""
+def configured(*names: str, host: str, plain: bool = False, apart: bool = False, stable_host: str = "") -> Config:
+    """A configuration with these images below `host`; `apart` with releases in repositories of their own.
+
+    `stable_host`: where those are, when in another registry.
+    """
     images = "".join(
         f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\n'
-        + (f'stable_repository = "{host}/{name}-stable"\n' if apart else "")
+        + (f'stable_repository = "{stable_host or host}/{name}-stable"\n' if apart else "")
         for name in names
     )
-    return parse((f'plain_http = ["{host}"]\n' if plain else "") + images)
+    hosts = [host, stable_host] if stable_host else [host]
+    return parse((f"plain_http = {hosts}\n" if plain else "") + images)
 
 
 def outcome(results: list[Result]) -> Outcome:

@@ -27,7 +27,7 @@ from virtual_time import VirtualTime
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.tags import TestTag, Version, is_version_tag, release_tags, testing_tags
+from pipeline.policy.tags import TestTag, Version, is_version_tag, release_tags, tags_for_testing
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 
@@ -316,7 +316,7 @@ class Releases(RuleBasedStateMachine):
     def attempt(self, path: str, digest: Digest | None) -> TestTag:
         """The highest that a digest was tested under; v0.0.0-test for none."""
         tags = self.registry.store(path).tags
-        found = testing_tags(tag for tag, named in tags.items() if named == digest)
+        found = tags_for_testing(tag for tag, named in tags.items() if named == digest)
         return found[-1] if found else TestTag(Version(0, 0, 0))
 
     def place(self, path: str, digest: Digest | None) -> int:
