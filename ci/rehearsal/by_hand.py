@@ -12,7 +12,8 @@ from dagger import dag
 from pipeline.config import parse
 from pipeline.containers.base import debian
 from pipeline.containers.podman import STORAGE, toolbox
-from pipeline.vm.spec import Bus, Spec
+from pipeline.containers.qemu import PACKAGES
+from pipeline.vm.spec import Arch, Bus, Spec
 from rehearsal import registry
 from rehearsal.lab import MODULE, REGISTRY
 from rehearsal.repository import Repository
@@ -47,7 +48,7 @@ async def _testing(repository: Repository) -> dict[str, float]:
     storage = dag.cache_volume(f"by-hand-{run}")
     tools = await outside(toolbox()).with_mounted_cache(STORAGE, storage).sync()
     qemu_utils = await debian("qemu-utils").sync()
-    harness = await _harness(debian("openssh-client", "ovmf", "qemu-system-x86", "qemu-utils")).sync()
+    harness = await _harness(debian(*PACKAGES[Arch.X86_64])).sync()
     carrier = await outside(_harness(debian("ca-certificates"))).sync()
     path = gate.builder.image.partition("/")[2]
     builder = await outside(

@@ -13,6 +13,7 @@ from pipeline.vm.checks import (
     kernel,
     listening,
     reboot,
+    secure_boot,
     selinux,
     services,
     system_state,
@@ -25,6 +26,7 @@ from pipeline.vm.spec import Spec
 
 ALL: tuple[VmCheck, ...] = (
     kernel.CHECK,
+    secure_boot.CHECK,
     bootc.DIGEST,
     bootc.ORIGIN,
     system_state.CHECK,
