@@ -17,6 +17,7 @@ from pipeline.vm.checks import (
     disk_usage,
     kernel,
     listening,
+    secure_boot,
     services,
     upgrade,
     usr,
@@ -220,3 +221,11 @@ def test_an_upgrade_that_did_not_happen_or_lost_something_is_told() -> None:
         "a.service failed after the upgrade",
     ]
     assert upgrade.judge_rollback(upgraded, upgraded, [], []).findings == [f"after the rollback {V2} is booted"]
+
+
+def test_secure_boot_is_believed_when_the_variable_or_the_kernel_says_so() -> None:
+    on, off = "   6   0   0   0   1", "   6   0   0   0   0"
+    assert not secure_boot.judge_variable(on, "").findings
+    assert secure_boot.judge_variable(off, "secureboot: Secure boot enabled").findings
+    assert not secure_boot.judge_variable("", "[ 0.0] secureboot: Secure boot enabled").findings
+    assert secure_boot.judge_variable("", "[ 0.0] secureboot: Secure boot disabled").findings
