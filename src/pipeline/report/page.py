@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import jinja2
 
-from pipeline.quantities import duration_text
+from pipeline.quantities import duration_text, size_text
 from pipeline.report import wording
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.excerpt import bounded
@@ -87,14 +87,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = duration_text
-    environment.filters["bytes"] = _bytes
+    environment.filters["bytes"] = size_text
     return environment
-
-
-def _bytes(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

@@ -111,7 +111,8 @@ class Gate:
             await overlay(base, files.overlay)
             command = qemu.command(spec, accel, flash, files, key.public)
             async with self._running(command, files) as machine:
-                session = Session(spec, machine, accel, key, self._folder, self._say, stopwatch=self.stopwatch)
+                session = Session(spec, machine, accel, key, self._folder, self._say)
+                session.disk_size, session.stopwatch = base.size, self.stopwatch
                 try:
                     await self._examine(session)
                 except InfrastructureError as error:

@@ -43,6 +43,8 @@ class Session:
     """When start-up had ended, or had been given up, for each boot."""
     rebooted_at: float = 0.0
     """When the second boot was asked for."""
+    disk_size: int = 0
+    """Bytes of the file under test."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _answers: dict[str, object] = field(default_factory=dict, repr=False)
     _guest: Guest | None = field(default=None, repr=False)
