@@ -20,6 +20,7 @@ from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages.world import World
+from pipeline.vm.spec import Arch
 
 COMMAND = "doctor"
 ROOM = 20 * 1024**3
@@ -123,7 +124,7 @@ async def _room(world: World) -> str:
 async def _kvm(world: World) -> str:
     """Measured as the gate does it."""
     probe = await attempt(
-        machine_room().with_env_variable("PIPELINE_RUN", world.reach.run),
+        machine_room(Arch.X86_64).with_env_variable("PIPELINE_RUN", world.reach.run),
         ["python", "-m", "pipeline.vm.accelerator"],
         privileged=True,
     )
