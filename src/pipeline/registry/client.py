@@ -129,6 +129,10 @@ class RepositoryClient:
         """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
         return await self._transport.persist(asked, attempt)
 
+    async def ask_to_push(self) -> None:
+        """Find out whether the login may push, without leaving anything; PreconditionError when it may not."""
+        await self.persist(f"POST upload to {self.repository}", self._once.ask_to_push)
+
     # Reading ---------------------------------------------------------------------------------------------------------
 
     async def manifest(self, ref: Tag | Digest) -> Manifest | None:

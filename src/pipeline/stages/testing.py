@@ -18,6 +18,7 @@ from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import evidence, promotion
+from pipeline.stages.baseline import compared_with_stable
 from pipeline.stages.each import each
 from pipeline.stages.evidence import GateRun, Proof
 from pipeline.stages.release import (
@@ -159,7 +160,7 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
         result, report = await qemu.boot(
             world.reach,
             disk.file,
-            machine_of(world, image, digest, arch),
+            await compared_with_stable(world, image, digest, platform, machine_of(world, image, digest, arch)),
             world.given.source.directory(gate.checks) if gate.checks else None,
         )
         _same_disk(result, made["disk sha256"])

@@ -141,6 +141,15 @@ class Machine:
                 self._process.kill()
             await self._process.wait()
 
+    async def quit(self) -> None:
+        """Have QEMU write down what it still holds of its files, and end."""
+        self._stopping = True
+        with anyio.move_on_after(10):
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await self._qmp.execute("quit")
+            if self._process:
+                await self._process.wait()
+
     async def launch(self) -> None:
         """Start a QEMU and wait until it calls back.
 

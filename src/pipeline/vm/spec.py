@@ -60,6 +60,31 @@ class Upgrade(BaseModel):
     """What must be booted afterwards."""
 
 
+class Budgets(BaseModel):
+    """How large the image and its disk may be (bytes), and how much more than stable's they may take (percent)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int | None = None
+    disk_size: int | None = None
+    size_growth: float = 25
+    boot_growth: float = 50
+
+
+class Baseline(BaseModel):
+    """The current stable image, as its own gate saw it; None is what is not known of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """What people call it; only shown."""
+    accelerator: str = ""
+    phases: dict[str, float] = {}
+    """Seconds of each phase of its first boot; their sum is the time from power on until start-up ended."""
+    image_size: int | None = None
+    disk_size: int | None = None
+
+
 class Spec(BaseModel):
     """One gate run. All durations in seconds, sizes in MiB: programs write this, people use the command line."""
 
@@ -89,6 +114,11 @@ class Spec(BaseModel):
     """Units that must be active, besides the SSH server that the gate itself uses."""
     boot_budget: float | None = None
     """Seconds from power on until the system has settled; multiplied by `tcg_factor` under TCG."""
+    image_size: int | None = None
+    """Bytes of the image's compressed layers; None when nobody asked the registry."""
+    stable: Baseline | None = None
+    """What to compare with; None for a first release."""
+    budgets: Budgets = Budgets()
     disk_budget_percent: float = Field(90, gt=0, le=100)
     """How full a file system of the freshly booted system may be."""
     listen: list[str] | None = None
@@ -103,7 +133,12 @@ class Spec(BaseModel):
     checks: Path | None = None
     """The repository's own checks: executables run in the guest, `test_*.py` run by pytest-testinfra over SSH."""
     waivers: list[Waiver] = []
+    required: frozenset[str] = frozenset()
+    """Checks that must pass although they are advice by themselves."""
     allowed_skips: frozenset[str] = frozenset(
-        {"no-bootc", "no-selinux-policy", "not-promised", "not-configured", "first-release"}
+        {
+            *("no-bootc", "no-selinux-policy", "not-promised", "not-configured", "first-release"),
+            *("other-accelerator", "no-stable-evidence"),
+        }
     )
     """Skip reasons that let a required check through, because the image or its configuration does not ask for it."""
