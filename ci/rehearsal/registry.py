@@ -36,6 +36,12 @@ def digest(image: str, reference: str) -> str | None:
     return None if found is None else f"sha256:{hashlib.sha256(found).hexdigest()}"
 
 
+def attached(image: str, subject: str) -> set[str]:
+    """The digests of what is attached to a manifest, by the fallback tag of registries without the referrers API."""
+    listed = manifest(image, subject.replace(":", "-"))
+    return {one["digest"] for one in json.loads(listed)["manifests"]} if listed else set()
+
+
 def put(image: str, tag: str, content: bytes) -> None:
     """Write a manifest under a tag, as somebody who does not go through the pipeline would."""
     kind = json.loads(content)["mediaType"]

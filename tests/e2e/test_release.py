@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rehearsal import registry
 from rehearsal.lab import OPENQA, OPENQA_AUTH, REGISTRY_LOGIN, STORE, STORE_AUTH
+from rehearsal.processes import Watch
 
 RELEASE = [("build-next",), ("promote-testing", "--tag", "v1.0.0-test"), ("promote-stable", "--tag", "v1.0.0")]
 SECRETS = [
@@ -22,12 +23,19 @@ TAGS = ["next", "v1.0.0-test", "testing", "v1.0.0", "stable"]
 
 
 @pytest.fixture(scope="module")
-def released(repository, caller) -> str:
+def watch(surroundings) -> Watch:
+    """Sees what is started in containers, but for the lab's."""
+    return Watch()
+
+
+@pytest.fixture(scope="module")
+def released(repository, caller, watch) -> str:
     """The commit that became stable."""
     repository.tag("v1.0.0-test")
     repository.tag("v1.0.0")
-    for call in RELEASE:
-        assert caller.passes(*call).output.startswith("passed · ")
+    with watch.watching():
+        for call in RELEASE:
+            assert caller.passes(*call).output.startswith("passed · ")
     return repository.head()
 
 
@@ -91,6 +99,26 @@ def test_the_table_shows_the_release(repository, released, caller):
     assert caller.passes("status").output.count(digest.removeprefix("sha256:")[:12]) == 3
 
 
+def test_releases_may_live_in_a_repository_of_their_own(repository, released, reports, caller):
+    """Said after the first release: the same gates count, and what proves it follows before :stable is there."""
+    named = f'repository = "{repository.image}"\n'
+    repository.replace("pipeline.toml", named, f'{named}stable_{named[:-2]}-stable"\n')
+    try:
+        said = caller.passes("promote-stable", "--tag", "v1.0.0").output
+        caller.passes("verify", "--channel", "stable")
+    finally:
+        repository.replace("pipeline.toml", f'stable_{named[:-2]}-stable"\n', "")
+    home = f"{repository.image}-stable"
+    assert said.startswith("passed · ")
+    assert {tag for tag in registry.tags(home) if not tag.startswith(("sha256-", "pipeline-"))} == {"v1.0.0", "stable"}
+    tested, digest = registry.manifest(repository.image, released), registry.digest(repository.image, released)
+    assert registry.manifest(home, "v1.0.0") == registry.manifest(home, "stable") == tested
+    attached = registry.attached(repository.image, digest)
+    assert len(attached) == 4, "the evidence of three gates, and the disk"
+    assert registry.attached(home, digest) == attached
+    assert all(registry.manifest(home, one) == registry.manifest(repository.image, one) for one in attached)
+
+
 def test_no_secret_is_in_what_the_release_left_behind(repository, released, reports, caller):
     """Logs with every command line, reports, what is in the registry, what openQA shows to everybody."""
     with urllib.request.urlopen(f"http://localhost:{OPENQA}/api/v1/jobs?distri=bootclab") as answer:
@@ -99,10 +127,20 @@ def test_no_secret_is_in_what_the_release_left_behind(repository, released, repo
     places += [
         (str(file), file.read_bytes()) for gate in reports.values() for file in gate.rglob("*") if file.is_file()
     ]
-    places += list(registry.blobs(repository.image))
+    for image in repository.image, f"{repository.image}-stable":
+        places += list(registry.blobs(image))
     assert len(places) > 30
     found = [(name, secret) for name, content in places for secret in SECRETS if secret in unpacked(content)]
     assert not found
+
+
+def test_no_process_in_a_container_is_given_a_secret(released, watch):
+    """Neither as an argument nor in its environment, while the secrets are mounted beside it."""
+    if not watch.seen:
+        pytest.skip("the engine runs its containers elsewhere")
+    for program in b"pipeline.registry.disk", b"pipeline.upload":  # those that live long enough to be seen for sure
+        assert any(program in words for words in watch.seen)
+    assert not [words for words in watch.seen for secret in SECRETS if secret in words]
 
 
 def unpacked(content: bytes) -> bytes:
