@@ -16,6 +16,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.disk import attach_disk, fetch_disk
 from pipeline.registry.evidence import DiskRecord, find_evidence
 from pipeline.stages.history import why
+from pipeline.stages.prune import prune, why_kept
 from pipeline.stages.release import Subject
 from pipeline.stages.status import channels, find_report
 from pipeline.stages.world import World
@@ -135,3 +136,22 @@ async def test_stable_stays_where_it_is_while_what_proves_the_release_cannot_fol
         assert await there.digest(Channel.STABLE.tag) == first
     assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PASSED
     assert outcome(await bench.verify()) == Outcome.PASSED
+
+
+async def test_prune_looks_at_both_repositories(any_registry: str, copy: Any, tmp_path: Path) -> None:
+    """Each has roots of its own; the second may still be empty."""
+    bench = lab(any_registry, copy, tmp_path / "disk")
+    (image,) = bench.images
+    bench.git.commit()
+    assert outcome(await bench.build_next()) == Outcome.PASSED
+    both = [str(image.home(channel)) for channel in (Channel.NEXT, Channel.STABLE)]
+    async with bench.world() as world:
+        (found,) = await prune(world, confirm=False, driver="oci", token=None)
+    assert [report.repository for report in found.repositories] == both
+    assert not found.exit_code
+    digest = await released(bench, "v1.0.0", tmp_path / "disk")
+    async with bench.world() as world:
+        (found,) = await prune(world, confirm=False, driver="oci", token=None)
+        assert [digest in report.kept for report in found.repositories] == [True, True]
+        explained = await why_kept(world, digest, driver="oci", token=None)
+    assert all(f"{home}\n" in explained for home in both)
