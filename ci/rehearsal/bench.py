@@ -13,11 +13,14 @@ from statistics import median
 import anyio
 
 from pipeline.vm.spent import Spent
-from rehearsal import by_hand, steps
+from rehearsal import by_hand, promotion, steps
 from rehearsal.calls import Pipeline
 from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
+
+PARTS = ("promotion", "stages")
+"""Moving tags, on a registry alone; whole stages, in the lab."""
 
 
 class BenchError(Exception):
@@ -32,6 +35,16 @@ def main() -> None:
     logs = MODULE / "out" / f"bench-{run}"
     logs.mkdir(parents=True)
     progress = Progress()
+    if "promotion" in arguments.parts:
+        progress.heading("Promotions beside skopeo")
+        for line in anyio.run(promotion.measured, arguments.rounds, arguments.images):
+            progress.say(line)
+    if "stages" in arguments.parts:
+        stages(arguments, run, logs, progress)
+
+
+def stages(arguments: argparse.Namespace, run: str, logs: Path, progress: Progress) -> None:
+    """Whole stages in the lab."""
     progress.heading(f"The lab; logs in {logs}")
     lab_log = logs / "lab.log"
     started = time.monotonic()
@@ -137,6 +150,8 @@ def text(seconds: float) -> str:
 
 def command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ci/bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="(default: all of them)")
+    parser.add_argument("--images", type=int, default=20, help="how many are promoted at once (default: 20)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--all", action="store_true", help="ci/demo and ci/test as well, once each")
     return parser.parse_args()

@@ -1,5 +1,6 @@
-"""The lab as processes: `dagger call lab up`, and a door to it on the ports that its users name."""
+"""The lab as processes: `dagger call lab up`, and SSH to it, which opens the ports that its users name."""
 
+import argparse
 import base64
 import contextlib
 import json
@@ -7,9 +8,10 @@ import os
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -22,8 +24,8 @@ REGISTRY_LOGIN = "canary:throw-away-registry-password"
 REGISTRY_AUTH = json.dumps(
     {"auths": {f"registry:{REGISTRY}": {"auth": base64.b64encode(REGISTRY_LOGIN.encode()).decode()}}}
 )
-_BEHIND = 10000
-"""What is added to a port for Dagger's own tunnel, behind the door."""
+_GATEWAY = 2222
+"""SSH of the lab (src/pipeline/lab/gateway.py, which tells why)."""
 
 
 class LabError(Exception):
@@ -46,22 +48,26 @@ def lab(
     Raises:
         LabError: a port is taken, Dagger ended, or the deadline passed.
     """
-    ports = [REGISTRY, STORE, OPENQA] if full else [REGISTRY]
-    behind = [port + _BEHIND for port in ports]
-    if taken := [port for port in ports + behind if _answers(port)]:
+    servers = {"registry": REGISTRY} | ({"store": STORE, "openqa": OPENQA} if full else {})
+    if taken := [port for port in (_GATEWAY, *servers.values()) if _answers(port)]:
         raise LabError(f"something listens on port {taken[0]} already: another lab? Stop it and try again.")
-    tunnel = [
-        *("dagger", "--progress=plain", "call", "-m", str(MODULE)),
-        *("--source", str(MODULE / "ci/lab")),  # a small folder: the lab builds nothing of the caller's
-        *("lab", "--name", name, f"--full={full}"),
-        *("up", "--ports", ",".join(f"{port + _BEHIND}:{port}" for port in ports)),
-    ]
-    # Why there is a door: see the program.
-    door = [sys.executable, str(MODULE / "ci/lab/gateway/forward.py"), "--own-address"]
-    door += [f"{port}:127.0.0.1:{port + _BEHIND}" for port in ports]
     started = time.monotonic()
-    with log.open("wb") as file, contextlib.ExitStack() as running:
-        for command, opened in (tunnel, behind), (door, ports):
+    with log.open("wb") as file, tempfile.TemporaryDirectory(prefix="bootc-lab-") as folder, ExitStack() as running:
+        key = Path(folder, "key")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        tunnel = [
+            *("dagger", "--progress=plain", "call", "-m", MODULE),
+            *("--source", MODULE / "ci/lab"),  # a small folder: the lab builds nothing of the caller's
+            *("lab", "--key", key.with_suffix(".pub").read_text().strip(), "--name", name, f"--full={full}"),
+            *("up", "--ports", f"{_GATEWAY}:{_GATEWAY}"),
+        ]
+        door = ["ssh", "-N", "-F", "/dev/null", "-i", key, "-p", str(_GATEWAY), "root@localhost"]
+        door += ["-c", "aes128-gcm@openssh.com"]  # the one that costs least
+        for option in _SSH_OPTIONS:
+            door += ["-o", option]
+        for host, port in servers.items():
+            door += ["-L", f"{port}:{host}:{port}"]
+        for command, opened in (tunnel, [_GATEWAY]), (door, list(servers.values())):
             process = running.enter_context(_running(command, file))
             while not all(_answers(port) for port in opened):
                 elapsed = time.monotonic() - started
@@ -75,6 +81,12 @@ def lab(
         yield
 
 
+_SSH_OPTIONS = (
+    *("ExitOnForwardFailure=yes", "ServerAliveInterval=30", "BatchMode=yes"),
+    *("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"),  # made a moment ago, on localhost
+)
+
+
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
@@ -82,7 +94,7 @@ def _answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _running(command: list[str | Path], log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """End it as Ctrl-C would: Dagger ends its services and leaves."""
     environment = os.environ | {"NO_COLOR": "1"}
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -94,3 +106,24 @@ def _running(command: list[str], log: IO[bytes]) -> Iterator[subprocess.Popen[by
                 process.send_signal(order)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(20)
+
+
+def main() -> None:
+    """`ci/lab/up`: the lab until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="ci/lab/up", description=main.__doc__)
+    parser.add_argument("--name", default="lab", help="labs of the same name share the images in their registry")
+    name = parser.parse_args().name
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the lab ends with us
+    log = MODULE / "out" / f"lab-{name}.log"
+    log.parent.mkdir(exist_ok=True)
+    print(f"Starting the lab; log in {log}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt), lab(name, log):
+        print(
+            f"registry localhost:{REGISTRY}, S3 localhost:{STORE} ({STORE_AUTH}), openQA localhost:{OPENQA}", flush=True
+        )
+        print("Ctrl-C ends it.", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
