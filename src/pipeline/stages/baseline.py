@@ -7,8 +7,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Result
 from pipeline.stages.evidence import verdict_on
 from pipeline.stages.world import World
-from pipeline.vm.checks import against_stable
-from pipeline.vm.spec import Baseline, Budgets, Spec
+from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, SIZE_CHANGE, Baseline, Budgets, Spec
 
 
 async def compared_with_stable(world: World, image: Image, digest: Digest, platform: str, spec: Spec) -> Spec:
@@ -31,7 +30,7 @@ def budgets(configured: Configured) -> Budgets:
 
 def required(configured: Configured) -> frozenset[str]:
     """The comparisons that somebody set a limit for: they are no advice any more."""
-    limits = {against_stable.BOOT.name: configured.boot_growth, against_stable.SIZE.name: configured.size_growth}
+    limits = {BOOT_CHANGE: configured.boot_growth, SIZE_CHANGE: configured.size_growth}
     return frozenset(name for name, limit in limits.items() if limit is not None)
 
 
@@ -55,7 +54,7 @@ def baseline(digest: Digest, size: int | None, result: Result | None, arch: str)
     return Baseline(
         name=digest.short,
         accelerator=inputs.get("accelerator", ""),
-        phases={name: took[name] for name in against_stable.BOOT_PHASES if name in took} if "ready" in took else {},
+        phases={name: took[name] for name in BOOT_PHASES if name in took} if "ready" in took else {},
         image_size=size,
         disk_size=int(disk_size) if disk_size.isdecimal() else None,
     )

@@ -269,7 +269,12 @@ def verdict(results: Sequence[Check], stopped: PipelineError | None) -> tuple[Ou
     if not stopping:
         waived = [check.name for check in results if check.status is CheckStatus.WAIVED]
         total = sum(check.status is CheckStatus.PASSED for check in results)
-        return Outcome.PASSED, f"{total} checks passed" + (f", waived: {', '.join(waived)}" if waived else "")
+        advice = [check.name for check in results if check.status is CheckStatus.FAILED]
+        return Outcome.PASSED, (
+            f"{total} checks passed"
+            + (f", waived: {', '.join(waived)}" if waived else "")
+            + (f", advice from: {', '.join(advice)}" if advice else "")
+        )
     # A check that could not run is the consequence of one that failed.
     first, *others = sorted(stopping, key=lambda check: check.status is CheckStatus.SKIPPED)
     failed = [check.name for check in others if check.status is CheckStatus.FAILED]

@@ -71,6 +71,12 @@ class Budgets(BaseModel):
     boot_growth: float = 50
 
 
+BOOT_CHANGE, SIZE_CHANGE = "boot-time-change", "size-change"
+"""The checks that compare with stable; they only advise unless somebody set a limit."""
+BOOT_PHASES = ("firmware", "kernel", "userspace", "ready")
+"""Of the timeline: from power on until start-up has ended."""
+
+
 class Baseline(BaseModel):
     """The current stable image, as its own gate saw it; None is what is not known of it."""
 

@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pipeline.quantities import duration_text, size_text
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.session import Session
-from pipeline.vm.spec import Baseline
+from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, SIZE_CHANGE, Baseline
 from pipeline.vm.verdict import Found, Skipped
-
-BOOT_PHASES = ("firmware", "kernel", "userspace", "ready")
-"""Of the timeline: from power on until start-up has ended."""
 
 
 @dataclass(frozen=True)
@@ -95,5 +92,5 @@ def _first_release() -> Skipped:
     return Skipped("first-release", "there is no stable image to compare with")
 
 
-BOOT = VmCheck("boot-time-change", _look_at_boot, required=False)
-SIZE = VmCheck("size-change", _look_at_size, required=False)
+BOOT = VmCheck(BOOT_CHANGE, _look_at_boot, required=False)
+SIZE = VmCheck(SIZE_CHANGE, _look_at_size, required=False)
