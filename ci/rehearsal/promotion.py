@@ -208,11 +208,10 @@ async def times(here: Promotions, rounds: int, *, apart: bool) -> list[str]:
     for _ in range(rounds):
         bench = here.bench(1, apart=apart)
         found = await here.promoted(bench)
-        run = uuid4().hex[:8]
-        found["skopeo copy, one tag"] = await here.bare(bench, f"one-{run}", apart=apart)
-        other = here.bench(1)
-        passed(await other.build_next())
-        found["skopeo copy, both tags"] = await here.bare(other, f"one-{run}", f"two-{run}", apart=apart)
+        for name, tags in (("skopeo copy, one tag", ["one"]), ("skopeo copy, both tags", ["one", "two"])):
+            fresh = here.bench(1)  # skopeo remembers where it has put a blob
+            passed(await fresh.build_next())
+            found[name] = await here.bare(fresh, *tags, apart=apart)
         for name, counted in found.items():
             spent.setdefault(name, []).append(counted.seconds)
     title = "releases in a repository of their own" if apart else "one repository"
