@@ -10,7 +10,7 @@ from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
-from pipeline.errors import GateFailed, InfrastructureError
+from pipeline.errors import GateFailed, InfrastructureError, PreconditionError
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ async def build_disk(
     )
     if loaded.code:
         raise InfrastructureError(f"skopeo could not fetch {repository.at(digest)}: {loaded.end()}")
-    image = reach.image(builder.image)
+    image = await _pulled(reach, builder.image)
     built = await attempt(
         reach.outside(image)
         .with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED)
@@ -59,6 +59,31 @@ async def build_disk(
     if built.code:
         raise GateFailed(f"The disk builder {builder.image} failed on {digest}: {log[-2000:]}")
     return Disk(built.container.file(f"/output/{builder.disk}"), await image.image_ref(), log)
+
+
+async def _pulled(reach: Reach, address: str) -> dagger.Container:
+    """The builder's container; the engine pulls it, by the caller's own login and the engine's own configuration.
+
+    Raises PreconditionError when it will not be had, InfrastructureError for an outage.
+    """
+    try:
+        return await reach.image(address).sync()
+    except dagger.QueryError as error:
+        said = str(error)
+        hint = next((hint for sign, hint in _REFUSALS.items() if sign in said), None)
+        if hint is None:
+            raise InfrastructureError(f"The engine cannot pull the disk builder {address}: {said}") from error
+        raise PreconditionError(f"The engine cannot pull the disk builder {address}: {hint} It said: {said}") from error
+
+
+_REFUSALS = {
+    "server gave HTTP response to HTTPS client": "its registry speaks plain HTTP, and the engine expects TLS. Hand the "
+    "registry over with --registry, name a builder in another one, or configure the engine for it.",
+    "not found": "there is no such image. Correct gates.testing.builder.",
+    "401 Unauthorized": "its registry asks for a login. The engine uses that of the caller's docker login.",
+    "403 Forbidden": "its registry refuses the caller's docker login.",
+}
+"""What the engine says of images that another try will not bring, and what to do."""
 
 
 async def examine(disk: dagger.File) -> dict[str, str]:
