@@ -49,9 +49,10 @@ class Caller:
     def __init__(self, pipeline: Pipeline):
         self.pipeline = pipeline
 
-    def passes(self, *arguments: str) -> Answer:
-        answer = self.pipeline.call(*arguments)
-        assert answer.exit_code == 0, self._told(arguments, answer)
+    def passes(self, *arguments: str, log: str = "") -> Answer:
+        """`log`: name of the log, for one that a later call is not to write over."""
+        answer = self.pipeline.call(*arguments, log=log)
+        assert answer.exit_code == 0, self._told(arguments, answer, log)
         return answer
 
     def fails(self, outcome: str, *arguments: str) -> Answer:
@@ -62,8 +63,9 @@ class Caller:
         assert "Traceback" not in answer.output
         return answer
 
-    def _told(self, arguments: tuple[str, ...], answer: Answer) -> str:
-        return f"{' '.join(arguments)}: exit {answer.exit_code}, log {self.pipeline.log(arguments[0])}\n{answer.output}"
+    def _told(self, arguments: tuple[str, ...], answer: Answer, log: str = "") -> str:
+        path = self.pipeline.log(log or arguments[0])
+        return f"{' '.join(arguments)}: exit {answer.exit_code}, log {path}\n{answer.output}"
 
 
 @pytest.fixture(scope="module")
