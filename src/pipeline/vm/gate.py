@@ -12,7 +12,7 @@ import anyio
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.report.model import Check, CheckStatus, Phase, Result
-from pipeline.vm import accelerator, checks, evidence, firmware, qemu
+from pipeline.vm import accelerator, checks, evidence, firmware, qemu, relay
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.disk import Base, overlay, sha256
@@ -102,7 +102,8 @@ class Gate:
         with TemporaryDirectory(prefix="vm-gate-") as temporary:
             files = qemu.Files.prepare(Path(temporary), flash)
             await overlay(base, files.overlay)
-            command = qemu.command(spec, accel, flash, files, key.public)
+            served = relay.guestfwd(spec.upgrade.layout, self._folder / relay.LOG) if spec.upgrade else ""
+            command = qemu.command(spec, accel, flash, files, key.public, served)
             async with running(command, files.qmp, self._folder, self._say) as machine:
                 session = Session(spec, machine, accel, key, self._folder, self._say)
                 try:

@@ -1,6 +1,8 @@
 """The gate's toolbox with the tiny OS's disk, in the engine's containers: what the product runs in."""
 
+import hashlib
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +64,41 @@ async def toolbox(engine: None) -> dagger.Container:
         .with_exec(["pip", "install", "--quiet", "--root-user-action=ignore", "--group=/pyproject.toml:toolbox"])
         .with_mounted_file("/base.raw", disk)
         .with_mounted_file("/derive", files.file("broken/derive"))
+        .with_mounted_directory("/scripted-bootc", files.directory("scripted-bootc"))
         .with_directory("/src", module.directory("src"))
         .with_env_variable("PYTHONPATH", "/src")
         .sync()
     )
 
 
+def candidate(folder: Path, tag: str) -> str:
+    """An OCI image layout with one image under a tag, which nothing could boot; its digest."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def write(content: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {
+            "mediaType": f"application/vnd.oci.image.{media_type}",
+            "digest": f"sha256:{digest}",
+            "size": len(content),
+        }
+
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": write(b"{}", "config.v1+json"),
+        "layers": [write(os.urandom(3_000_000), "layer.v1.tar"), write(b"a small layer", "layer.v1.tar")],
+    }
+    manifest = write(json.dumps(document).encode(), "manifest.v1+json")
+    named = manifest | {"annotations": {"org.opencontainers.image.ref.name": tag}}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    return str(manifest["digest"])
+
+
 @pytest.fixture
-def gate(toolbox: dagger.Container) -> Gate:
+def gate(toolbox: dagger.Container, tmp_path: Path) -> Gate:
     """Derive a disk from the tiny OS as a folder of ci/lab/broken says, and run the gate over it."""
 
     async def run(case: Path, spec: dict[str, Any], checks: Path | None = None) -> Ran:
@@ -78,8 +107,13 @@ def gate(toolbox: dagger.Container) -> Gate:
         if checks:
             container = container.with_directory("/checks", dag.host().directory(str(checks)))
             spec["checks"] = "/checks"
+        if "upgrade" in spec:
+            tag = spec["upgrade"]["reference"].rpartition(":")[2]
+            offered = candidate(tmp_path / "candidate", tag)
+            container = container.with_directory("/candidate", dag.host().directory(str(tmp_path / "candidate")))
+            spec["upgrade"] = spec["upgrade"] | {"layout": "/candidate", "digests": [offered]}
         ended = await (
-            container.with_exec(["/derive", "/base.raw", "/case", "/disk.raw"])
+            container.with_exec(["/derive", "/base.raw", "/case", "/disk.raw", "/scripted-bootc"])
             .with_new_file("/spec.json", json.dumps(spec))
             .with_exec(
                 ["python", "-m", "pipeline.vm", "/disk.raw", "--spec", "/spec.json", "--report", "/report"],
