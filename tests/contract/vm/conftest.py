@@ -98,6 +98,12 @@ def candidate(folder: Path, tag: str) -> str:
 
 
 @pytest.fixture
+def layout(tmp_path: Path) -> tuple[Path, str]:
+    """A candidate under the tag stable, and its digest."""
+    return tmp_path, candidate(tmp_path, "stable")
+
+
+@pytest.fixture
 def gate(toolbox: dagger.Container, tmp_path: Path) -> Gate:
     """Derive a disk from the tiny OS as a folder of ci/lab/broken says, and run the gate over it."""
 
