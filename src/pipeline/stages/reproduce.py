@@ -55,6 +55,8 @@ async def check_again(world: World, reference: str, platform: str, checks: list[
     if older:
         upgraded = await upgrade.upgrade_from_stable(world, found.image, found.digest, found.platform, machine)
         made, stopped = made + upgraded.checks, stopped or upgraded.stopped
+    if not stopped and (missing := not_made(asked, made)):
+        raise UsageError(f"there is no check {', '.join(missing)}; there were {', '.join(one.name for one in made)}")
     outcome, reason = stopped or verdict(made)
     return Result(
         command="check-again",
@@ -66,6 +68,12 @@ async def check_again(world: World, reference: str, platform: str, checks: list[
         checks=made,
         duration=time.monotonic() - start,
     )
+
+
+def not_made(asked: list[str], made: list[Check]) -> list[str]:
+    """What was asked for and has no result: it must not look as if it had passed. `user` asks for `user/…`."""
+    names = [check.name for check in made]
+    return [check for check in asked if not any(f"{name}/".startswith(f"{check}/") for name in names)]
 
 
 async def _find(world: World, reference: str, platform: str) -> Found:
