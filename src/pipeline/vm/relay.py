@@ -3,8 +3,9 @@
 The system of the current stable is to update itself as its users' systems will, to an image that no channel names yet.
 So the guest runs a plain `bootc upgrade` and keeps its own update reference; the gate only tells its containers tools,
 in a drop-in that is gone before the reboot (containers-registries.conf.d(5)), that this one repository has a mirror at
-ADDRESS, and there the reference's tag is the candidate. `bootc switch` to another name would be simpler, and would
-leave a system that follows a reference which no user has, under a signature policy that is not theirs.
+ADDRESS, and there the reference's tag is the candidate. bootc pulls from mirrors (its documentation, "Accessing
+registries and disconnected updates"). `bootc switch` to another name would be simpler, and would leave a system that
+follows a reference which no user has, under a signature policy that is not theirs.
 
 The mirror holds files: the candidate's bytes were fetched by digest before, in a container that has the registry's
 login (`pipeline.image.oci_layout`). So plain HTTP, logins and redirects are no matter of the guest, no secret is on the
