@@ -19,7 +19,7 @@ from pipeline.domain import Channel, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
-from pipeline.quantities import Duration, Size
+from pipeline.quantities import Duration, Percent, Size
 from pipeline.vm.spec import Spec
 
 FILE = "pipeline.toml"
@@ -62,8 +62,10 @@ SkipReason = Literal[
     "no-bootc",
     "no-selinux-policy",
     "no-stable-disk",
+    "no-stable-evidence",
     "not-configured",
     "not-promised",
+    "other-accelerator",
     "same-as-stable",
     "stable-no-bootc",
     "user-skipped",
@@ -121,6 +123,22 @@ class Builder(_Table):
     timeout: Duration = 3600.0
 
 
+class Budgets(_Table):
+    """`[gates.testing.budgets]`: how large the image may be, and how far it may fall behind the current stable one.
+
+    Growth is always looked at; a limit that stands here fails the gate, the usual one is advice.
+    """
+
+    image_size: Size | None = None
+    """What a user pulls: the image's compressed layers."""
+    disk_size: Size | None = None
+    """What a user downloads: the disk's file."""
+    size_growth: Percent | None = None
+    """Of image and disk, above those of the current stable."""
+    boot_growth: Percent | None = None
+    """Of the time from power-on to ready, where both were measured with the same accelerator."""
+
+
 class TestingGate(_Table):
     """`[gates.testing]`: the disk and its boot in QEMU."""
 
@@ -132,6 +150,7 @@ class TestingGate(_Table):
     services: tuple[str, ...] = ("sshd.service",)
     boot_budget: Duration = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
+    budgets: Budgets = Budgets()
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
     require_kvm: bool = False

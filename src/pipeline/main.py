@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import dagger
@@ -16,6 +17,7 @@ from pipeline.lab import lab_files
 from pipeline.report.model import Result
 from pipeline.report.release import merge
 from pipeline.report.text import result_text
+from pipeline.stages import doctor as doctor_stage
 from pipeline.stages import history as history_stage
 from pipeline.stages import next as next_stage
 from pipeline.stages import planning, stable, testing
@@ -154,6 +156,12 @@ class BootcPipeline:
             return _json(outlooks) if as_json else planning.plan_text(outlooks)
 
     @acting
+    async def doctor(self, image: Images = None) -> str:
+        """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
+        async with self._world("doctor", image) as world:
+            return _told([await doctor_stage.doctor(world)])
+
+    @acting
     async def status(self, image: Images = None, as_json: AsJson = False) -> str:
         """Show the channels: digest, version, age, evidence, how far next is ahead."""
         async with self._world("status", image) as world:
@@ -251,6 +259,7 @@ class BootcPipeline:
     @asynccontextmanager
     async def _world(self, command: str, images: list[str] | None) -> AsyncIterator[World]:
         """Open the outside; every error that a user can cause ends as one paragraph with its outcome."""
+        started = datetime.now(UTC)
         given = Given(
             source=self.source,
             registry_auth=self.registry_auth,
@@ -265,7 +274,7 @@ class BootcPipeline:
             async with open_world(given, images or []) as world:
                 yield world
         except PipelineError as error:
-            raise _failure([Result(command=command, outcome=error.outcome, reason=str(error))]) from None
+            raise _failure([_broken_off(command, started, error)]) from None
 
 
 def _told(results: list[Result]) -> str:
@@ -277,6 +286,11 @@ def _told(results: list[Result]) -> str:
 
 def _json(found: object) -> str:
     return TypeAdapter(type(found)).dump_json(found, indent=2, serialize_as_any=True).decode()
+
+
+def _broken_off(command: str, started: datetime, error: PipelineError) -> Result:
+    duration = (datetime.now(UTC) - started).total_seconds()
+    return Result(command=command, outcome=error.outcome, reason=str(error), started=started, duration=duration)
 
 
 def _failure(results: list[Result]) -> FunctionError:

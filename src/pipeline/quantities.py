@@ -24,6 +24,23 @@ def size(text: object) -> int:
     return int(_read(text, _BYTES, "a size such as 512MiB or 20GB"))
 
 
+def percent(text: object) -> float:
+    """Read a share: a number with a percent sign, as in `25%`."""
+    if not isinstance(text, str) or not re.fullmatch(r"\d+(\.\d+)?\s*%", text):
+        raise ValueError("expected a percentage such as 25%")
+    return float(text.rstrip("% "))
+
+
+def size_text(count: int) -> str:
+    """Write bytes the way people read them: `512 B`, `1.5 MiB`, `20 GiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
 def duration_text(value: float) -> str:
     """Write seconds the way people read them: `0.8s`, `14s`, `3m05s`, `2h10m`."""
     if value < 10:
@@ -54,3 +71,6 @@ Duration = Annotated[float, BeforeValidator(seconds), PlainSerializer(lambda val
 
 Size = Annotated[int, BeforeValidator(size), PlainSerializer(lambda value: f"{value}B", when_used="json")]
 """Bytes, written as `512MiB` or `20GB`; in JSON too."""
+
+Percent = Annotated[float, BeforeValidator(percent), PlainSerializer(lambda value: f"{value:g}%", when_used="json")]
+"""A share in percent, written as `25%`; in JSON too."""

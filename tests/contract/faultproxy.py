@@ -80,7 +80,7 @@ class FaultProxy:
     delay: float = 0.0
     """Longest time, in seconds, that a request and its answer are each held up; chance decides."""
     log: list[str] = field(default_factory=list)
-    """One line for each request, with what became of it."""
+    """One line for each request: number, first line, who asked, what became of it."""
 
     def __post_init__(self) -> None:
         self.reached = asyncio.Event()
@@ -133,7 +133,7 @@ class FaultProxy:
         fault = self.fault if hit else None
         if fault:
             self.reached.set()
-        log.append(f"{number} {request.first} {fault or ''}".strip())
+        log.append(f"{number} {request.first} {request.header('user-agent')} {fault or ''}".strip())
         await asyncio.sleep(random.uniform(0, self.delay))
         answer = None if fault in _BEFORE else await self._ask(request)
         await asyncio.sleep(random.uniform(0, self.delay))

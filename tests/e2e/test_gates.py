@@ -59,3 +59,4 @@ def test_a_regression_that_only_openqa_looks_for_stops_at_stable(repository, cal
     assert registry.digest(repository.image, "stable") is None
     assert registry.digest(repository.image, "testing") == registry.digest(repository.image, commit)
     assert failed(outcome(caller, tmp_path, "v1.2.0-test", "stable"))
+    assert list((tmp_path / "stable").rglob("*.png")), "the screenshot of the failed module"

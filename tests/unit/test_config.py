@@ -37,6 +37,10 @@ def test_durations_and_sizes_are_written_as_people_write_them():
         (FIRST_RUN + 'contianerfile = "x"\n', ["images.os.contianerfile", "not known", "containerfile"]),
         (FIRST_RUN + 'containerfile = "/etc/x"\n', ["images.os.containerfile", "inside the repository"]),
         (FIRST_RUN + '[gates.testing]\nboot_budget = "90"\n', ["gates.testing.boot_budget", "'90'", "90s, 30m"]),
+        (
+            FIRST_RUN + "[gates.testing.budgets]\nsize_growth = 25\n",
+            ["gates.testing.budgets.size_growth", "such as 25%"],
+        ),
         (FIRST_RUN + '[gates.testing]\nfirmware = "efi"\n', ["gates.testing.firmware", "'efi'", "'uefi'"]),
         (FIRST_RUN + '[gates.testing]\nupgrade = "sometimes"\n', ["gates.testing.upgrade", "'sometimes'"]),
         (

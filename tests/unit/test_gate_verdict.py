@@ -32,3 +32,8 @@ def test_skipped_or_broken_is_never_passed(checks, outcome):
 def test_the_reason_names_the_first_check_and_counts_the_others():
     _, reason = verdict([check("failed"), check("failed", name="services")])
     assert reason == "units failed: found x, expected y (and 1 more: services)"
+
+
+def test_a_check_that_only_advises_is_named_when_it_found_something():
+    _, reason = verdict([check("passed"), check("failed", required=False, name="size-change")])
+    assert reason == "1 checks passed, advice from: size-change"

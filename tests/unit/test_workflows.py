@@ -75,6 +75,14 @@ def test_a_tag_starts_one_workflow_at_most(tag: str, started: str | None) -> Non
     assert [name for name, pattern in FILTERS.items() if _matches(pattern, tag)] == ([started] if started else [])
 
 
+def test_nothing_is_pruned_without_a_word_from_somebody() -> None:
+    prune = yaml.load((WORKFLOWS / "prune.yml").read_text(), Loader=yaml.BaseLoader)
+    assert prune["on"]["workflow_dispatch"]["inputs"]["confirm"]["default"] == "false"
+    (step,) = [step for step in prune["jobs"]["prune"]["steps"] if step.get("name") == "Prune"]
+    assert step["env"]["CONFIRM"] == "${{ inputs.confirm || false }}"
+    assert step["with"]["call"].endswith('--confirm="$CONFIRM"')
+
+
 def test_rights_are_nothing_but_what_the_job_needs(workflow: Workflow, job: Workflow) -> None:
     assert workflow["permissions"] == {}
     assert job["permissions"] == {"contents": "read", "packages": "write"}

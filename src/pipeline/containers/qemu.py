@@ -9,7 +9,7 @@ from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.errors import InfrastructureError
 from pipeline.report.model import Result
-from pipeline.vm.spec import Spec
+from pipeline.vm.spec import Arch, Spec
 
 CHECKS = "/checks"
 """Where the repository's own checks are in the container."""
@@ -21,9 +21,16 @@ CANDIDATE = "/candidate"
 _DISK, _SPEC = "/disk.qcow2", "/spec.json"
 
 
-def machine_room() -> dagger.Container:
-    """Debian with QEMU for x86_64 and UEFI firmware, and the harness."""
-    return with_pipeline(debian("openssh-client", "ovmf", "qemu-system-x86", "qemu-utils"))
+PACKAGES = {
+    Arch.X86_64: ("openssh-client", "ovmf", "qemu-system-x86", "qemu-utils"),
+    Arch.AARCH64: ("openssh-client", "qemu-efi-aarch64", "qemu-system-arm", "qemu-utils"),
+}
+"""What the gate of a kind of guest needs of Debian; another one's emulator is never among it."""
+
+
+def machine_room(arch: Arch) -> dagger.Container:
+    """Debian with QEMU and UEFI firmware for one kind of guest, and the harness."""
+    return with_pipeline(debian(*PACKAGES[arch]))
 
 
 async def boot(
@@ -82,7 +89,7 @@ def kept_running(reach: Reach, disk: dagger.File, spec: Spec, public_key: dagger
 def _with_disk(
     disk: dagger.File, spec: Spec, checks: dagger.Directory | None, candidate: dagger.Directory | None = None
 ) -> dagger.Container:
-    container = machine_room().with_mounted_file(_DISK, disk).with_new_file(_SPEC, spec.model_dump_json())
+    container = machine_room(spec.arch).with_mounted_file(_DISK, disk).with_new_file(_SPEC, spec.model_dump_json())
     for place, folder in (CHECKS, checks), (CANDIDATE, candidate):
         container = container.with_mounted_directory(place, folder) if folder else container
     return container

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Generator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -136,6 +138,11 @@ class OpenQA:
         data = await self._json("GET", "/api/v1/workers")
         return [worker for worker in data.get("workers") or [] if isinstance(worker, dict)]
 
+    async def clock(self) -> datetime | None:
+        """The server's time, as the Date header of an answer has it."""
+        headers = await self._persist("HEAD /", self._head)
+        return parsedate_to_datetime(headers["date"]) if "date" in headers else None
+
     async def restart(self, number: int) -> int:
         """Restart a job and return the id of its clone.
 
@@ -204,6 +211,12 @@ class OpenQA:
                 "then run again"
             ) from error
         raise AssertionError("unreachable")
+
+    async def _head(self) -> httpx.Headers:
+        try:
+            return (await self._http.head("/", extensions=self._extensions)).headers
+        except httpx.TransportError as error:
+            raise _Passing(f"cannot be reached ({type(error).__name__} {error})") from error
 
     async def _once(self, method: str, path: str, params: dict[str, str] | None) -> dict[str, Any]:
         try:

@@ -221,11 +221,14 @@ async def _write_details(client: OpenQA, job: Job, folder: Path) -> None:
 
 
 def _proof(job: Job) -> list[tuple[str, str]]:
-    """Choose the files of a job that are worth keeping: server path and local name."""
+    """Choose the files of a job that are worth keeping: server path and local name.
+
+    Pictures are asked for by the job's own path: /image/… is served only where there is an Apache before openQA.
+    """
     logs = [(f"/tests/{job.id}/file/{name}", name) for name in job.logs if _LOGS.fullmatch(name)]
     pictures = [
-        (path, f"{module.name}-{number}.png")
+        (f"/tests/{job.id}/images/{name}", name)
         for module in job.failed_modules
-        for number, path in enumerate(module.screenshots[-_SCREENSHOTS:], start=1)
+        for name in module.screenshots[-_SCREENSHOTS:]
     ]
     return logs + pictures

@@ -21,24 +21,19 @@ class Module:
     finding: str = ""
     """What the failing steps said."""
     screenshots: tuple[str, ...] = ()
-    """Server paths of the pictures, oldest first."""
+    """File names of the pictures, oldest first."""
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> Self:
         """Read one entry of `testresults`."""
         steps = [step for step in data.get("details") or [] if isinstance(step, dict)]
         failing = [str(step.get("text_data") or "").strip() for step in steps if step.get("result") == "fail"]
-        pictures = [
-            f"/image/{step['md5_dirname']}/{step['md5_basename']}"
-            for step in steps
-            if step.get("md5_dirname") and step.get("md5_basename")
-        ]
         return cls(
             name=str(data.get("name", "?")),
             result=str(data.get("result", "none")),
             important=bool(data.get("important", 1)),
             finding="\n".join(text for text in failing if text),
-            screenshots=tuple(pictures),
+            screenshots=tuple(str(step["screenshot"]) for step in steps if step.get("screenshot")),
         )
 
 

@@ -23,4 +23,9 @@ def verdict(checks: Sequence[Check]) -> tuple[Outcome, str]:
             more = f" (and {others} more: {', '.join(check.name for check in blocking[1:])})" if others else ""
             return outcome, f"{first.name} {first.status}: {first.reason or 'no reason given'}{more}"
     waived = sum(check.status is CheckStatus.WAIVED for check in checks)
-    return Outcome.PASSED, f"{len(required)} checks passed" + (f", {waived} of them waived" if waived else "")
+    advice = [check.name for check in checks if check.status is CheckStatus.FAILED]
+    return Outcome.PASSED, (
+        f"{len(required)} checks passed"
+        + (f", {waived} of them waived" if waived else "")
+        + (f", advice from: {', '.join(advice)}" if advice else "")
+    )

@@ -186,6 +186,15 @@ class Attempts:
         async with self._exchange("POST", f"blobs/uploads/?{query}", headers={"Content-Length": "0"}) as response:
             return response.status_code == 201
 
+    async def ask_to_push(self) -> None:
+        """Begin an upload and give it up."""
+        async with self._exchange("POST", "blobs/uploads/", headers={"Content-Length": "0"}) as response:
+            await self._expect(response, 202)
+            location = response.headers.get("location")
+        if location:
+            async with self._exchange("DELETE", self._seen_from_here(response, location)):
+                pass  # a registry that cannot give up an upload forgets it by itself
+
     async def upload(self, digest: Digest, size: int, body: Body) -> None:
         """Everything at once (distribution specification, "POST then PUT")."""
         async with self._exchange("POST", "blobs/uploads/", headers={"Content-Length": "0"}) as response:

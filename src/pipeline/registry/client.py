@@ -6,7 +6,8 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -55,6 +56,7 @@ class RegistryClient:
             credentials, plain_http=frozenset(plain_http), addresses=addresses or {}, deadline=deadline
         )
         self._repositories: dict[Repository, RepositoryClient] = {}
+        self._look = Look()
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -70,23 +72,66 @@ class RegistryClient:
 
     def repository(self, repository: Repository) -> "RepositoryClient":
         """The client of one repository; the same object each time."""
-        return self._repositories.setdefault(repository, RepositoryClient(self._transport, repository))
+        if repository not in self._repositories:
+            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look)
+        return self._repositories[repository]
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Inside, what a tag names and what is attached to a digest is asked once: a decision rests on one answer.
+
+        For deciding only: nothing is written inside, and what was decided is looked at again before it is written.
+        """
+        self._look.answers = {}
+        try:
+            yield
+        finally:
+            self._look.answers = None
+
+    def look_again(self) -> None:
+        """Forget the answers of this look: time has passed."""
+        if self._look.answers:
+            self._look.answers = {}
+
+
+class Look:
+    """The answers of one look at the registries."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Any, Any] | None = None
+        """By question; None outside a look."""
+
+    async def once(self, what: Any, ask: Callable[[], Awaitable[T]]) -> T:
+        """The answer to a question; outside `one_look` it is asked each time."""
+        if self.answers is None:
+            return await ask()
+        if what not in self.answers:
+            self.answers[what] = await ask()
+        answer: T = self.answers[what]
+        return answer
 
 
 class RepositoryClient:
     """What one repository holds. Every method may raise InfrastructureError (outage) and PreconditionError (denied)."""
 
-    def __init__(self, transport: Transport, repository: Repository) -> None:
+    def __init__(self, transport: Transport, repository: Repository, look: Look) -> None:
         self.repository = repository
         self._transport = transport
         self._once = Attempts(transport, repository)
+        self._look = look
         self._present: set[Digest] = set()
         """Blobs known to be there, not to be asked for again."""
         self._seen: dict[Digest, Manifest] = {}
+        self._configs: dict[Digest, dict[str, Any]] = {}
+        self._has_no_referrers_api = False
 
     async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
         return await self._transport.persist(asked, attempt)
+
+    async def ask_to_push(self) -> None:
+        """Find out whether the login may push, without leaving anything; PreconditionError when it may not."""
+        await self.persist(f"POST upload to {self.repository}", self._once.ask_to_push)
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -101,9 +146,9 @@ class RepositoryClient:
             self._seen[manifest.digest] = manifest
         return manifest
 
-    def seen(self, digest: Digest) -> Manifest | None:
-        """A manifest that was read before; it may have been deleted since."""
-        return self._seen.get(digest)
+    async def known(self, digest: Digest) -> Manifest | None:
+        """The same, read or written once in a command: what a digest names never changes, but may be deleted since."""
+        return self._seen.get(digest) or await self.manifest(digest)
 
     async def raw_manifest(self, ref: Tag | Digest) -> Manifest | None:
         """What lies behind `ref`, of any type and shape, by its own digest; None when there is nothing.
@@ -118,7 +163,10 @@ class RepositoryClient:
 
         A tag is read with its manifest: of a HEAD's answer nothing could be verified, and it costs the same request.
         """
-        found = await (self.describe(ref) if isinstance(ref, Digest) else self.manifest(ref))
+        if isinstance(ref, Digest):
+            described = await self.describe(ref)
+            return described.digest if described else None
+        found = await self._look.once((self.repository, ref), partial(self.manifest, ref))
         return found.digest if found else None
 
     async def describe(self, ref: Tag | Digest) -> Descriptor | None:
@@ -127,6 +175,9 @@ class RepositoryClient:
 
     async def tags(self) -> list[Tag]:
         """All tags, sorted; none for a repository that does not exist (yet)."""
+        return await self._look.once((self.repository, "tags"), self._tags)
+
+    async def _tags(self) -> list[Tag]:
         tags: set[Tag] = set()
         page: Page = None
         pages: set[Page] = set()
@@ -192,13 +243,18 @@ class RepositoryClient:
 
         What others attached under another hash than sha256 is left out.
         """
+        asked = (self.repository, digest, artifact_type)
+        listed = await self._look.once(asked, partial(self._referrers, digest, artifact_type))
+        found = [Descriptor.model_validate(one) for one in listed if _is_sha256(one)]
+        return [one for one in found if artifact_type in (None, one.artifact_type)]
+
+    async def _referrers(self, digest: Digest, artifact_type: str | None) -> list[dict[str, Any]]:
         with self._transport.patience():
             listed = await self._api_referrers(digest, artifact_type)
             if listed is None:
                 asked = self._asked("GET manifest", fallback_tag(digest))
                 listed = await self.persist(asked, partial(self._once.fallback_referrers, digest))
-        found = [Descriptor.model_validate(one) for one in listed if _is_sha256(one)]
-        return [one for one in found if artifact_type in (None, one.artifact_type)]
+        return listed
 
     async def api_referrers(self, digest: Digest) -> list[Descriptor] | None:
         """What the referrers API lists for `digest`; None when the registry has no such API."""
@@ -247,9 +303,9 @@ class RepositoryClient:
             return True
 
         async def attempt() -> bool:
-            if await self._once.has_blob(digest):
+            if source.host == self.repository.host and await self._once.mount(digest, source):
                 return True
-            return source.host == self.repository.host and await self._once.mount(digest, source)
+            return await self._once.has_blob(digest)
 
         taken = await self.persist(self._asked("push of blob", digest), attempt)
         if taken:
@@ -279,15 +335,22 @@ class RepositoryClient:
 
     async def push_manifest(self, manifest: Manifest, tag: Tag | None = None) -> Descriptor:
         """Store a manifest as it is, by digest or also at a tag, and list it with its subject if it has one."""
-        ref = tag or manifest.digest
-        descriptor = manifest.descriptor.model_copy(
-            update={"artifact_type": manifest.artifact_type, "annotations": manifest.annotations}
-        )
+        return (await self.push_manifests([manifest], tag))[0]
+
+    async def push_manifests(self, manifests: Sequence[Manifest], tag: Tag | None = None) -> list[Descriptor]:
+        """The same for several, listed with each subject in one go."""
+        unlisted: dict[Digest, list[Descriptor]] = {}
+        described = [_as_referrer(manifest) for manifest in manifests]
         with self._transport.patience():
-            understood = await self.persist(self._asked("PUT manifest", ref), partial(self.put_manifest, manifest, ref))
-            if manifest.subject and not understood:
-                await self._add_to_fallback(manifest.subject, descriptor)
-        return descriptor
+            for manifest, descriptor in zip(manifests, described, strict=True):
+                ref = tag or manifest.digest
+                attempt = partial(self.put_manifest, manifest, ref)
+                understood = await self.persist(self._asked("PUT manifest", ref), attempt)
+                if manifest.subject and not understood:
+                    unlisted.setdefault(manifest.subject, []).append(descriptor)
+            for subject, descriptors in unlisted.items():
+                await self._add_to_fallback(subject, descriptors)
+        return described
 
     async def push_empty(self) -> None:
         """Make sure that the config of artifacts is there."""
@@ -299,7 +362,9 @@ class RepositoryClient:
         Returns whether the registry keeps referrers itself (header OCI-Subject). Not to be repeated blindly at a tag:
         somebody else may have moved it between the attempts.
         """
-        return await self._once.put_manifest(manifest, ref)
+        understood = await self._once.put_manifest(manifest, ref)
+        self._seen[manifest.digest] = manifest
+        return understood
 
     async def settle(self, since: float) -> None:
         """Wait until what others had begun to write, when we began at `since` (anyio clock), should be visible.
@@ -337,39 +402,45 @@ class RepositoryClient:
     async def _api_referrers(self, digest: Digest, artifact_type: str | None) -> list[dict[str, Any]] | None:
         found: list[dict[str, Any]] = []
         page: Page = None
-        while True:
+        while not self._has_no_referrers_api:
             attempt = partial(self._once.referrers, digest, artifact_type, page)
             answer = await self.persist(f"GET referrers of {self.repository.at(digest)}", attempt)
             if answer is None:
+                # of a repository that is not there yet, a registry with the API may say the same
+                self._has_no_referrers_api = digest in self._seen
                 return None
             listed, page = answer
             found += listed
             if page is None:
                 return found
+        return None
 
-    async def _add_to_fallback(self, subject: Digest, descriptor: Descriptor) -> None:
-        """Add to the list behind the fallback tag until it is still there some time later; a retry reads first."""
+    async def _add_to_fallback(self, subject: Digest, descriptors: Sequence[Descriptor]) -> None:
+        """Add to the list behind the fallback tag until all is still there some time later; a retry reads first."""
         tag = fallback_tag(subject)
 
         async def attempt() -> None:
             start = anyio.current_time()
             others = await self._once.fallback_referrers(subject)
-            if descriptor.digest in {one.get("digest") for one in others}:
+            missing = _not_in(others, descriptors)
+            if not missing:
                 return
-            await self.put_manifest(index_of([*others, descriptor.to_json()]), tag)
+            await self.put_manifest(index_of([*others, *(one.to_json() for one in missing)]), tag)
             await self.settle(start)
-            if descriptor.digest not in {one.get("digest") for one in await self._once.fallback_referrers(subject)}:
+            if _not_in(await self._once.fallback_referrers(subject), descriptors):
                 raise Transient("a list of referrers that another client overwrote", pause=0.0)
 
         await self.persist(self._asked("update of referrers tag", tag), attempt)
 
     async def _there(self, digest: Digest) -> Manifest:
-        manifest = await self.manifest(digest)
+        manifest = await self.known(digest)
         if manifest is None:
             raise PreconditionError(f"{self.repository} holds no manifest {digest}; expected the image there")
         return manifest
 
     async def _config(self, manifest: Manifest) -> dict[str, Any]:
+        if known := self._configs.get(manifest.digest):
+            return known
         try:
             document = json.loads(await self.content(manifest.config))
         except ValueError as error:
@@ -378,6 +449,7 @@ class RepositoryClient:
             raise PreconditionError(
                 f"{self.repository.at(manifest.digest)} has no readable image configuration: {document}"
             )
+        self._configs[manifest.digest] = document
         return document
 
     async def _images(self, digest: Digest) -> list[tuple[Platform, Digest]]:
@@ -403,6 +475,17 @@ def _readable(index: Manifest) -> list[Descriptor]:
         return index.manifests
     except ValueError as error:
         raise PreconditionError(f"{error}; expected an index as the OCI image specification has it") from error
+
+
+def _as_referrer(manifest: Manifest) -> Descriptor:
+    """As lists of referrers name it."""
+    told = {"artifact_type": manifest.artifact_type, "annotations": manifest.annotations}
+    return manifest.descriptor.model_copy(update=told)
+
+
+def _not_in(listed: list[dict[str, Any]], descriptors: Sequence[Descriptor]) -> list[Descriptor]:
+    there = {one.get("digest") for one in listed}
+    return [one for one in descriptors if one.digest not in there]
 
 
 def _is_sha256(descriptor: dict[str, Any]) -> bool:

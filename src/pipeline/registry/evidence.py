@@ -100,7 +100,7 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
 
     Running it again with the same arguments stores nothing new. PreconditionError when `digest` is not there.
     """
-    subject = await repo.describe(digest)
+    subject = await repo.known(digest)
     if subject is None:
         raise PreconditionError(f"{repo.repository} holds no {digest}; expected the image that the evidence is about")
     ended = evidence.result.started + timedelta(seconds=evidence.result.duration)
@@ -111,7 +111,7 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
     stored = await repo.push_artifact(
         media.EVIDENCE,
         layers,
-        subject=subject,
+        subject=subject.descriptor,
         annotations={_GATE: evidence.gate.value, _CREATED: ended.astimezone(UTC).isoformat(timespec="milliseconds")},
     )
     return stored.digest
@@ -126,7 +126,7 @@ async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -
     for referrer in await repo.referrers(digest, media.EVIDENCE):
         if referrer.annotations.get(_GATE, gate.value) != gate.value:
             continue
-        manifest = await repo.manifest(referrer.digest)
+        manifest = await repo.known(referrer.digest)
         stored = manifest and await _read(repo, manifest, digest)
         if stored and stored.evidence.gate == gate:
             found.append(stored)

@@ -88,7 +88,7 @@ async def append(repo: RepositoryClient, entry: Entry, *, expect: Digest | None)
     here = f"the {entry.channel.value} ledger of {repo.repository}"
     number = 1
     if expect:
-        top = repo.seen(expect) or await repo.manifest(expect)
+        top = await repo.known(expect)
         if top is None:
             raise PreconditionError(f"{here} has no entry {expect}; expected the head that was read before")
         number = (await _record(repo, top, entry.channel)).entry.number + 1
@@ -139,7 +139,7 @@ async def _before(repo: RepositoryClient, record: Record) -> Record | None:
                 )
             )
         return None
-    manifest = await repo.manifest(entry.previous)
+    manifest = await repo.known(entry.previous)
     if manifest is None:
         raise PreconditionError(_broken(repo, entry.channel, f"entry {expected} ({entry.previous}) is missing"))
     before = await _record(repo, manifest, entry.channel)

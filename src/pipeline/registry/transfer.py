@@ -34,9 +34,8 @@ async def _follow(source: RepositoryClient, target: RepositoryClient, subject: D
         return []
     listed = {one.digest for one in await target.referrers(subject)}
     missing = [digest for digest in attached if digest not in listed]
-    for digest in missing:
-        await _copy(source, target, digest)
     if missing:
+        await target.push_manifests([await _copied_below(source, target, digest) for digest in missing])
         listed = {one.digest for one in await target.referrers(subject)}
     for digest in attached:
         await _verify(source, target, digest, is_listed=digest in listed)
@@ -44,16 +43,16 @@ async def _follow(source: RepositoryClient, target: RepositoryClient, subject: D
     return [*attached, *(digest for found in further for digest in found)]
 
 
-async def _copy(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
-    """A manifest with all below it, itself last: a registry refuses what points at nothing."""
+async def _copied_below(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> Manifest:
+    """A manifest, when all below it is there: a registry refuses what points at nothing."""
     manifest = await _read(source, digest)
     if manifest.is_index:
         for child in manifest.manifests:
-            await _copy(source, target, child.digest)
+            await target.push_manifest(await _copied_below(source, target, child.digest))
     else:
         for blob in {one.digest: one for one in (manifest.config, *manifest.layers)}.values():
             await copy_blob(source, target, blob)
-    await target.push_manifest(manifest)
+    return manifest
 
 
 async def copy_blob(source: RepositoryClient, target: RepositoryClient, blob: Descriptor) -> None:
@@ -78,7 +77,7 @@ async def _verify(source: RepositoryClient, target: RepositoryClient, digest: Di
 
 
 async def _read(source: RepositoryClient, digest: Digest) -> Manifest:
-    manifest = source.seen(digest) or await source.manifest(digest)
+    manifest = await source.known(digest)
     if manifest is None:
         raise PreconditionError(f"{source.repository} holds no {digest}; expected it because a list there names it")
     return manifest

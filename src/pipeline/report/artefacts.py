@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.report import boot
 from pipeline.report.excerpt import last_lines, plain
 
 _REPORT_FILES = {"result.json", "summary.md", "junit.xml", "report.html"}
@@ -52,6 +53,8 @@ class Artefacts:
     files: tuple[File, ...] = ()
     consoles: tuple[Console, ...] = ()
     screenshots: tuple[Screenshot, ...] = ()
+    boot_times: tuple[tuple[Path, str], ...] = ()
+    """What each machine's systemd-analyze said, by the file's path."""
 
 
 def collect(directory: Path) -> Artefacts:
@@ -69,6 +72,7 @@ def collect(directory: Path) -> Artefacts:
         files,
         tuple(Console(file.path.as_posix(), _end_of(directory / file.path)) for file in consoles if file.size),
         tuple(Screenshot(file.path.as_posix(), _data_uri(directory / file.path)) for file in pictures[:_SCREENSHOTS]),
+        tuple((file.path, _end_of(directory / file.path)) for file in files if file.path.name == boot.FILE),
     )
 
 

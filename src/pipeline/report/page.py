@@ -1,14 +1,14 @@
 """report.html: one page that stands alone, without scripts and without anything fetched from elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import jinja2
 
-from pipeline.quantities import duration_text
-from pipeline.report import wording
+from pipeline.quantities import duration_text, size_text
+from pipeline.report import boot, wording
 from pipeline.report.artefacts import Artefacts
 from pipeline.report.excerpt import bounded
 from pipeline.report.model import Phase, Result
@@ -25,6 +25,7 @@ class Bar:
     left: float
     width: float
     took: str
+    estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,35 @@ class Tick:
 
 def page(result: Result, artefacts: Artefacts | None = None) -> str:
     """The whole page. Everything that came out of the image is escaped; pictures are data URIs."""
+    artefacts = artefacts or Artefacts()
+    boots = [boot.chart(path, said, result.timeline) for path, said in artefacts.boot_times]
     return (
         _environment()
         .get_template("report.html")
         .render(
             result=bounded(result),
-            artefacts=artefacts or Artefacts(),
-            bars=bars(result.timeline),
-            ticks=ticks(max((phase.end for phase in result.timeline), default=0.0)),
+            artefacts=artefacts,
+            timeline=drawn(result.timeline),
+            boots=[(one, drawn(one.phases, one.estimated)) for one in boots if one],
             wording=wording,
         )
     )
 
 
-def bars(timeline: Sequence[Phase]) -> list[Bar]:
+@dataclass(frozen=True)
+class Chart:
+    """Bars over one time axis."""
+
+    bars: list[Bar]
+    ticks: list[Tick]
+
+
+def drawn(phases: Sequence[Phase], estimated: Collection[str] = ()) -> Chart:
+    """The phases as bars with their axis; those of `estimated` are marked."""
+    return Chart(bars(phases, estimated), ticks(max((phase.end for phase in phases), default=0.0)))
+
+
+def bars(timeline: Sequence[Phase], estimated: Collection[str] = ()) -> list[Bar]:
     """The phases as bars; the widest end is 100 percent."""
     whole = max((phase.end for phase in timeline), default=0.0) or 1.0
     return [
@@ -59,6 +75,7 @@ def bars(timeline: Sequence[Phase]) -> list[Bar]:
             round(100 * phase.start / whole, 3),
             round(100 * (phase.end - phase.start) / whole, 3),
             duration_text(phase.end - phase.start),
+            phase.name in estimated,
         )
         for phase in timeline
     ]
@@ -87,14 +104,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["duration"] = duration_text
-    environment.filters["bytes"] = _bytes
+    environment.filters["bytes"] = size_text
     return environment
-
-
-def _bytes(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

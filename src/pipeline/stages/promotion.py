@@ -6,15 +6,17 @@ from datetime import UTC, datetime
 
 import anyio
 
+from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.policy.past import Step
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
 from pipeline.registry import ledger, media
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.retention import refuse_while_pruning
+from pipeline.registry.retention import refuse_while_pruning, see_whole
 from pipeline.registry.transfer import copy_attached
 from pipeline.report.model import Move
+from pipeline.stages.each import each
 from pipeline.stages.world import World
 
 _PAUSES = (1.0, 5.0, 15.0)
@@ -43,10 +45,8 @@ class Promotion:
 
 async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
     """What the registry says now."""
-    return {
-        (wish.repository, wish.tag): await world.registry.repository(wish.repository).digest(wish.tag)
-        for wish in desired
-    }
+    named = await each(desired, lambda wish: world.registry.repository(wish.repository).digest(wish.tag))
+    return {(wish.repository, wish.tag): digest for wish, digest in zip(desired, named, strict=True)}
 
 
 async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
@@ -56,10 +56,13 @@ async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
 
 async def respect_holds(world: World, channel: Channel, *, override: bool) -> None:
     """Raise PreconditionError when a channel of one of the images is on hold, unless told to override it."""
-    for image in world.images:
+
+    async def respect(image: Image) -> None:
         head = await ledger.head(world.repository(image, channel), channel)
         if head and not override:
             _refuse_when_held(image.home(channel), head.entry)
+
+    await each(world.images, respect)
 
 
 def _refuse_when_held(repository: Repository, entry: ledger.Entry) -> None:
@@ -87,26 +90,30 @@ async def past(world: World, repository: Repository, channel: Channel) -> list[S
 
 
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
-    """Make the moves of a plan.
+    """Make the moves of a plan: version tags first, and channels when all of them are written.
 
     Raises ConflictError when a tag no longer names what the plan saw, PartialError when something fails after
     the first tag was written: the same command finishes it. Before that, errors come as they are.
     """
     done: list[Move] = []
-    for move in moves:
-        try:
-            await _make(world, promotion, move)
-        except PipelineError as error:
-            if not done:
-                raise
-            written = ", ".join(f"{move.repository}:{move.tag}" for move in done)
-            if isinstance(error, ConflictError):
-                raise ConflictError(f"{error} Written before that: {written}.") from error
-            raise PartialError(
-                f"{written} written, {len(moves) - len(done)} of {len(moves)} moves left. {error} "
-                "Run the same command again: it finishes what is left."
-            ) from error
+
+    async def make(move: Move) -> None:
+        await _make(world, promotion, move)
         done.append(move)
+
+    try:
+        await each((move for move in moves if not is_channel(move.tag)), make)
+        await each((move for move in moves if is_channel(move.tag)), make)
+    except PipelineError as error:
+        if not done:
+            raise
+        written = ", ".join(f"{move.repository}:{move.tag}" for move in done)
+        if isinstance(error, ConflictError):
+            raise ConflictError(f"{error} Written before that: {written}.") from error
+        raise PartialError(
+            f"{written} written, {len(moves) - len(done)} of {len(moves)} moves left. {error} "
+            "Run the same command again: it finishes what is left."
+        ) from error
 
 
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
@@ -120,6 +127,8 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
         await _record(world, promotion, repository, move)
         # After the record, which a prune looks for: at least one of the two sees the other.
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
+        if source != repository:  # else the copy reads the very manifests that must still be there
+            await see_whole(registry, move.new)
     await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
 
@@ -127,14 +136,14 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
 async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
     """What is attached to an image follows it, verified, before the channel does: evidence, disks, signatures."""
     await copy_attached(source, target, digest)
-    manifest = source.seen(digest) or await source.manifest(digest)
+    manifest = await source.known(digest)
     for child in manifest.manifests if manifest and manifest.is_index else ():
         await copy_attached(source, target, child.digest)
 
 
 async def _refuse_nested(registry: RepositoryClient, digest: Digest) -> None:
     """skopeo has no way to copy an index that lists another one; better said than tried."""
-    manifest = registry.seen(digest) or await registry.manifest(digest)
+    manifest = await registry.known(digest)
     if manifest and manifest.is_index and any(child.media_type in media.INDEXES for child in manifest.manifests):
         raise PreconditionError(
             f"{registry.repository.at(digest)} is an index that lists another index, which skopeo does not copy; "
@@ -152,6 +161,7 @@ async def _write(world: World, source: Repository, repository: Repository, move:
             await world.copy(source, move.new, repository, move.tag)
         except InfrastructureError as error:
             failure = error
+            await see_whole(world.registry.repository(source), move.new)  # else no try will do better
         else:
             return
     if await _still_as_planned(world, repository, move) != move.new:
@@ -197,11 +207,10 @@ async def _record(world: World, promotion: Promotion, repository: Repository, mo
 
 
 async def _read_back(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:
-    """After the move, the manifest behind the tag is byte for byte the tested one."""
-    registry = world.registry.repository(repository)
-    tested, moved = await registry.manifest(digest), await registry.manifest(tag)
-    if tested is None or moved is None or tested.raw != moved.raw:
+    """After the move, the manifest behind the tag is byte for byte the tested one: the digest is that of its bytes."""
+    moved = await world.registry.repository(repository).digest(tag)
+    if moved != digest:
         raise ConflictError(
-            f"{repository.tagged(tag)} reads back as {moved.digest if moved else 'nothing'}, expected {digest}. "
+            f"{repository.tagged(tag)} reads back as {moved or 'nothing'}, expected {digest}. "
             "Somebody else may have written it in the same moment; run `status`, then this command again."
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from pipeline.config import Image
@@ -14,6 +14,7 @@ from pipeline.policy.plan import Desired, is_channel
 from pipeline.policy.tags import ReleaseTag, Version, release_tags
 from pipeline.report.model import Move, Result
 from pipeline.stages import evidence, promotion
+from pipeline.stages.each import each
 from pipeline.stages.evidence import Proof
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.world import World
@@ -83,30 +84,43 @@ async def plan_of(world: World, channel: Channel, tag: Tag, subjects: Sequence[S
     return await promotion.plan(world, promotion_of("plan", channel, tag, subjects, []).desired)
 
 
-async def finished(
-    world: World, wanted: Promotion, planned: Sequence[Move], results: Sequence[Result], start: float
-) -> list[Result]:
-    """Move what is left to move and say how it ended; ConflictError when that is not what was `planned` ahead.
+@dataclass(frozen=True)
+class Decision:
+    """What is left to do after the gate."""
+
+    outcome: Outcome
+    reason: str
+    moves: list[Move] = field(default_factory=list)
+
+
+async def decided(world: World, wanted: Promotion, planned: Sequence[Move]) -> Decision:
+    """What a promotion whose gates passed has to move; ConflictError when that is not what was `planned` ahead.
 
     A promotion that was carried out before, and after which the channel moved on, is superseded: a repeated
     command never takes a channel back.
     """
     moves = await promotion.plan(world, wanted.desired)
-    outcome, reason = Outcome.PASSED, wanted.reason
     if await _moved_on(world, wanted, moves):
-        outcome, moves = Outcome.SUPERSEDED, []
         reason = f"{wanted.desired[0].tag} was promoted before, and {wanted.channel} has moved on since; it stays"
-    elif not moves:
-        outcome, reason = Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do"
-    else:
-        _as_planned(planned, moves)
-        await _still_allowed(world, wanted)
+        return Decision(Outcome.SUPERSEDED, reason)
+    if not moves:
+        return Decision(Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do")
+    _as_planned(planned, moves)
+    await _still_allowed(world, wanted)
+    return Decision(Outcome.PASSED, wanted.reason, moves)
+
+
+async def finished(
+    world: World, wanted: Promotion, decision: Decision, results: Sequence[Result], start: float
+) -> list[Result]:
+    """Make the moves and say how it ended."""
+    moves = decision.moves
     await promotion.carry_out(world, wanted, moves)
     duration = time.monotonic() - start
     told = {
         "command": wanted.command,
-        "outcome": outcome,
-        "reason": reason,
+        "outcome": decision.outcome,
+        "reason": decision.reason,
         "tag": wanted.desired[0].tag,
         "started": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
@@ -132,8 +146,10 @@ async def _still_allowed(world: World, wanted: Promotion) -> None:
     """A gate takes hours: look once more, before the first tag is written, for a hold and for the evidence."""
     await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
     candidates = {wish.repository: wish.digest for wish in wanted.desired}
-    for image in world.images:
-        await evidence.required(world, image, candidates[image.home(wanted.channel)], wanted.channel)
+    await each(
+        world.images,
+        lambda image: evidence.required(world, image, candidates[image.home(wanted.channel)], wanted.channel),
+    )
 
 
 def held_back(results: Sequence[Result]) -> list[Result]:

@@ -14,6 +14,7 @@ from pipeline.policy.gate import verdict
 from pipeline.registry.evidence import DiskRecord, find_evidence
 from pipeline.report.model import Check, Result
 from pipeline.stages import upgrade
+from pipeline.stages.baseline import compared_with_stable
 from pipeline.stages.status import resolve
 from pipeline.stages.testing import machine_of
 from pipeline.stages.world import World
@@ -42,7 +43,8 @@ async def check_again(world: World, reference: str, platform: str, checks: list[
     Upgrade and rollback belong together and start from the current stable, as it is now.
     """
     found = await _find(world, reference, platform)
-    machine, start = _machine(world, found), time.monotonic()
+    start = time.monotonic()
+    machine = await compared_with_stable(world, found.image, found.digest, found.platform, _machine(world, found))
     asked = [check.removeprefix(f"{machine.arch}/") for check in checks]
     older = [check for check in asked if check in upgrade.CHECKS or check.startswith(upgrade.STABLE)]
     made, stopped = list[Check](), None

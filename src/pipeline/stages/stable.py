@@ -19,8 +19,18 @@ from pipeline.policy.tags import ReleaseTag, highest_test_tag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, Result
 from pipeline.stages import evidence, promotion
+from pipeline.stages.each import each
 from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.release import Subject, finished, held_back, plan_of, promotion_of, stable_version, tag_commit
+from pipeline.stages.release import (
+    Subject,
+    decided,
+    finished,
+    held_back,
+    plan_of,
+    promotion_of,
+    stable_version,
+    tag_commit,
+)
 from pipeline.stages.world import World
 from pipeline.upload.key import object_key
 
@@ -38,25 +48,34 @@ async def promote_stable(
     tag = ReleaseTag.parse(name)
     commit = await tag_commit(world, tag.tag)
     await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
-    subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
-    tested = [
-        await evidence.required(world, subject.image, subject.candidate.digest, Channel.TESTING) for subject in subjects
-    ]
-    planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
+    with world.registry.one_look():
+        subjects = await each(
+            world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
+        )
+        tested = await each(
+            subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.TESTING)
+        )
+        before = await each(
+            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.STABLE)
+        )
+        planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
 
-    gated = [
-        await _through_the_gate(world, subject, tag, proof, gate or _gate)
-        for subject, proof in zip(subjects, tested, strict=True)
-    ]
+    async def gated_one(found: tuple[Subject, Proof, Proof | None]) -> Proof:
+        subject, boot, proof = found
+        return proof or await _through_the_gate(world, subject, tag, boot, gate or _gate)
+
+    gated = await each(zip(subjects, tested, before, strict=True), gated_one)  # openQA has its own queue
+    results = [proof.evidence.result for proof in gated]
     if any(proof.failed for proof in gated):
-        return held_back([proof.evidence.result for proof in gated])
+        return held_back(results)
 
-    for subject in subjects:  # a run takes hours: the world may have moved
-        await _still_the_one(world, subject, tag, commit, allow_older=allow_older)
     wanted = promotion_of(
         COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
     )
-    return await finished(world, wanted, planned, [proof.evidence.result for proof in gated], start)
+    with world.registry.one_look():  # a run takes hours: the world may have moved
+        await each(subjects, lambda one: _still_the_one(world, one, tag, commit, allow_older=allow_older))
+        decision = await decided(world, wanted, planned)
+    return await finished(world, wanted, decision, results, start)
 
 
 async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> None:
@@ -91,12 +110,11 @@ async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Comm
 
 
 async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, gate: Gate) -> Proof:
-    """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
-    image, digest = subject.image, subject.candidate.digest
-    if proof := await evidence.passed(world, image, digest, Channel.STABLE):
-        return proof
+    """Evidence of a run right now, passed or failed."""
     run = await gate(world, subject, tag, tested)
-    return await evidence.keep(world, image, digest, Channel.STABLE, run, tested.evidence.disks)
+    return await evidence.keep(
+        world, subject.image, subject.candidate.digest, Channel.STABLE, run, tested.evidence.disks
+    )
 
 
 async def _gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof) -> GateRun:

@@ -22,8 +22,19 @@ from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
 from pipeline.stages import evidence, promotion
+from pipeline.stages.baseline import compared_with_stable
+from pipeline.stages.each import each
 from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.release import Subject, finished, held_back, plan_of, promotion_of, stable_version, tag_commit
+from pipeline.stages.release import (
+    Subject,
+    decided,
+    finished,
+    held_back,
+    plan_of,
+    promotion_of,
+    stable_version,
+    tag_commit,
+)
 from pipeline.stages.upgrade import not_tried, upgrade_from_stable
 from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
@@ -44,17 +55,28 @@ async def promote_testing(
     tag = TestTag.parse(name)
     commit = await tag_commit(world, tag.tag)
     await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
-    subjects = [await find_subject(world, image, tag, commit, allow_older=allow_older) for image in world.images]
-    for subject in subjects:
-        await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
-    planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
+    with world.registry.one_look():
+        subjects = await each(
+            world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
+        )
+        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
+        before = await each(
+            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
+        )
+        planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
 
-    gated = [await _through_the_gate(world, subject, gate or _boots_and_keeps) for subject in subjects]
+    gated = [
+        proof or await _through_the_gate(world, subject, gate or _boots_and_keeps)
+        for subject, proof in zip(subjects, before, strict=True)
+    ]
+    results = [proof.evidence.result for proof in gated]
     if any(proof.failed for proof in gated):
-        return held_back([proof.evidence.result for proof in gated])
+        return held_back(results)
 
     wanted = promotion_of(COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold)
-    return await finished(world, wanted, planned, [proof.evidence.result for proof in gated], start)
+    with world.registry.one_look():
+        decision = await decided(world, wanted, planned)
+    return await finished(world, wanted, decision, results, start)
 
 
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
@@ -98,6 +120,7 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
             if anyio.current_time() >= waited:
                 raise
         await anyio.sleep(_POLL)
+        world.registry.look_again()
 
 
 async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest | None) -> int | None:
@@ -108,12 +131,9 @@ async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest
 
 
 async def _through_the_gate(world: World, subject: Subject, gate: Gate) -> Proof:
-    """Evidence for this digest: what is there and passed, else that of a run right now, passed or failed."""
-    image, digest = subject.image, subject.candidate.digest
-    if proof := await evidence.passed(world, image, digest, Channel.TESTING):
-        return proof
+    """Evidence of a run right now, passed or failed."""
     run, disks = await gate(world, subject)
-    return await evidence.keep(world, image, digest, Channel.TESTING, run, disks)
+    return await evidence.keep(world, subject.image, subject.candidate.digest, Channel.TESTING, run, disks)
 
 
 async def _boots_and_keeps(world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
@@ -142,7 +162,7 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
         result, report = await qemu.boot(
             world.reach,
             disk.file,
-            machine,
+            await compared_with_stable(world, image, digest, platform, machine),
             world.given.source.directory(gate.checks) if gate.checks else None,
         )
         _same_disk(result, made["disk sha256"])

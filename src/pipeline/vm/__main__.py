@@ -15,6 +15,7 @@ from pipeline.report.model import Result
 from pipeline.vm import checks
 from pipeline.vm.gate import BOOT, DISK, Gate
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
+from pipeline.vm.spent import FILE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,17 +29,20 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageError as error:
         result = Result(command="vm", outcome=error.outcome, reason=str(error))
     else:
-        result = anyio.run(_gate, options.disk, spec, folder, options.only)
+        gate = Gate(options.disk, spec, folder, options.only, keep=options.keep)
+        result = anyio.run(_gate, gate)
+        spent = gate.stopwatch.spent()
+        (folder / FILE).write_text(spent.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(f"{spent.line}\n")
     (folder / "result.json").write_text(result.model_dump_json(indent=2) + "\n")
     sys.stdout.write(f"{result.outcome}: {result.reason}\n")
     return result.exit_code
 
 
-async def _gate(image: Path, spec: Spec, folder: Path, only: list[str]) -> Result:
+async def _gate(gate: Gate) -> Result:
     # The libraries report what the gate expects (a connection that breaks at reboot, say) as errors of their own.
     logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
-    gate = Gate(image, spec, folder, only)
     try:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as group:
@@ -71,6 +75,8 @@ def read_spec(file: Path | None) -> Spec:
 def _spec(options: argparse.Namespace) -> Spec:
     """The specification file, with what the command line says instead."""
     spec = read_spec(options.spec)
+    if options.checks:
+        options.checks = options.checks.resolve()  # its modules run there
     told = {name: getattr(options, name) for name in ("arch", "firmware", "bus", "checks", "require_kvm", "reboot")}
     return Spec.model_validate(spec.model_dump() | {name: value for name, value in told.items() if value is not None})
 
@@ -102,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"ask only this, and repeat for more: {', '.join(names)}, user",
     )  # fmt: skip
     parser.add_argument("--no-reboot", dest="reboot", action="store_const", const=False, help="skip the second boot")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what the machine wrote (overlay, UEFI variables) in the report: kept/"
+    )
     parser.add_argument(
         "--require-kvm", action="store_const", const=True, help="fail instead of emulating when KVM makes no progress"
     )

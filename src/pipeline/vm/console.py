@@ -123,7 +123,7 @@ class Console:
         if boot.kernel is None and _KERNEL(line):
             boot.kernel = now
             self._say("kernel")
-        elif boot.userspace is None and _USERSPACE(line):
+        elif boot.userspace is None and boot.kernel is not None and _USERSPACE(line):  # GRUB says `Welcome to GRUB!`
             boot.userspace = now
             self._say("userspace")
         elif boot.up is None and _UP(line):

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,15 +18,19 @@ from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.disk import Base, overlay, sha256
 from pipeline.vm.guest import GuestLost, Key
-from pipeline.vm.machine import Dead, Overdue, running
+from pipeline.vm.machine import Dead, Machine, Overdue, running
 from pipeline.vm.progress import Progress
 from pipeline.vm.session import Session
 from pipeline.vm.spec import Spec
+from pipeline.vm.spent import Stopwatch, during
 from pipeline.vm.user_checks import UserChecks
 from pipeline.vm.verdict import NOT_RUN, Found, Skipped, Waivers, judge
 
 BOOT, DISK = "boot", "disk"
 """What the gate finds out itself, besides the checks of `checks.ALL`."""
+
+KEPT = "kept"
+"""The folder of the report with the overlay and the firmware's variables, when they are to be kept."""
 
 STARVED = 0.6
 """From this share of the time on, waiting for a processor explains a missed deadline."""
@@ -34,9 +39,10 @@ STARVED = 0.6
 class Gate:
     """One run of the gate over one disk. `result` can be asked at any time, also after an exception."""
 
-    def __init__(self, image: Path, spec: Spec, folder: Path, only: Sequence[str] = ()) -> None:
-        """`only` names the checks to ask; none means all."""
+    def __init__(self, image: Path, spec: Spec, folder: Path, only: Sequence[str] = (), *, keep: bool = False) -> None:
+        """`only` names the checks to ask; none means all. `keep` leaves what the machine wrote in the report."""
         self._image, self._spec, self._folder = image, spec, folder
+        self._kept = (folder / KEPT).resolve() if keep else None
         self._asked = checks.of(spec, only)
         self._asks_users = not only or any(name.startswith("user") for name in only)
         self._say = Progress()
@@ -46,6 +52,7 @@ class Gate:
         self._checks: list[Check] = []
         self._timeline: list[Phase] = []
         self._waivers = Waivers(spec.waivers, self._started.date())
+        self.stopwatch = Stopwatch()
         self.stopped: PipelineError | None = InfrastructureError("the gate was interrupted before it had a verdict")
 
     async def run(self) -> None:
@@ -100,21 +107,41 @@ class Gate:
         spec, key, failure = self._spec, Key.generate(), None
         flash = firmware.find(spec.arch, spec.firmware)
         with TemporaryDirectory(prefix="vm-gate-") as temporary:
-            files = qemu.Files.prepare(Path(temporary), flash)
+            files = qemu.Files.prepare(Path(temporary), flash, self._kept)
             await overlay(base, files.overlay)
             served = relay.guestfwd(spec.upgrade.layout, self._folder / relay.LOG) if spec.upgrade else ""
             command = qemu.command(spec, accel, flash, files, key.public, served)
-            async with running(command, files.qmp, self._folder, self._say) as machine:
+            async with self._running(command, files) as machine:
                 session = Session(spec, machine, accel, key, self._folder, self._say)
+                session.disk_size, session.stopwatch = base.size, self.stopwatch
                 try:
                     await self._examine(session)
                 except InfrastructureError as error:
                     failure = error
                 self._timeline += session.phases()
-                await machine.stop()  # the overlay is thrown away: nobody needs an orderly shutdown
+                if self._kept:
+                    await self._keep(session, files)
+                await machine.stop()  # an overlay that is thrown away needs no orderly shutdown
                 await session.close()
         if failure:
             raise failure
+
+    async def _keep(self, session: Session, files: qemu.Files) -> None:
+        """Have everything written to the files that stay, and say where they are."""
+        if session.connected:
+            with suppress(GuestLost):
+                await session.guest.run("sync", within=session.scaled(30))
+        await session.machine.quit()
+        self._inputs["kept_overlay"] = f"{files.overlay}, over {self._image.resolve()}"
+        if files.variables:
+            self._inputs["kept_variables"] = str(files.variables)
+        self._say(f"kept what the machine wrote: {files.overlay}")
+
+    @asynccontextmanager
+    async def _running(self, command: list[str], files: qemu.Files) -> AsyncIterator[Machine]:
+        with during(self.stopwatch.machine):
+            async with running(command, files.qmp, self._folder, self._say) as machine:
+                yield machine
 
     async def _examine(self, session: Session) -> None:
         """Everything that is asked of the living machine."""
@@ -132,8 +159,9 @@ class Gate:
     async def _boots(self, session: Session) -> bool:
         deadlines = self._spec.deadlines
         try:
-            await session.connect(session.scaled(deadlines.boot))
-            await session.settle(session.scaled(deadlines.settle))
+            with during(self.stopwatch.guest):
+                await session.connect(session.scaled(deadlines.boot))
+                await session.settle(session.scaled(deadlines.settle))
         except (Dead, Overdue, GuestLost) as error:
             found = blame(error, session, "a system that answers over SSH")
         else:
@@ -180,7 +208,7 @@ class Gate:
         self._say(f"infrastructure: {error}; booting a second time")
         aside = self._folder / "attempt-1"
         aside.mkdir()
-        for file in [file for file in self._folder.iterdir() if file.is_file()]:
+        for file in [file for file in self._folder.iterdir() if file.is_file() or file.name == KEPT]:
             file.rename(aside / file.name)
         self._inputs["first_attempt"] = str(error)
         (aside / "result.json").write_text(self._result(error).model_dump_json(indent=2) + "\n")
@@ -242,7 +270,12 @@ def verdict(results: Sequence[Check], stopped: PipelineError | None) -> tuple[Ou
     if not stopping:
         waived = [check.name for check in results if check.status is CheckStatus.WAIVED]
         total = sum(check.status is CheckStatus.PASSED for check in results)
-        return Outcome.PASSED, f"{total} checks passed" + (f", waived: {', '.join(waived)}" if waived else "")
+        advice = [check.name for check in results if check.status is CheckStatus.FAILED]
+        return Outcome.PASSED, (
+            f"{total} checks passed"
+            + (f", waived: {', '.join(waived)}" if waived else "")
+            + (f", advice from: {', '.join(advice)}" if advice else "")
+        )
     # A check that could not run is the consequence of one that failed.
     first, *others = sorted(stopping, key=lambda check: check.status is CheckStatus.SKIPPED)
     failed = [check.name for check in others if check.status is CheckStatus.FAILED]

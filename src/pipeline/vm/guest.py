@@ -8,6 +8,8 @@ from typing import Self
 import anyio
 import asyncssh
 
+from pipeline.vm.spent import Interval, during
+
 OUTPUT_LIMIT = 4 << 20
 """Bytes of a command's output that are kept."""
 
@@ -57,6 +59,8 @@ class Guest:
 
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self._connection = connection
+        self.worked: list[Interval] = []
+        """When it was busy with a command of ours."""
 
     async def close(self) -> None:
         """End the connection without asking the guest."""
@@ -71,7 +75,7 @@ class Guest:
         """
         text = join(command)
         try:
-            with anyio.fail_after(within):
+            with during(self.worked), anyio.fail_after(within):
                 async with self._connection.create_process(text, encoding=None) as process:
                     with contextlib.suppress(BrokenPipeError):  # a quick command has closed its end already
                         process.stdin.write(stdin)

@@ -15,7 +15,7 @@ import asyncssh
 
 from pipeline.vm.guest import Guest, GuestLost, Key
 
-INTERVAL = 0.1
+INTERVAL = 0.05
 """Seconds between two looks at a port that nobody answers."""
 PATIENCE = 0.15
 """Seconds for a banner before asking whether the guest took the connection."""

@@ -141,6 +141,15 @@ class Machine:
                 self._process.kill()
             await self._process.wait()
 
+    async def quit(self) -> None:
+        """Have QEMU write down what it still holds of its files, and end."""
+        self._stopping = True
+        with anyio.move_on_after(10):
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await self._qmp.execute("quit")
+            if self._process:
+                await self._process.wait()
+
     async def launch(self) -> None:
         """Start a QEMU and wait until it calls back.
 
@@ -167,10 +176,20 @@ class Machine:
         with anyio.move_on_after(30):
             async with anyio.create_task_group() as group:
                 group.start_soon(give_up_when_it_ends, self._process)
-                await self._qmp.accept()
+                try:
+                    await self._qmp.accept()
+                except (QMPError, OSError, EOFError, AssertionError):
+                    await anyio.sleep_forever()  # it hung up while it was greeted: its end says why
                 group.cancel_scope.cancel()
                 return
+        await self._read_rest()
         raise InfrastructureError(f"QEMU did not start: {_last_line(self._log) or 'it says nothing'}")
+
+    async def _read_rest(self) -> None:
+        """What a QEMU that ended at once had to show."""
+        if self._process and self._process.stdout and self._process.returncode is not None:
+            async for chunk in self._process.stdout:
+                self.console.feed(chunk)
 
     async def live(self) -> None:
         """Follow the machine through its boots; returns when it is off, with the reason in `dead` if that is wrong."""

@@ -25,10 +25,15 @@ class Files:
     """The socket on which the harness waits for QEMU to call."""
 
     @classmethod
-    def prepare(cls, folder: Path, flash: Flash | None) -> Self:
-        """Name the files in an empty folder, and give the machine its own copy of the firmware's variables."""
-        variables = Path(shutil.copyfile(flash.variables, folder / "variables.fd")) if flash else None
-        return cls(folder / "overlay.qcow2", variables, folder / "qmp")
+    def prepare(cls, folder: Path, flash: Flash | None, kept: Path | None = None) -> Self:
+        """Name the files in an empty folder, and give the machine its own copy of the firmware's variables.
+
+        What the machine writes is in `kept` instead when there is one; the socket's path has to be short.
+        """
+        place = kept or folder
+        place.mkdir(exist_ok=True)
+        variables = Path(shutil.copyfile(flash.variables, place / "variables.fd")) if flash else None
+        return cls(place / "overlay.qcow2", variables, folder / "qmp")
 
 
 def command(

@@ -16,6 +16,7 @@ from pipeline.vm.guest import Guest, GuestLost, Key
 from pipeline.vm.knock import Knock
 from pipeline.vm.machine import Machine, Overdue
 from pipeline.vm.spec import Spec
+from pipeline.vm.spent import Stopwatch, during
 
 T = TypeVar("T")
 
@@ -42,6 +43,9 @@ class Session:
     """When start-up had ended, or had been given up, for each boot."""
     rebooted_at: float = 0.0
     """When the second boot was asked for."""
+    disk_size: int = 0
+    """Bytes of the file under test."""
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _answers: dict[str, object] = field(default_factory=dict, repr=False)
     _guest: Guest | None = field(default=None, repr=False)
 
@@ -98,7 +102,10 @@ class Session:
 
         Raises Dead, Overdue or InfrastructureError with what stood in the way.
         """
-        deadline = self.scaled(self.spec.deadlines.reboot)
+        with during(self.stopwatch.second_boot):
+            await self._reboot(self.scaled(self.spec.deadlines.reboot))
+
+    async def _reboot(self, deadline: float) -> None:
         before = len(self.machine.console.boots)
         self.rebooted_at = self.machine.now()
         self.machine.expect_reset()
@@ -134,6 +141,7 @@ class Session:
         """End the connection."""
         if self._guest:
             guest, self._guest = self._guest, None
+            self.stopwatch.guest += guest.worked
             await guest.close()
 
     async def _hurry(self, scope: anyio.CancelScope) -> None:

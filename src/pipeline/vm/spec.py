@@ -62,6 +62,37 @@ class Upgrade(BaseModel):
     """What must be booted afterwards: the candidate, or the platform's image of the index that it is."""
 
 
+class Budgets(BaseModel):
+    """How large the image and its disk may be (bytes), and how much more than stable's they may take (percent)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_size: int | None = None
+    disk_size: int | None = None
+    size_growth: float = 25
+    boot_growth: float = 50
+
+
+BOOT_CHANGE, SIZE_CHANGE = "boot-time-change", "size-change"
+"""The checks that compare with stable; they only advise unless somebody set a limit."""
+BOOT_PHASES = ("firmware", "kernel", "userspace", "ready")
+"""Of the timeline: from power on until start-up has ended."""
+
+
+class Baseline(BaseModel):
+    """The current stable image, as its own gate saw it; None is what is not known of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """What people call it; only shown."""
+    accelerator: str = ""
+    phases: dict[str, float] = {}
+    """Seconds of each phase of its first boot; their sum is the time from power on until start-up ended."""
+    image_size: int | None = None
+    disk_size: int | None = None
+
+
 class Spec(BaseModel):
     """One gate run. All durations in seconds, sizes in MiB: programs write this, people use the command line."""
 
@@ -91,6 +122,11 @@ class Spec(BaseModel):
     """Units that must be active, besides the SSH server that the gate itself uses."""
     boot_budget: float | None = None
     """Seconds from power on until the system has settled; multiplied by `tcg_factor` under TCG."""
+    image_size: int | None = None
+    """Bytes of the image's compressed layers; None when nobody asked the registry."""
+    stable: Baseline | None = None
+    """What to compare with; None for a first release."""
+    budgets: Budgets = Budgets()
     disk_budget_percent: float = Field(90, gt=0, le=100)
     """How full a file system of the freshly booted system may be."""
     listen: list[str] | None = None
@@ -105,10 +141,13 @@ class Spec(BaseModel):
     checks: Path | None = None
     """The repository's own checks: executables run in the guest, `test_*.py` run by pytest-testinfra over SSH."""
     waivers: list[Waiver] = []
+    required: frozenset[str] = frozenset()
+    """Checks that must pass although they are advice by themselves."""
     allowed_skips: frozenset[str] = frozenset(
         {
             *("no-bootc", "no-selinux-policy", "not-promised", "not-configured"),
             *("first-release", "same-as-stable", "stable-no-bootc"),
+            *("other-accelerator", "no-stable-evidence"),
         }
     )
     """Skip reasons that let a required check through, because the image or its configuration does not ask for it."""

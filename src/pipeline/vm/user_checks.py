@@ -18,6 +18,7 @@ import anyio
 from pipeline.errors import UsageError
 from pipeline.vm.guest import GuestLost
 from pipeline.vm.session import Session
+from pipeline.vm.spent import during
 from pipeline.vm.verdict import Found, Skipped
 
 GUEST_FOLDER = "/run/gate-checks"
@@ -99,7 +100,7 @@ class UserChecks:
                 *map(str, self.modules),
             ]  # fmt: skip
             limit, output = session.scaled(TIMEOUT), b""
-            with anyio.move_on_after(limit) as scope:
+            with during(session.stopwatch.user_pytest), anyio.move_on_after(limit) as scope:
                 done = await anyio.run_process(
                     command, check=False, cwd=self.folder, stderr=-2, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
                 )

@@ -13,7 +13,7 @@ from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import ConflictError
 from pipeline.policy.retention import Rules
 from pipeline.registry import ledger
-from pipeline.registry.retention import prune, refuse_while_pruning, restore
+from pipeline.registry.retention import prune, refuse_while_pruning, restore, see_whole
 from pipeline.registry.retention.oci import OciDriver
 from pipeline.report.model import Move
 
@@ -137,6 +137,7 @@ async def test_a_promotion_that_runs_at_the_same_time_is_never_harmed(shelf: Any
         try:
             await to_thread.run_sync(shelf.retag, digest, "v9.0.0")
             await refuse_while_pruning(repo, digest, datetime.now(UTC))
+            await see_whole(repo, digest)
         except (ConflictError, httpx.HTTPStatusError):
             return
         allowed = True

@@ -218,3 +218,9 @@ async def test_a_log_that_is_not_there_is_said(client: OpenQA, tmp_path: Path) -
     respx.get(f"{URL}/tests/5/file/serial0.txt").respond(404)
     with pytest.raises(PreconditionError, match=r"serial0\.txt"):
         await client.download("/tests/5/file/serial0.txt", tmp_path / "log.txt")
+
+
+@respx.mock
+async def test_the_server_tells_its_time(client: OpenQA) -> None:
+    respx.head(f"{URL}/").mock(return_value=httpx.Response(200, headers={"date": "Mon, 23 Nov 2026 20:00:00 GMT"}))
+    assert str(await client.clock()) == "2026-11-23 20:00:00+00:00"

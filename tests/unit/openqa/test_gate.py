@@ -119,8 +119,8 @@ async def test_a_failed_suite_fails_the_gate_with_log_and_screenshots(
     assert outcome.outcome is Outcome.GATE_FAILED
     assert "regression" in outcome.reason
     assert [check.status for check in outcome.checks] == [CheckStatus.FAILED, CheckStatus.FAILED]
-    picture = tmp_path / "38-Full_Regression_Suite_tcg" / "regression-1.png"
-    assert "/image/29e/328/50478011f9ddd98948593de9d7.png" in picture.read_text()
+    picture = tmp_path / "38-Full_Regression_Suite_tcg" / "regression-5.png"
+    assert "/tests/38/images/regression-5.png" in picture.read_text()
     assert not server.restarts
 
 

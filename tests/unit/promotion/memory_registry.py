@@ -317,12 +317,13 @@ class MemoryRegistry:
     async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
         await self._tool(lambda: None)
-        if source != target:
-            await self._tool(lambda: self._carry(self.store(source.path), self.store(target.path), digest))
+        await self._tool(lambda: self._carry(self.store(source.path), self.store(target.path), digest))
         await self._tool(lambda: self.tag(target.path, tag, digest))
 
     def _carry(self, ours: Store, theirs: Store, digest: Digest) -> None:
         """A manifest and all below it."""
+        if digest not in ours.manifests:
+            raise InfrastructureError(f"skopeo: manifest unknown: {digest}")
         document = json.loads(ours.manifests[digest][1])
         for child in document.get("manifests", []):
             self._carry(ours, theirs, child["digest"])

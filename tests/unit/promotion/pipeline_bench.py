@@ -152,6 +152,11 @@ class Bench:
                 return await command(world)
             except PipelineError as error:
                 return [Result(command="", outcome=error.outcome, reason=str(error))]
+            except BaseExceptionGroup as group:  # the process is killed, whatever else it has under way
+                error: BaseException = group
+                while isinstance(error, BaseExceptionGroup):
+                    error = error.exceptions[0]
+                raise error from None
 
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:

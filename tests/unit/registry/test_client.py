@@ -399,3 +399,18 @@ async def test_an_index_with_other_digests_is_refused_rather_than_misread(
     )
     with pytest.raises(PreconditionError, match="broken descriptor"):
         await repo.labels(Digest(odd.digest))
+
+
+async def test_asking_whether_the_login_may_push_leaves_nothing(web: respx.Router, repo: RepositoryClient) -> None:
+    begun = web.post(f"{BASE}/blobs/uploads/").mock(
+        return_value=httpx.Response(202, headers={"location": "/v2/o/i/blobs/uploads/7"})
+    )
+    given_up = web.delete(f"{BASE}/blobs/uploads/7").mock(return_value=httpx.Response(204))
+    await repo.ask_to_push()
+    assert (begun.call_count, given_up.call_count) == (1, 1)
+
+
+async def test_a_login_that_may_not_push_is_told_so(web: respx.Router, repo: RepositoryClient) -> None:
+    web.post(f"{BASE}/blobs/uploads/").mock(return_value=refusal(403, "DENIED"))
+    with pytest.raises(PreconditionError, match="refuses POST on o/i as me"):
+        await repo.ask_to_push()

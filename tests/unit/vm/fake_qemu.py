@@ -6,6 +6,7 @@ of the list is left in the file, for the next process to play.
 """
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -55,6 +56,8 @@ def play(monitor: socket.socket, step: dict) -> None:
 def answer(monitor: socket.socket, requests: Iterator[dict]) -> None:
     for request in requests:
         send(monitor, {"return": {}, "id": request.get("id")})
+        if request.get("execute") == "quit":
+            os._exit(0)
 
 
 def messages(monitor: socket.socket) -> Iterator[dict]:

@@ -10,6 +10,7 @@ from pipeline.domain import Digest
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks import (
     ALL,
+    against_stable,
     authorized_keys,
     boot_time,
     bootc,
@@ -18,12 +19,15 @@ from pipeline.vm.checks import (
     disk_usage,
     kernel,
     listening,
+    secure_boot,
     services,
+    size,
     upgrade,
     usr,
 )
+from pipeline.vm.checks import of as asked
 from pipeline.vm.rules import Reader, Where
-from pipeline.vm.spec import Upgrade
+from pipeline.vm.spec import Baseline, Budgets, Spec, Upgrade
 from pipeline.vm.verdict import Found, Skipped
 
 CAPTURES = Path(__file__).with_name("bootc")
@@ -236,3 +240,80 @@ def test_an_upgrade_that_leads_away_from_the_update_reference_is_told() -> None:
 def test_a_status_that_cannot_be_read_is_said_with_what_bootc_said(text: str) -> None:
     with pytest.raises(upgrade.NoStatus, match="exits 1"):
         upgrade.read_status(text, "`bootc status --json` exits 1: boom")
+
+
+def test_secure_boot_is_believed_when_the_variable_or_the_kernel_says_so() -> None:
+    on, off = "   6   0   0   0   1", "   6   0   0   0   0"
+    assert not secure_boot.judge_variable(on, "").findings
+    assert secure_boot.judge_variable(off, "secureboot: Secure boot enabled").findings
+    assert not secure_boot.judge_variable("", "[ 0.0] secureboot: Secure boot enabled").findings
+    assert secure_boot.judge_variable("", "[ 0.0] secureboot: Secure boot disabled").findings
+
+
+MIB = 1 << 20
+PHASES = {"firmware": 4.0, "kernel": 2.0, "userspace": 6.0, "ready": 0.0}
+STABLE = Baseline(name="0123456789ab", accelerator="kvm", phases=PHASES, image_size=100 * MIB, disk_size=400 * MIB)
+
+
+def test_sizes_are_measured_against_their_budgets() -> None:
+    assert isinstance(size.judge_size(90 * MIB, 400 * MIB, Budgets()), Skipped)
+    fits = size.judge_size(90 * MIB, 400 * MIB, Budgets(image_size=90 * MIB))
+    assert isinstance(fits, Found)
+    assert not fits.findings
+    assert fits.note == "image 90 MiB, disk 400 MiB; at most 90 MiB for the image"
+    large = size.judge_size(90 * MIB, 400 * MIB, Budgets(image_size=80 * MIB, disk_size=399 * MIB))
+    assert isinstance(large, Found)
+    assert [finding.split(" (")[0] for finding in large.findings] == [
+        "the image has 90 MiB",
+        "the disk has 400 MiB",
+    ]
+
+
+def test_a_budget_for_a_size_that_nobody_knows_is_not_kept() -> None:
+    unknown = size.judge_size(None, MIB, Budgets(image_size=MIB))
+    assert isinstance(unknown, Found)
+    assert unknown.findings == ["the size of the image is not known"]
+
+
+def test_both_boots_stand_side_by_side_and_only_the_whole_is_judged() -> None:
+    found = against_stable.judge_boot({"firmware": 4.0, "kernel": 6.0, "userspace": 5.0}, "kvm", STABLE, 50)
+    assert isinstance(found, Found)
+    assert not found.findings
+    assert found.note == "boot 15s, stable's 12s (+25%); limit +50%"
+    assert [line.split()[:4] for line in found.output.splitlines()[1:3]] == [
+        ["boot", "15s", "12s", "+25%"],
+        ["firmware", "4.0s", "4.0s", "+0%"],
+    ]
+    slower = against_stable.judge_boot({"firmware": 12.0, "kernel": 6.0}, "kvm", STABLE, 25)
+    assert isinstance(slower, Found)
+    assert slower.findings == ["boot 18s, stable's 12s (+50%)"]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "stable", "reason"),
+    [
+        ("kvm", None, "first-release"),
+        ("tcg", STABLE, "other-accelerator"),
+        ("kvm", Baseline(name="0123456789ab", image_size=1), "no-stable-evidence"),
+    ],
+)
+def test_boots_that_cannot_be_compared_are_skipped(accelerator: str, stable: Baseline | None, reason: str) -> None:
+    found = against_stable.judge_boot(PHASES, accelerator, stable, 50)
+    assert isinstance(found, Skipped)
+    assert found.reason == reason
+
+
+def test_image_and_disk_may_grow_a_little() -> None:
+    assert isinstance(against_stable.judge_growth(MIB, MIB, None, 25), Skipped)
+    assert isinstance(against_stable.judge_growth(None, MIB, Baseline(name="x"), 25), Skipped)
+    fine = against_stable.judge_growth(110 * MIB, 380 * MIB, STABLE, 25)
+    assert isinstance(fine, Found)
+    assert fine.note == "image 110 MiB, stable's 100 MiB (+10%); disk 380 MiB, stable's 400 MiB (-5%); limit +25%"
+    large = against_stable.judge_growth(110 * MIB, 600 * MIB, STABLE, 25)
+    assert isinstance(large, Found)
+    assert large.findings == ["disk 600 MiB, stable's 400 MiB (+50%)"]
+
+
+def test_a_comparison_is_advice_until_it_is_required() -> None:
+    assert not asked(Spec(), ["boot-time-change"])[0].required
+    assert asked(Spec(required=frozenset({"boot-time-change"})), ["boot-time-change"])[0].required

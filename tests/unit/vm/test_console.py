@@ -84,3 +84,12 @@ def test_a_healthy_boot_and_reboot_of_a_real_bootc_system_is_clean(console: Watc
     assert not console.matches
     assert console.boot.kernel is not None
     assert console.boot.up is not None
+
+
+def test_the_boot_loaders_welcome_is_not_taken_for_the_systems(console: Watched) -> None:
+    for second, text in enumerate(
+        ["Welcome to GRUB!\r\n", "[    0.000000] Linux version 6\r\n", "Welcome to Debian!\r\n"]
+    ):
+        console.clock = second
+        console.feed(text.encode())
+    assert (console.boot.kernel, console.boot.userspace) == (1, 2)

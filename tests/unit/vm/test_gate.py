@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from pipeline.domain import Outcome
@@ -35,7 +36,10 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     async def nothing(*_: object) -> str:
         return "QEMU emulator version 10"
 
-    async def run(*scene: dict[str, object]) -> Gate:
+    async def touch(_: Base, path: Path) -> None:
+        await anyio.Path(path).write_bytes(b"an overlay")
+
+    async def run(*scene: dict[str, object], keep: bool = False) -> Gate:
         script = tmp_path / "scene.json"
         script.write_text(json.dumps(scene))
         fake = Path(__file__).with_name("fake_qemu.py")
@@ -45,14 +49,14 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(under_test.accelerator, "choose", choose)
         monkeypatch.setattr(under_test.Base, "open", opened)
-        monkeypatch.setattr(under_test, "overlay", nothing)
+        monkeypatch.setattr(under_test, "overlay", touch)
         monkeypatch.setattr(qemu, "version", nothing)
         monkeypatch.setattr(qemu, "command", command)
         disk = tmp_path / "disk.raw"
         disk.write_bytes(b"a disk")
         report = tmp_path / "report"
         report.mkdir()
-        gate = Gate(disk, Spec(firmware=Firmware.BIOS), report)
+        gate = Gate(disk, Spec(firmware=Firmware.BIOS), report, keep=keep)
         await gate.run()
         return gate
 
@@ -66,7 +70,7 @@ async def test_a_panic_is_the_images_fault_and_is_not_tried_again(play: Any, tmp
     boot, *others, disk = result.checks
     assert "no init found" in boot.output
     assert {check.status for check in others} == {CheckStatus.SKIPPED}
-    assert not any(check.lets_through for check in others)
+    assert not any(check.lets_through for check in others if check.required)
     assert disk.status is CheckStatus.PASSED
     assert not (tmp_path / "report" / "attempt-1").exists()
 
@@ -109,3 +113,26 @@ async def test_a_deadline_missed_on_a_machine_that_gave_no_time_is_no_verdict(mo
 
     with pytest.raises(InfrastructureError, match="spent 80% of the time waiting"):
         under_test.blame(Overdue("no SSH within 600 s"), Busy(), "")  # type: ignore[arg-type]
+
+
+async def test_what_the_machine_wrote_is_kept_when_asked_for_and_the_report_says_where(
+    play: Any, tmp_path: Path
+) -> None:
+    gate = await play(CRASH, PANIC, keep=True)
+    overlay = tmp_path / "report" / "kept" / "overlay.qcow2"
+    assert overlay.read_bytes() == b"an overlay"
+    assert gate.result.inputs["kept_overlay"] == f"{overlay}, over {tmp_path / 'disk.raw'}"
+    assert (tmp_path / "report" / "attempt-1" / "kept" / "overlay.qcow2").exists()
+
+
+async def test_nothing_is_kept_otherwise(play: Any, tmp_path: Path) -> None:
+    gate = await play(PANIC)
+    assert not (tmp_path / "report" / "kept").exists()
+    assert "kept_overlay" not in gate.result.inputs
+
+
+async def test_the_time_of_a_run_adds_up(play: Any) -> None:
+    spent = (await play(PANIC)).stopwatch.spent()
+    assert spent.gate == pytest.approx(spent.guest + spent.second_boot + spent.user_pytest + spent.harness)
+    assert spent.guest > 0
+    assert spent.before + spent.after <= spent.harness

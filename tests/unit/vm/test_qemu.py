@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import InfrastructureError
 from pipeline.vm import firmware, qemu
-from pipeline.vm.accelerator import Accelerator, boot_sector
+from pipeline.vm.accelerator import Accelerator, Countdown, boot_sector, judge_race
 from pipeline.vm.firmware import Flash
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 
@@ -127,3 +127,19 @@ def test_the_probe_is_a_boot_sector() -> None:
     assert len(sector) == 512
     assert sector[-2:] == b"\x55\xaa"
     assert sector[2:6] == (1000).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("ran", "usable", "said"),
+    [
+        ({"kvm": Countdown(0.21)}, True, "0.21 s in KVM, and emulation was not done"),
+        ({"tcg": Countdown(0.52)}, False, "0.52 s in emulation, and KVM was not done"),
+        ({"kvm": Countdown(None, "kvm: Permission denied")}, False, "Permission denied"),
+        ({}, False, "KVM did not do"),
+    ],
+)
+def test_kvm_is_used_when_it_is_done_before_emulation(ran: dict[str, Countdown], usable: bool, said: str) -> None:
+    won, why = judge_race(ran, 200_000_000)
+    assert won is usable
+    assert said in why
+    assert "200,000,000 iterations" in why

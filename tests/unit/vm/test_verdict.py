@@ -92,7 +92,7 @@ def a(name: str, status: CheckStatus, reason: str = "", *, required: bool = True
         ([a("boot", CheckStatus.PASSED)], Outcome.PASSED, "1 checks passed"),
         ([a("boot", CheckStatus.PASSED), a("u", CheckStatus.WAIVED)], Outcome.PASSED, "1 checks passed, waived: u"),
         ([a("u", CheckStatus.FAILED, "found; expected")], Outcome.GATE_FAILED, "u: found; expected"),
-        ([a("u", CheckStatus.FAILED, "x", required=False)], Outcome.PASSED, "0 checks passed"),
+        ([a("u", CheckStatus.FAILED, "x", required=False)], Outcome.PASSED, "0 checks passed, advice from: u"),
         (
             [a("s", CheckStatus.SKIPPED, "not-run"), a("b", CheckStatus.FAILED, "panic")],
             Outcome.GATE_FAILED,

@@ -73,10 +73,11 @@ async def forget_record(repository: RepositoryClient, driver: Driver) -> None:
 
 
 async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now: datetime) -> None:
-    """ConflictError when a running prune has `digest` on its list, or one that just ended took a part of it.
+    """ConflictError when a running prune has `digest` on its list.
 
     For promotions, to be called *after* their version tag is written and before a channel moves: prune looks for new
-    tags after it has written its record, so that at least one of the two sees the other.
+    tags after it has written its record, so that at least one of the two sees the other. What a prune took that has
+    ended by now shows in the copy, or by `see_whole`.
     """
     record = await find_record(repository)
     if record and record.holds(now) and digest in record.digests:
@@ -84,10 +85,10 @@ async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now
             f"prune is deleting {digest} from {repository.repository} right now: expected an image that stays. "
             f"No channel has moved; run again after {record.until:%H:%M} UTC or when prune has ended."
         )
-    await _see_whole(repository, digest)
 
 
-async def _see_whole(repository: RepositoryClient, digest: Digest) -> None:
+async def see_whole(repository: RepositoryClient, digest: Digest) -> None:
+    """ConflictError when a manifest of the image is gone."""
     manifest = await repository.manifest(digest)
     if manifest is None:
         raise ConflictError(
@@ -95,7 +96,7 @@ async def _see_whole(repository: RepositoryClient, digest: Digest) -> None:
             "No channel has moved; if the image is gone, push it again from the restore list of the last prune."
         )
     for child in manifest.manifests if manifest.is_index else ():
-        await _see_whole(repository, child.digest)
+        await see_whole(repository, child.digest)
 
 
 class RecordKeeper:

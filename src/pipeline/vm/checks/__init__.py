@@ -1,8 +1,10 @@
 """The checks, in the order in which they are asked and reported."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.vm.checks import (
+    against_stable,
     authorized_keys,
     boot_time,
     bootc,
@@ -13,8 +15,10 @@ from pipeline.vm.checks import (
     kernel,
     listening,
     reboot,
+    secure_boot,
     selinux,
     services,
+    size,
     system_state,
     units,
     upgrade,
@@ -25,6 +29,7 @@ from pipeline.vm.spec import Spec
 
 ALL: tuple[VmCheck, ...] = (
     kernel.CHECK,
+    secure_boot.CHECK,
     bootc.DIGEST,
     bootc.ORIGIN,
     system_state.CHECK,
@@ -39,6 +44,9 @@ ALL: tuple[VmCheck, ...] = (
     disk_usage.CHECK,
     clock.CHECK,
     boot_time.CHECK,
+    against_stable.BOOT,
+    size.CHECK,
+    against_stable.SIZE,
     reboot.CHECK,
 )
 
@@ -47,4 +55,5 @@ UPGRADE: tuple[VmCheck, ...] = (upgrade.CHECK, upgrade.ROLLBACK)
 
 def of(spec: Spec, only: Sequence[str] = ()) -> list[VmCheck]:
     """The checks that a specification asks for, or those of them that are named."""
-    return [check for check in (UPGRADE if spec.upgrade else ALL) if not only or check.name in only]
+    asked = [check for check in (UPGRADE if spec.upgrade else ALL) if not only or check.name in only]
+    return [replace(check, required=check.required or check.name in spec.required) for check in asked]

@@ -1,0 +1,173 @@
+"""doctor: whether a release could go through here, asked before one is under way. Nothing is written or moved.
+
+Everything is looked at, whatever else is wrong: a list of all that is missing is worth more than the first of it.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import anyio
+
+from pipeline.containers.base import debian
+from pipeline.containers.execution import attempt
+from pipeline.containers.qemu import machine_room
+from pipeline.domain import Channel, Outcome, Repository
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
+from pipeline.openqa.client import OpenQA
+from pipeline.quantities import duration_text
+from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.stages.world import World
+from pipeline.vm.spec import Arch
+
+COMMAND = "doctor"
+ROOM = 20 * 1024**3
+"""Bytes that should be free for the engine: container storage, disk, overlay and report of one image."""
+SKEW = 60.0
+"""Seconds that clocks may differ: openQA refuses signatures that are 300 s off, tokens of registries less."""
+
+Look = Callable[[], Awaitable[str]]
+"""Says what was found; raises PipelineError for what would stop a release."""
+
+
+async def doctor(world: World) -> Result:
+    """Look at the engine, the machine, the registry and openQA as the stages will use them.
+
+    The outcome is `precondition` when something is missing that every release needs, `infra` when all that is wrong is
+    a service that does not answer. KVM is advisory: emulation works, slowly.
+    """
+    started = time.monotonic()
+    looks: dict[str, Look] = {
+        "engine": partial(_privileges, world),
+        "disk-space": partial(_room, world),
+        "kvm": partial(_kvm, world),
+    }
+    homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
+    for repository in sorted(homes, key=str):
+        looks[f"registry {repository}"] = partial(_registry, world, repository)
+    key, _, secret = (await world.given.openqa_auth.plaintext() if world.given.openqa_auth else "").partition(":")
+    url = openqa.url if (openqa := world.config.gates.stable.openqa) else ""
+    server = OpenQA(url, key, secret, address=world.address(url), deadline=20)
+    if url:
+        looks["openqa"] = partial(_openqa, server, may_submit=bool(key))
+        looks["clock"] = partial(_clock, server)
+    checks: dict[str, Check] = {}
+    outcomes: list[Outcome] = []
+
+    async def look(name: str, one: Look) -> None:
+        begun = time.monotonic()
+        status, required = CheckStatus.PASSED, name != "kvm"
+        try:
+            said = await one()
+        except PipelineError as error:
+            status, said = CheckStatus.FAILED, str(error)
+            if required:
+                outcomes.append(error.outcome)
+        duration = time.monotonic() - begun
+        checks[name] = Check(name=name, status=status, required=required, reason=said, duration=duration)
+
+    async with server, anyio.create_task_group() as looking:
+        for name, one in looks.items():
+            looking.start_soon(look, name, one)
+    return Result(
+        command=COMMAND,
+        outcome=verdict(outcomes),
+        reason=_reason([checks[name] for name in looks]),
+        checks=[checks[name] for name in looks],
+        duration=time.monotonic() - started,
+    )
+
+
+def verdict(outcomes: list[Outcome]) -> Outcome:
+    """Of the outcomes of what failed: `infra` only when nothing else is wrong, since that alone may pass by itself."""
+    if not outcomes:
+        return Outcome.PASSED
+    return Outcome.INFRA if set(outcomes) == {Outcome.INFRA} else Outcome.PRECONDITION
+
+
+def _reason(checks: list[Check]) -> str:
+    wrong = [check.name for check in checks if not check.lets_through]
+    if wrong:
+        return f"A release would not go through: {', '.join(wrong)}."
+    return "Everything that a release needs is there."
+
+
+async def _privileges(world: World) -> str:
+    """The build and the disk builder mount file systems."""
+    tried = await attempt(
+        debian("mount").with_env_variable("PIPELINE_RUN", world.reach.run),
+        ["sh", "-c", "mount -t tmpfs none /mnt && umount /mnt && uname -srm"],
+        privileged=True,
+    )
+    if tried.code:
+        raise PreconditionError(
+            f"The engine runs no privileged containers: {tried.end(3)}. Build, disk and boot need them "
+            "(insecure root capabilities; see the engine's configuration)."
+        )
+    return f"privileged containers work; {tried.stdout.strip()}"
+
+
+async def _room(world: World) -> str:
+    tried = await attempt(
+        debian("mount").with_env_variable("PIPELINE_RUN", world.reach.run),
+        ["df", "--block-size=1", "--output=avail", "/"],
+    )
+    free = int(tried.stdout.split()[-1])
+    found = f"{free / 1024**3:.0f} GiB are free where the engine keeps its data"
+    if free < ROOM:
+        raise PreconditionError(f"{found}; expected at least {ROOM / 1024**3:.0f} GiB for one image and its disk.")
+    return found
+
+
+async def _kvm(world: World) -> str:
+    """Measured as the gate does it."""
+    probe = await attempt(
+        machine_room(Arch.X86_64).with_env_variable("PIPELINE_RUN", world.reach.run),
+        ["python", "-m", "pipeline.vm.accelerator"],
+        privileged=True,
+    )
+    if probe.code:
+        raise InfrastructureError(f"The probe broke off: {probe.end(3)}")
+    found = json.loads(probe.stdout)
+    if found["name"] != "kvm":
+        raise PreconditionError(f"{found['why']}.")
+    return str(found["why"])
+
+
+async def _registry(world: World, repository: Repository) -> str:
+    """Read as every command does, and begin an upload that is given up again."""
+    client = world.registry.repository(repository)
+    tags = await client.tags()
+    await client.ask_to_push()
+    return f"{len(tags)} tags can be read, and the login may push"
+
+
+async def _openqa(server: OpenQA, *, may_submit: bool) -> str:
+    workers = await server.workers()
+    awake = [worker for worker in workers if worker.get("status") in ("idle", "running")]
+    if not awake:
+        raise PreconditionError(f"{server.url} answers and has no worker that could take a job: start one.")
+    if not may_submit:
+        raise PreconditionError(f"{server.url} answers; to submit jobs, give an operator's KEY:SECRET as openqa-auth.")
+    return f"{len(awake)} of {len(workers)} workers are there"
+
+
+async def _clock(server: OpenQA) -> str:
+    """By openQA, which signs with the time."""
+    there = await server.clock()
+    return (
+        compared((datetime.now(UTC) - there).total_seconds(), server.url) if there else "openQA does not tell its time"
+    )
+
+
+def compared(ahead: float, url: str) -> str:
+    """What a clock that is `ahead` seconds before the server's means; PreconditionError beyond SKEW."""
+    if abs(ahead) > SKEW:
+        side = "ahead of" if ahead > 0 else "behind"
+        raise PreconditionError(
+            f"The engine's clock is {duration_text(abs(ahead))} {side} that of {url}; expected at most "
+            f"{duration_text(SKEW)}. Signatures and tokens would be refused: set the clocks."
+        )
+    return f"within {max(1, round(abs(ahead)))} s of {url}"
