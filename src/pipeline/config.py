@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.domain import Channel, Repository
+from pipeline.domain import Channel, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
@@ -39,6 +39,16 @@ def _no_trailing_slash(url: str) -> str:
     return url.rstrip("/")
 
 
+def _reference(text: str) -> str:
+    name, _, tag = text.rpartition(":")
+    try:
+        Repository.parse(name)
+        Tag(tag)
+    except ValueError:
+        raise ValueError("expected a reference with a tag, such as ghcr.io/owner/image:stable") from None
+    return text
+
+
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_no_trailing_slash)]
 UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_no_trailing_slash)]
@@ -47,6 +57,20 @@ RepositoryName = Annotated[
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Literal["linux/amd64", "linux/arm64"]
+SkipReason = Literal[
+    "first-release",
+    "no-bootc",
+    "no-selinux-policy",
+    "no-stable-disk",
+    "no-stable-evidence",
+    "not-configured",
+    "not-promised",
+    "other-accelerator",
+    "same-as-stable",
+    "stable-no-bootc",
+    "user-skipped",
+]
+"""Why a check may have had nothing to look at; `not-run` is none of them."""
 
 
 class _Table(BaseModel):
@@ -65,7 +89,7 @@ class Image(_Table):
     context: RelativePath = "."
     platforms: tuple[Platform, ...] = Field(("linux/amd64",), min_length=1)
     build_args: dict[str, str] = {}
-    update_ref: str = ""
+    update_ref: Annotated[str, AfterValidator(_reference)] = ""
     """What an installed system follows for updates; `:stable` unless said otherwise."""
 
     def home(self, channel: Channel) -> Repository:
@@ -132,7 +156,9 @@ class TestingGate(_Table):
     require_kvm: bool = False
     listen: tuple[Socket, ...] | None = None
     """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; anything may when absent."""
-    allowed_skips: tuple[str, ...] = tuple(sorted(Spec.model_fields["allowed_skips"].default))
+    upgrade: bool = True
+    """Boot the disk of the current stable, upgrade it to the candidate, and go back."""
+    allowed_skips: tuple[SkipReason, ...] = tuple(sorted(Spec.model_fields["allowed_skips"].default))
     """Reasons for which a required check may be skipped, because image or configuration do not ask for it."""
     wait_for_build: Duration = 0.0
     """How long a promotion waits for the image of its commit when it is not there yet."""

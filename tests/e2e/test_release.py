@@ -4,13 +4,14 @@ import base64
 import gzip
 import hashlib
 import json
+import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rehearsal import registry
-from rehearsal.lab import OPENQA, OPENQA_AUTH, REGISTRY_LOGIN, STORE, STORE_AUTH
+from rehearsal.lab import MODULE, OPENQA, OPENQA_AUTH, REGISTRY_LOGIN, STORE, STORE_AUTH
 from rehearsal.processes import Watch
 
 RELEASE = [("build-next",), ("promote-testing", "--tag", "v1.0.0-test"), ("promote-stable", "--tag", "v1.0.0")]
@@ -19,6 +20,7 @@ SECRETS = [
     for login in (OPENQA_AUTH, STORE_AUTH, REGISTRY_LOGIN)
     for word in (login.partition(":")[2], base64.b64encode(login.encode()).decode())
 ]
+UPGRADE = ("upgrade", "rollback")
 TAGS = ["next", "v1.0.0-test", "testing", "v1.0.0", "stable"]
 
 
@@ -30,7 +32,9 @@ def watch(surroundings) -> Watch:
 
 @pytest.fixture(scope="module")
 def released(repository, caller, watch) -> str:
-    """The commit that became stable."""
+    """The commit that became stable; the sample OS has no bootc of its own and gets the scripted one."""
+    shutil.copytree(MODULE / "ci/lab/scripted-bootc", repository.path / "os", dirs_exist_ok=True)
+    repository.commit("A scripted bootc")
     repository.tag("v1.0.0-test")
     repository.tag("v1.0.0")
     with watch.watching():
@@ -141,6 +145,37 @@ def test_no_process_in_a_container_is_given_a_secret(released, watch):
     for program in b"pipeline.registry.disk", b"pipeline.upload":  # those that live long enough to be seen for sure
         assert any(program in words for words in watch.seen)
     assert not [words for words in watch.seen for secret in SECRETS if secret in words]
+
+
+def test_the_next_release_is_tried_as_an_upgrade_of_the_disk_of_this_one(
+    repository, released, reports, caller, tmp_path
+):
+    stable = registry.digest(repository.image, "stable")
+    first = result(reports["testing"])
+    assert {
+        check["name"]: check["reason"].partition(":")[0] for check in first["checks"] if check["name"] in UPGRADE
+    } == (dict.fromkeys(UPGRADE, "first-release"))
+    repository.write("os/usr/share/sample-os/note", "the next release\n")
+    repository.commit("The next release")
+    repository.tag("v1.1.0-test")
+    caller.passes("build-next")
+    caller.passes("promote-testing", "--tag", "v1.1.0-test")
+    caller.passes("evidence", "--ref", "v1.1.0-test", "--gate", "testing", "export", "--path", str(tmp_path))
+    found = result(tmp_path)
+    checks = {check["name"]: check for check in found["checks"]}
+    assert {checks[name]["status"] for name in ("stable/boot", *UPGRADE, "stable/disk")} == {"passed"}
+    assert found["inputs"]["stable digest"] == stable
+    assert found["inputs"]["stable disk sha256"] == first["inputs"]["disk sha256"]
+    assert f"{stable} became {found['digest']}" in checks["upgrade"]["reason"]
+    fetched = (tmp_path / "vm-x86_64-upgrade/relay.log").read_text()
+    layers = json.loads(registry.manifest(repository.image, "testing") or b"{}")["layers"]
+    assert layers
+    assert all(layer["digest"] in fetched for layer in layers)
+    assert "stable/boot" in (tmp_path / "junit.xml").read_text()
+
+
+def test_one_check_again_is_one_that_there_is(released, caller):
+    assert "no check 'unit'" in caller.fails("usage", "check-again", "--ref", "v1.0.0-test", "--check", "unit").output
 
 
 def unpacked(content: bytes) -> bytes:

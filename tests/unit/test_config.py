@@ -42,6 +42,12 @@ def test_durations_and_sizes_are_written_as_people_write_them():
             ["gates.testing.budgets.size_growth", "such as 25%"],
         ),
         (FIRST_RUN + '[gates.testing]\nfirmware = "efi"\n', ["gates.testing.firmware", "'efi'", "'uefi'"]),
+        (FIRST_RUN + '[gates.testing]\nupgrade = "sometimes"\n', ["gates.testing.upgrade", "'sometimes'"]),
+        (
+            FIRST_RUN + '[gates.testing]\nallowed_skips = ["not-run"]\n',
+            ["gates.testing.allowed_skips.0", "'not-run'", "'no-stable-disk'"],
+        ),
+        (FIRST_RUN + 'update_ref = "ghcr.io/owner/os"\n', ["images.os.update_ref", "ghcr.io/owner/image:stable"]),
         (FIRST_RUN + '[gates.testing.builder]\nimge = "x"\n', ["gates.testing.builder.imge", "image, args"]),
         (FIRST_RUN + '[gates.stable]\nopenqa = {url = "ftp://x"}\n', ["gates.stable.openqa.url", "'ftp://x'"]),
         (

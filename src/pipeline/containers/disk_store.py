@@ -1,4 +1,4 @@
-"""Large files to and from where they live: disks in the registry, uploads for openQA.
+"""Large files to and from where they live: disks and images in the registry, uploads for openQA.
 
 They go from the engine straight to the server, never through the module's own container.
 """
@@ -11,8 +11,9 @@ from pipeline.config import Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.disk_builder import Disk
 from pipeline.containers.execution import Ran, attempt
-from pipeline.domain import Digest, Repository
+from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.image.oci_layout import Written
 from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
 
@@ -58,6 +59,24 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
         ],
     )
     return fetched.container.file("/disk.qcow2")
+
+
+async def fetch_image(
+    reach: Reach, repository: Repository, digest: Digest, platform: str, tag: Tag
+) -> tuple[dagger.Directory, Written]:
+    """The image as an OCI image layout under this tag, and what is in it; every byte is verified."""
+    fetched = await _run(
+        _carrier(reach, reach.registry_auth),
+        [
+            *("python", "-m", "pipeline.image.oci_layout"),
+            *_where(reach, repository),
+            *("--digest", digest),
+            *("--platform", platform),
+            *("--tag", tag),
+            *("--path", "/image"),
+        ],
+    )
+    return fetched.container.directory("/image"), Written.model_validate_json(fetched.stdout)
 
 
 async def upload_disk(

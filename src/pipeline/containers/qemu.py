@@ -15,6 +15,9 @@ CHECKS = "/checks"
 """Where the repository's own checks are in the container."""
 SSH_PORT, CONSOLE_PORT = 2222, 2223
 
+CANDIDATE = "/candidate"
+"""Where the OCI image layout is that an older system is to upgrade to."""
+
 _DISK, _SPEC = "/disk.qcow2", "/spec.json"
 
 
@@ -31,15 +34,21 @@ def machine_room(arch: Arch) -> dagger.Container:
 
 
 async def boot(
-    reach: Reach, disk: dagger.File, spec: Spec, checks: dagger.Directory | None, only: Sequence[str] = ()
+    reach: Reach,
+    disk: dagger.File,
+    spec: Spec,
+    checks: dagger.Directory | None,
+    only: Sequence[str] = (),
+    *,
+    candidate: dagger.Directory | None = None,
 ) -> tuple[Result, dagger.Directory]:
     """Boot the disk and check it; returns the result and the report folder (console, journal, screenshots).
 
-    `only` names the checks to make, all when empty. Raises InfrastructureError when the harness itself broke off:
-    that says nothing about the image.
+    `only` names the checks to make, all when empty; `candidate` is what `spec.upgrade` serves. Raises
+    InfrastructureError when the harness itself broke off: that says nothing about the image.
     """
     ran = await attempt(
-        _with_disk(disk, spec, checks)
+        _with_disk(disk, spec, checks, candidate)
         .with_directory("/report", dag.directory())
         .with_env_variable("PIPELINE_RUN", reach.run),
         [
@@ -77,6 +86,10 @@ def kept_running(reach: Reach, disk: dagger.File, spec: Spec, public_key: dagger
     )
 
 
-def _with_disk(disk: dagger.File, spec: Spec, checks: dagger.Directory | None) -> dagger.Container:
+def _with_disk(
+    disk: dagger.File, spec: Spec, checks: dagger.Directory | None, candidate: dagger.Directory | None = None
+) -> dagger.Container:
     container = machine_room(spec.arch).with_mounted_file(_DISK, disk).with_new_file(_SPEC, spec.model_dump_json())
-    return container.with_mounted_directory(CHECKS, checks) if checks else container
+    for place, folder in (CHECKS, checks), (CANDIDATE, candidate):
+        container = container.with_mounted_directory(place, folder) if folder else container
+    return container

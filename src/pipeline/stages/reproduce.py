@@ -1,5 +1,6 @@
 """The very disk of a digest again, on whatever machine the engine is: to look around in, or for single checks."""
 
+import time
 from dataclasses import dataclass
 
 import dagger
@@ -9,8 +10,11 @@ from pipeline.containers import qemu
 from pipeline.containers.disk_store import fetch_disk
 from pipeline.domain import Channel, Digest
 from pipeline.errors import PreconditionError, UsageError
+from pipeline.policy.gate import verdict
 from pipeline.registry.evidence import DiskRecord, find_evidence
-from pipeline.report.model import Result
+from pipeline.report.model import Check, Result
+from pipeline.stages import upgrade
+from pipeline.stages.baseline import compared_with_stable
 from pipeline.stages.status import resolve
 from pipeline.stages.testing import machine_of
 from pipeline.stages.world import World
@@ -34,13 +38,44 @@ async def reproduce(world: World, reference: str, platform: str, public_key: dag
 
 
 async def check_again(world: World, reference: str, platform: str, checks: list[str]) -> Result:
-    """Boot the disk as its gate did and make only these checks."""
+    """Boot the disk as its gate did and make only these checks, named as in the report.
+
+    Upgrade and rollback belong together and start from the current stable, as it is now.
+    """
     found = await _find(world, reference, platform)
-    folder = world.config.gates.testing.checks
-    own = world.given.source.directory(folder) if folder else None
-    result, _ = await qemu.boot(world.reach, found.disk, _machine(world, found), own, checks)
-    about = {"command": "check-again", "image": found.image.name, "digest": found.digest}
-    return result.model_copy(update=about)
+    start = time.monotonic()
+    machine = await compared_with_stable(world, found.image, found.digest, found.platform, _machine(world, found))
+    asked = [check.removeprefix(f"{machine.arch}/") for check in checks]
+    older = [check for check in asked if check in upgrade.CHECKS or check.startswith(upgrade.STABLE)]
+    made, stopped = list[Check](), None
+    if len(asked) > len(older):
+        folder = world.config.gates.testing.checks
+        own = world.given.source.directory(folder) if folder else None
+        only = [check for check in asked if check not in older]
+        result, _ = await qemu.boot(world.reach, found.disk, machine, own, only)
+        made, stopped = result.checks, (result.outcome, result.reason) if result.exit_code else None
+    if older:
+        upgraded = await upgrade.upgrade_from_stable(world, found.image, found.digest, found.platform, machine)
+        made, stopped = made + upgraded.checks, stopped or upgraded.stopped
+    if not stopped and (missing := not_made(asked, made)):
+        raise UsageError(f"there is no check {', '.join(missing)}; there were {', '.join(one.name for one in made)}")
+    outcome, reason = stopped or verdict(made)
+    return Result(
+        command="check-again",
+        outcome=outcome,
+        reason=reason,
+        image=found.image.name,
+        repository=str(found.image.repository),
+        digest=found.digest,
+        checks=made,
+        duration=time.monotonic() - start,
+    )
+
+
+def not_made(asked: list[str], made: list[Check]) -> list[str]:
+    """What was asked for and has no result: it must not look as if it had passed. `user` asks for `user/…`."""
+    names = [check.name for check in made]
+    return [check for check in asked if not any(f"{name}/".startswith(f"{check}/") for name in names)]
 
 
 async def _find(world: World, reference: str, platform: str) -> Found:

@@ -1,4 +1,7 @@
-"""testing: the image of a tagged commit becomes a disk, the disk boots and is checked, then `:testing` moves."""
+"""testing: the image of a tagged commit becomes a disk, the disk boots and is checked, then `:testing` moves.
+
+Part of the gate is the way there: the disk of the current stable is upgraded to the candidate, and taken back.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -15,8 +18,9 @@ from pipeline.errors import GateFailed, PreconditionError, UsageError
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
 from pipeline.policy.gate import verdict
 from pipeline.policy.tags import TestTag
+from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.report.model import Check, CheckStatus, Phase, Result
 from pipeline.stages import evidence, promotion
 from pipeline.stages.baseline import compared_with_stable
 from pipeline.stages.each import each
@@ -32,6 +36,7 @@ from pipeline.stages.release import (
     tag_commit,
     testing_tag,
 )
+from pipeline.stages.upgrade import not_tried, upgrade_from_stable
 from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 
@@ -140,7 +145,7 @@ async def _boots_and_keeps(world: World, subject: Subject) -> tuple[GateRun, dic
 
 
 async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[GateRun, dict[str, DiskRecord]]:
-    """One disk and one boot for each platform; all of them must pass."""
+    """For each platform a disk, its boot, and the upgrade to it from the current stable; all of them must pass."""
     gate, image, digest = world.config.gates.testing, subject.image, subject.candidate.digest
     start = time.monotonic()
     artefacts, checks, timeline, inputs = dag.directory(), list[Check](), [], dict[str, str]()
@@ -157,21 +162,37 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
         except GateFailed as error:
             checks.append(Check(name=f"{several}disk-image", status=CheckStatus.FAILED, reason=str(error)))
             break
+        machine = machine_of(world, image, digest, arch)
         result, report = await qemu.boot(
             world.reach,
             disk.file,
-            await compared_with_stable(world, image, digest, platform, machine_of(world, image, digest, arch)),
+            await compared_with_stable(world, image, digest, platform, machine),
             world.given.source.directory(gate.checks) if gate.checks else None,
         )
         _same_disk(result, made["disk sha256"])
         if keep_disks:  # also a disk that failed: whoever looks for the cause boots that very file
             disks[platform] = await store_disk(world.reach, image.repository, digest, platform, disk, made)
-        checks += [check.model_copy(update={"name": several + check.name}) for check in result.checks]
-        timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in result.timeline]
-        inputs |= {several + key: value for key, value in (result.inputs | made | {"builder": disk.builder}).items()}
+        upgraded = (
+            not_tried(world)
+            if result.exit_code
+            else await upgrade_from_stable(
+                world, image, digest, platform, machine, candidate_has_bootc=has_bootc(result.checks)
+            )
+        )
+        seen = result.inputs | made | {"builder": disk.builder} | upgraded.inputs
+        checks += [
+            check.model_copy(update={"name": several + check.name}) for check in (*result.checks, *upgraded.checks)
+        ]
+        timeline += [
+            phase.model_copy(update={"name": several + phase.name})
+            for phase in (*result.timeline, *_after(result.timeline, upgraded.timeline))
+        ]
+        inputs |= {several + key: value for key, value in seen.items()}
         artefacts = artefacts.with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
-        if result.exit_code:
-            broken = result.outcome, result.reason
+        if upgraded.report:
+            artefacts = artefacts.with_directory(f"vm-{arch}-upgrade", upgraded.report)
+        broken = (result.outcome, result.reason) if result.exit_code else upgraded.stopped
+        if broken:
             break
     outcome, reason = broken or verdict(checks)
     found = Result(
@@ -188,6 +209,12 @@ async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[Ga
         duration=time.monotonic() - start,
     )
     return GateRun(found, await evidence.exported(artefacts)), disks
+
+
+def _after(first: list[Phase], then: list[Phase]) -> list[Phase]:
+    """The phases of a machine that was started when the first one was off."""
+    off = max((phase.end for phase in first), default=0.0)
+    return [phase.model_copy(update={"start": phase.start + off, "end": phase.end + off}) for phase in then]
 
 
 def _same_disk(result: Result, sha256: str) -> None:

@@ -13,7 +13,7 @@ import anyio
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.report.model import Check, CheckStatus, Phase, Result
-from pipeline.vm import accelerator, checks, evidence, firmware, qemu
+from pipeline.vm import accelerator, checks, evidence, firmware, qemu, relay
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.disk import Base, overlay, sha256
@@ -109,7 +109,8 @@ class Gate:
         with TemporaryDirectory(prefix="vm-gate-") as temporary:
             files = qemu.Files.prepare(Path(temporary), flash, self._kept)
             await overlay(base, files.overlay)
-            command = qemu.command(spec, accel, flash, files, key.public)
+            served = relay.guestfwd(spec.upgrade.layout, self._folder / relay.LOG) if spec.upgrade else ""
+            command = qemu.command(spec, accel, flash, files, key.public, served)
             async with self._running(command, files) as machine:
                 session = Session(spec, machine, accel, key, self._folder, self._say)
                 session.disk_size, session.stopwatch = base.size, self.stopwatch

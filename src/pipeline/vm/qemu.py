@@ -36,8 +36,13 @@ class Files:
         return cls(place / "overlay.qcow2", variables, folder / "qmp")
 
 
-def command(spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Files, public_key: str) -> list[str]:
-    """One option a line, grouped by purpose. The serial console is QEMU's standard output."""
+def command(
+    spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Files, public_key: str, network: str = ""
+) -> list[str]:
+    """One option a line, grouped by purpose. The serial console is QEMU's standard output.
+
+    `network`: more of QEMU's user network, such as what the guest may reach in it.
+    """
     x86 = spec.arch is Arch.X86_64
     machine = ("q35" if x86 else "virt") + (",smm=on" if flash and flash.needs_smm else "")
     return [
@@ -55,8 +60,8 @@ def command(spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Fi
         # The disk; the cache is unsafe because the overlay is thrown away.
         "-drive", f"if=none,id=disk,file={_escaped(files.overlay)},format=qcow2,cache=unsafe,discard=unmap",
         *_disk(spec.bus),
-        # The guest sees nobody but the harness, on a port that QEMU picks; an upgrade has to reach its registry.
-        "-netdev", f"user,id=net,restrict={'off' if spec.upgrade else 'on'},hostfwd=tcp:127.0.0.1:0-:22",
+        # The guest sees nobody but the harness, on a port that QEMU picks, and what is served to it.
+        "-netdev", ",".join(filter(None, ["user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22", network])),
         "-device", "virtio-net-pci,netdev=net,romfile=",
         "-device", "virtio-rng-pci",
         # systemd reads the key from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.

@@ -50,14 +50,16 @@ class Deadlines(BaseModel):
 
 
 class Upgrade(BaseModel):
-    """What a system that runs the current stable image is to take."""
+    """What a system that runs the current stable image is to take, by a plain `bootc upgrade`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reference: str
-    """The candidate as the guest can pull it: by digest, `REPOSITORY@sha256:…`."""
-    digest: Digest
-    """What must be booted afterwards."""
+    """What installed systems follow for updates, as in `ghcr.io/owner/image:stable`; it names the candidate here."""
+    layout: Path
+    """The candidate: an OCI image layout in which its manifest has the reference's tag."""
+    digests: tuple[Digest, ...] = Field(min_length=1)
+    """What must be booted afterwards: the candidate, or the platform's image of the index that it is."""
 
 
 class Budgets(BaseModel):
@@ -135,7 +137,7 @@ class Spec(BaseModel):
     """Whether to boot a second time and look again."""
     upgrade: Upgrade | None = None
     """Instead of the usual checks: the disk is that of the current stable image; go to the candidate and back.
-    The guest then reaches every host that this machine reaches."""
+    The guest reaches the relay that serves the candidate (`pipeline.vm.relay`), and nothing else."""
     checks: Path | None = None
     """The repository's own checks: executables run in the guest, `test_*.py` run by pytest-testinfra over SSH."""
     waivers: list[Waiver] = []
@@ -143,7 +145,8 @@ class Spec(BaseModel):
     """Checks that must pass although they are advice by themselves."""
     allowed_skips: frozenset[str] = frozenset(
         {
-            *("no-bootc", "no-selinux-policy", "not-promised", "not-configured", "first-release"),
+            *("no-bootc", "no-selinux-policy", "not-promised", "not-configured"),
+            *("first-release", "same-as-stable", "stable-no-bootc"),
             *("other-accelerator", "no-stable-evidence"),
         }
     )

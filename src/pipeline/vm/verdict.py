@@ -78,7 +78,7 @@ def judge(
     name = names[0]
     if isinstance(found, Skipped):
         allowed = found.reason in allowed_skips
-        refusal = "" if allowed or found.reason == NOT_RUN else "; this is not among the allowed reasons to skip"
+        refusal = "" if allowed or found.reason == NOT_RUN else "; this is not among the reasons in allowed_skips"
         reason = f"{found.reason}: {found.why}{refusal}"
         return Check(
             name=name, status=CheckStatus.SKIPPED, required=required and not allowed, reason=reason, duration=duration

@@ -1,6 +1,8 @@
 """The gate's toolbox with the tiny OS's disk, in the engine's containers: what the product runs in."""
 
+import hashlib
 import json
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +64,10 @@ async def toolbox(engine: None) -> dagger.Container:
     )
     tools = with_harness(debian(*PACKAGES[Arch.X86_64], "e2fsprogs", "fdisk", "mtools", *SIGNED))
     return await (
-        tools.with_mounted_file("/base.raw", disk).with_mounted_file("/derive", files.file("broken/derive")).sync()
+        tools.with_mounted_file("/base.raw", disk)
+        .with_mounted_file("/derive", files.file("broken/derive"))
+        .with_mounted_directory("/scripted-bootc", files.directory("scripted-bootc"))
+        .sync()
     )
 
 
@@ -90,8 +95,40 @@ def with_harness(container: dagger.Container) -> dagger.Container:
     )
 
 
+def candidate(folder: Path, tag: str) -> str:
+    """An OCI image layout with one image under a tag, which nothing could boot; its digest."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def write(content: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {
+            "mediaType": f"application/vnd.oci.image.{media_type}",
+            "digest": f"sha256:{digest}",
+            "size": len(content),
+        }
+
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": write(b"{}", "config.v1+json"),
+        "layers": [write(os.urandom(3_000_000), "layer.v1.tar"), write(b"a small layer", "layer.v1.tar")],
+    }
+    manifest = write(json.dumps(document).encode(), "manifest.v1+json")
+    named = manifest | {"annotations": {"org.opencontainers.image.ref.name": tag}}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    return str(manifest["digest"])
+
+
 @pytest.fixture
-def gate(toolbox: dagger.Container) -> Gate:
+def layout(tmp_path: Path) -> tuple[Path, str]:
+    """A candidate under the tag stable, and its digest."""
+    return tmp_path, candidate(tmp_path, "stable")
+
+
+@pytest.fixture
+def gate(toolbox: dagger.Container, tmp_path: Path) -> Gate:
     """Derive a disk from the tiny OS as a folder of ci/lab/broken says, and run the gate over it."""
 
     async def run(case: Path, spec: dict[str, Any], checks: Path | None = None) -> Ran:
@@ -99,7 +136,13 @@ def gate(toolbox: dagger.Container) -> Gate:
         if checks:
             container = container.with_directory("/checks", dag.host().directory(str(checks)))
             spec = spec | {"checks": "/checks"}
-        return await boot(container.with_exec(["/derive", "/base.raw", "/case", "/disk.raw"]), {"bus": "nvme"} | spec)
+        if "upgrade" in spec:
+            tag = spec["upgrade"]["reference"].rpartition(":")[2]
+            offered = candidate(tmp_path / "candidate", tag)
+            container = container.with_directory("/candidate", dag.host().directory(str(tmp_path / "candidate")))
+            spec = spec | {"upgrade": spec["upgrade"] | {"layout": "/candidate", "digests": [offered]}}
+        derived = container.with_exec(["/derive", "/base.raw", "/case", "/disk.raw", "/scripted-bootc"])
+        return await boot(derived, {"bus": "nvme"} | spec)
 
     return run
 

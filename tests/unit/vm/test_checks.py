@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,16 +201,18 @@ def test_boot_time_is_measured_against_a_budget_that_emulation_stretches() -> No
     assert boot_time.judge_time(53, 30, 5, "") == Found(note="53s from power on; budget 30s times 5 for emulation")
 
 
-def recorded(name: str) -> str:
-    return next(CAPTURES.glob(f"status-{name}.json")).read_text()
+def recorded(name: str) -> dict[str, Any]:
+    return upgrade.read_status(next(CAPTURES.glob(f"status-{name}.json")).read_text(), "")
 
 
-TO_V2 = Upgrade(reference="10.0.2.2:5055/bootcreal@" + V2, digest=Digest(V2))
+REFERENCE = "10.0.2.2:5055/bootcreal:latest"
+TO_V2 = Upgrade(reference=REFERENCE, layout=Path("/candidate"), digests=("sha256:" + "0" * 64, Digest(V2)))
 
 
 def test_a_recorded_upgrade_and_rollback_are_understood() -> None:
     installed, staged, upgraded = recorded("1-installed"), recorded("2-staged"), recorded("3-upgraded")
     assert upgrade.digests(staged) == {"booted": V1, "staged": V2, "rollback": None}
+    assert upgrade.follows(installed) == REFERENCE
     assert not upgrade.judge_upgrade(installed, upgraded, TO_V2, [], []).findings
     assert not upgrade.is_queued(upgraded)
     assert upgrade.is_queued(recorded("4-rollback-queued"))
@@ -224,6 +227,19 @@ def test_an_upgrade_that_did_not_happen_or_lost_something_is_told() -> None:
         "a.service failed after the upgrade",
     ]
     assert upgrade.judge_rollback(upgraded, upgraded, [], []).findings == [f"after the rollback {V2} is booted"]
+
+
+def test_an_upgrade_that_leads_away_from_the_update_reference_is_told() -> None:
+    switched = recorded("8-switched")
+    wanted = Upgrade(reference=REFERENCE, layout=Path("/candidate"), digests=(upgrade.digests(switched)["booted"],))
+    (said,) = upgrade.judge_upgrade(recorded("7-switch-staged"), switched, wanted, [], []).findings
+    assert said == f"after the upgrade updates come from 10.0.2.2:5055/bootcreal:v3 and not from {REFERENCE}"
+
+
+@pytest.mark.parametrize("text", ["", "error: boom", "[]", '{"kind": "BootcHost"}', '{"status": null}'])
+def test_a_status_that_cannot_be_read_is_said_with_what_bootc_said(text: str) -> None:
+    with pytest.raises(upgrade.NoStatus, match="exits 1"):
+        upgrade.read_status(text, "`bootc status --json` exits 1: boom")
 
 
 def test_secure_boot_is_believed_when_the_variable_or_the_kernel_says_so() -> None:

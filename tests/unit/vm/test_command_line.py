@@ -31,6 +31,12 @@ def test_a_specification_with_an_unknown_key_is_usage_and_names_it(tmp_path: Pat
     assert "firmwear" in result(tmp_path).reason
 
 
+@pytest.mark.parametrize("name", ["unit", "upgrade", "user/greeting"])
+def test_a_check_that_would_not_be_made_is_usage(tmp_path: Path, name: str) -> None:
+    assert command.main(["disk.qcow2", "--only", name, "--report", str(tmp_path)]) == 2
+    assert f"no check {name!r}" in result(tmp_path).reason
+
+
 def test_a_specification_survives_being_written_and_read() -> None:
     spec = Spec.model_validate(
         {

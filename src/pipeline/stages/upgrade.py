@@ -1,0 +1,109 @@
+"""The upgrade that users will make: the very disk of the current stable boots, takes the candidate, and goes back."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagger
+
+from pipeline.config import Image
+from pipeline.containers import qemu
+from pipeline.containers.disk_store import fetch_disk, fetch_image
+from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.errors import PipelineError, PreconditionError
+from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, why_no_upgrade
+from pipeline.registry.evidence import DiskRecord, find_evidence
+from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.stages.world import World
+from pipeline.vm.spec import Spec, Upgrade
+from pipeline.vm.verdict import NOT_RUN, Skipped, Waivers, judge
+
+CHECKS = ("upgrade", "rollback")
+"""The checks that are made on the disk of the current stable."""
+
+STABLE = "stable/"
+"""What stands before the names of everything else about the machine with that disk."""
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """What the machine with the current stable's disk found; without a report when it did not run."""
+
+    checks: list[Check]
+    timeline: list[Phase] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)
+    report: dagger.Directory | None = None
+    stopped: tuple[Outcome, str] | None = None
+    """The verdict when it is not to pass, and why."""
+
+
+async def upgrade_from_stable(
+    world: World, image: Image, candidate: Digest, platform: str, machine: Spec, *, candidate_has_bootc: bool = True
+) -> Upgraded:
+    """Boot the disk of the current stable in the candidate's `machine`, upgrade it to the candidate, roll back.
+
+    Both checks are skipped, with the reason, where that cannot be. What keeps it from a verdict (the disk or the image
+    cannot be fetched, or is another) is a result, too: what the candidate's own boot found is to be kept.
+    """
+    try:
+        return await _upgrade(world, image, candidate, platform, machine, candidate_has_bootc=candidate_has_bootc)
+    except PipelineError as error:
+        checks = [Check(name=name, status=CheckStatus.INFRA, reason=str(error)) for name in CHECKS]
+        return Upgraded(checks, stopped=(error.outcome, str(error)))
+
+
+async def _upgrade(
+    world: World, image: Image, candidate: Digest, platform: str, machine: Spec, *, candidate_has_bootc: bool
+) -> Upgraded:
+    wanted = world.config.gates.testing.upgrade
+    stable = await world.repository(image, Channel.STABLE).digest(Channel.STABLE.tag)
+    record = await _disk_of(world, image, stable, platform) if stable else None
+    nothing = why_no_upgrade(UpgradeFacts(wanted, candidate, candidate_has_bootc, stable, record is not None))
+    if nothing or not stable or not record:
+        return not_tried(world, nothing)
+
+    disk = await fetch_disk(world.reach, image.home(Channel.STABLE), record)
+    follows = image.update_reference
+    layout, written = await fetch_image(
+        world.reach, image.repository, candidate, platform, Tag(follows.rpartition(":")[2])
+    )
+    offered = Upgrade(reference=follows, layout=Path(qemu.CANDIDATE), digests=tuple(written.digests))
+    told = {"image": f"{image.name} {stable.short}", "digest": stable, "upgrade": offered, "checks": None}
+    result, report = await qemu.boot(world.reach, disk, machine.model_copy(update=told), None, candidate=layout)
+    if {value for name, value in result.inputs.items() if name.startswith("disk_sha256")} - {record.sha256.hex}:
+        raise PreconditionError(f"The disk of {stable} changed while it was upgraded; expected {record.sha256.hex}.")
+    return Upgraded(
+        checks=[check.model_copy(update={"name": _named(check.name)}) for check in result.checks],
+        timeline=[phase.model_copy(update={"name": STABLE + phase.name}) for phase in result.timeline],
+        inputs={"stable digest": stable, "stable disk sha256": record.sha256.hex},
+        report=report,
+        stopped=_stopped(result, stable),
+    )
+
+
+async def _disk_of(world: World, image: Image, stable: Digest, platform: str) -> DiskRecord | None:
+    """The disk with which the stable image passed its testing gate, if the registry still has it."""
+    registry = world.repository(image, Channel.STABLE)
+    for stored in await find_evidence(registry, stable, Channel.TESTING):
+        record = stored.evidence.disks.get(platform)
+        if record and not stored.evidence.result.exit_code and await registry.digest(record.manifest):
+            return record
+    return None
+
+
+def not_tried(world: World, nothing: NoUpgrade | None = None) -> Upgraded:
+    """Both checks as skipped; without a reason as not run, which never lets them through."""
+    nothing = nothing or NoUpgrade(NOT_RUN, "the candidate itself did not pass")
+    skipped, today = Skipped(nothing.reason, nothing.why), datetime.now(UTC).date()
+    allowed = frozenset[str](world.config.gates.testing.allowed_skips)
+    return Upgraded([judge((name,), skipped, Waivers((), today), allowed) for name in CHECKS])
+
+
+def _named(check: str) -> str:
+    return check if check in CHECKS else STABLE + check
+
+
+def _stopped(result: Result, stable: Digest) -> tuple[Outcome, str] | None:
+    if not result.exit_code:
+        return None
+    return result.outcome, f"Upgrade of the current stable {stable.short}: {result.reason}"
