@@ -1,5 +1,6 @@
 """What every tool container is made of."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -8,10 +9,14 @@ import dagger
 from dagger import dag
 
 from pipeline.domain import Repository
+from pipeline.errors import UsageError
+from pipeline.registry.credentials import Credentials, Login
 
 DEBIAN = "python:3.13-slim"
 """Debian with Python: the image that the module itself runs in (pyproject.toml, tool.dagger)."""
 
+_NAMED = re.compile(r"(:[^/:@]+)?(@.*)?$")
+"""The tag and the digest at the end of an image address."""
 _HOME = "/opt/pipeline"
 _AUTH = "/run/secrets/registry-auth.json"
 
@@ -72,17 +77,31 @@ class Reach:
             return container
         return container.with_mounted_secret(_AUTH, self.registry_auth).with_env_variable("REGISTRY_AUTH_FILE", _AUTH)
 
-    def image(self, address: str) -> dagger.Container:
-        """A container from an image address, also one in a registry that is a Dagger service.
+    async def image(self, address: str) -> dagger.Container:
+        """A container from an image address, also one in a registry that is a Dagger service; pulled by the engine.
 
-        The engine speaks plain HTTP to localhost, whatever service is behind that name.
+        With the registry's login where we hold one, else the engine uses the caller's own. The engine speaks plain HTTP
+        to localhost, whatever service is behind that name.
         """
         host, _, path = address.partition("/")
         name, _, port = host.partition(":")
         service = self.services.get(name)
-        if service is None:
-            return dag.container().from_(address)
-        return dag.container().from_(f"localhost:{port}/{path}", registry_service=service)
+        place = address if service is None else f"localhost:{port}/{path}"
+        container = dag.container()
+        if login := await self._login(address):
+            password = dag.set_secret("image-pull-password", login.password)
+            container = container.with_registry_auth(place, login.username, password)
+        return container.from_(place, registry_service=service)
+
+    async def _login(self, address: str) -> Login | None:
+        if self.registry_auth is None:
+            return None
+        repository = Repository(*_NAMED.sub("", address).split("/", 1))
+        try:
+            login = Credentials.parse(await self.registry_auth.plaintext()).login(repository)
+        except UsageError:  # a credential helper, which may be the caller's own
+            return None
+        return login if login and login.password else None
 
     def is_plain(self, repository: Repository) -> bool:
         """Whether the repository's registry is spoken to without TLS."""

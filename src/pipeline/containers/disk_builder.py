@@ -62,12 +62,12 @@ async def build_disk(
 
 
 async def _pulled(reach: Reach, address: str) -> dagger.Container:
-    """The builder's container; the engine pulls it, by the caller's own login and the engine's own configuration.
+    """The builder's container; the engine pulls it, over TLS unless it is configured otherwise.
 
     Raises PreconditionError when it will not be had, InfrastructureError for an outage.
     """
     try:
-        return await reach.image(address).sync()
+        return await (await reach.image(address)).sync()
     except dagger.QueryError as error:
         said = str(error)
         hint = next((hint for sign, hint in _REFUSALS.items() if sign in said), None)
@@ -80,8 +80,9 @@ _REFUSALS = {
     "server gave HTTP response to HTTPS client": "its registry speaks plain HTTP, and the engine expects TLS. Hand the "
     "registry over with --registry, name a builder in another one, or configure the engine for it.",
     "not found": "there is no such image. Correct gates.testing.builder.",
-    "401 Unauthorized": "its registry asks for a login. The engine uses that of the caller's docker login.",
-    "403 Forbidden": "its registry refuses the caller's docker login.",
+    "authorization failed": "its registry asks for a login, or for another one: give it in --registry-auth.",
+    "401 Unauthorized": "its registry asks for a login: give it in --registry-auth.",
+    "403 Forbidden": "its registry refuses the login.",
 }
 """What the engine says of images that another try will not bring, and what to do."""
 
