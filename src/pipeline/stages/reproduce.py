@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import dagger
 
-from pipeline.config import Image, architecture
+from pipeline.config import Image
 from pipeline.containers import qemu
 from pipeline.containers.disk_store import fetch_disk
 from pipeline.domain import Channel, Digest
@@ -16,7 +16,7 @@ from pipeline.report.model import Check, Result
 from pipeline.stages import upgrade
 from pipeline.stages.baseline import compared_with_stable
 from pipeline.stages.status import resolve
-from pipeline.stages.testing import machine_of
+from pipeline.stages.testing_gate import machine_of
 from pipeline.stages.world import World
 from pipeline.vm.spec import Spec
 
@@ -34,7 +34,7 @@ class Found:
 async def reproduce(world: World, reference: str, platform: str, public_key: dagger.File) -> dagger.Service:
     """Boot the disk as its gate did and keep it running: SSH on port 2222, serial console on port 2223."""
     found = await _find(world, reference, platform)
-    return qemu.kept_running(world.reach, found.disk, _machine(world, found), public_key)
+    return qemu.kept_running(world.reach, found.disk, await _machine(world, found), public_key)
 
 
 async def check_again(world: World, reference: str, platform: str, checks: list[str]) -> Result:
@@ -44,7 +44,8 @@ async def check_again(world: World, reference: str, platform: str, checks: list[
     """
     found = await _find(world, reference, platform)
     start = time.monotonic()
-    machine = await compared_with_stable(world, found.image, found.digest, found.platform, _machine(world, found))
+    plain = await _machine(world, found)
+    machine = await compared_with_stable(world, found.image, found.digest, found.platform, plain)
     asked = [check.removeprefix(f"{machine.arch}/") for check in checks]
     older = [check for check in asked if check in upgrade.CHECKS or check.startswith(upgrade.STABLE)]
     made, stopped = list[Check](), None
@@ -99,5 +100,5 @@ async def _record(world: World, image: Image, digest: Digest, platform: str) -> 
     )
 
 
-def _machine(world: World, found: Found) -> Spec:
-    return machine_of(world, found.image, found.digest, architecture(found.platform))
+async def _machine(world: World, found: Found) -> Spec:
+    return await machine_of(world, found.image, found.digest, found.platform)

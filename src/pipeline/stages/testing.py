@@ -1,28 +1,18 @@
-"""testing: the image of a tagged commit becomes a disk, the disk boots and is checked, then `:testing` moves.
-
-Part of the gate is the way there: the disk of the current stable is upgraded to the candidate, and taken back.
-"""
+"""testing: the image of a tagged commit goes through the testing gate (`testing_gate`), then `:testing` moves."""
 
 import time
 from collections.abc import Awaitable, Callable
 
 import anyio
-from dagger import dag
 
-from pipeline.config import Image, architecture
-from pipeline.containers import qemu
-from pipeline.containers.disk_builder import build_disk, examine
-from pipeline.containers.disk_store import store_disk
+from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Tag
-from pipeline.errors import GateFailed, PreconditionError, UsageError
+from pipeline.errors import UsageError
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
-from pipeline.policy.gate import verdict
 from pipeline.policy.tags import TestTag
-from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.report.model import Result
 from pipeline.stages import evidence, promotion
-from pipeline.stages.baseline import compared_with_stable
 from pipeline.stages.each import each
 from pipeline.stages.evidence import GateRun, Proof
 from pipeline.stages.release import (
@@ -36,11 +26,8 @@ from pipeline.stages.release import (
     tag_commit,
     testing_tag,
 )
-from pipeline.stages.upgrade import not_tried, upgrade_from_stable
+from pipeline.stages.testing_gate import COMMAND, testing_gate
 from pipeline.stages.world import World
-from pipeline.vm.spec import Arch, Bus, Firmware, Spec
-
-COMMAND = "promote-testing"
 
 Gate = Callable[[World, Subject], Awaitable[tuple[GateRun, dict[str, DiskRecord]]]]
 """What a subject goes through, and the disks that it leaves in the registry, by platform."""
@@ -85,7 +72,7 @@ async def promote_testing(
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
     """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
     subjects = [await _referred(world, image, reference) for image in world.images]
-    return [(await _gate(world, subject, keep_disks=False))[0] for subject in subjects]
+    return [(await testing_gate(world, subject, keep_disks=False))[0] for subject in subjects]
 
 
 async def _referred(world: World, image: Image, reference: str) -> Subject:
@@ -141,106 +128,4 @@ async def _through_the_gate(world: World, subject: Subject, gate: Gate) -> Proof
 
 
 async def _boots_and_keeps(world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
-    return await _gate(world, subject, keep_disks=True)
-
-
-async def _gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[GateRun, dict[str, DiskRecord]]:
-    """For each platform a disk, its boot, and the upgrade to it from the current stable; all of them must pass."""
-    gate, image, digest = world.config.gates.testing, subject.image, subject.candidate.digest
-    start = time.monotonic()
-    artefacts, checks, timeline, inputs = dag.directory(), list[Check](), [], dict[str, str]()
-    disks = dict[str, DiskRecord]()
-    broken = None
-    for platform in image.platforms:
-        arch = architecture(platform)
-        several = f"{arch}/" if len(image.platforms) > 1 else ""
-        try:
-            disk = await build_disk(
-                world.reach, gate.builder, image.repository, digest, platform, image.update_reference
-            )
-            made = await examine(disk.file)
-        except GateFailed as error:
-            checks.append(Check(name=f"{several}disk-image", status=CheckStatus.FAILED, reason=str(error)))
-            break
-        machine = machine_of(world, image, digest, arch)
-        result, report = await qemu.boot(
-            world.reach,
-            disk.file,
-            await compared_with_stable(world, image, digest, platform, machine),
-            world.given.source.directory(gate.checks) if gate.checks else None,
-        )
-        _same_disk(result, made["disk sha256"])
-        if keep_disks:  # also a disk that failed: whoever looks for the cause boots that very file
-            disks[platform] = await store_disk(world.reach, image.repository, digest, platform, disk, made)
-        upgraded = (
-            not_tried(world)
-            if result.exit_code
-            else await upgrade_from_stable(
-                world, image, digest, platform, machine, candidate_has_bootc=has_bootc(result.checks)
-            )
-        )
-        seen = result.inputs | made | {"builder": disk.builder} | upgraded.inputs
-        checks += [
-            check.model_copy(update={"name": several + check.name}) for check in (*result.checks, *upgraded.checks)
-        ]
-        timeline += [
-            phase.model_copy(update={"name": several + phase.name})
-            for phase in (*result.timeline, *_after(result.timeline, upgraded.timeline))
-        ]
-        inputs |= {several + key: value for key, value in seen.items()}
-        artefacts = artefacts.with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
-        if upgraded.report:
-            artefacts = artefacts.with_directory(f"vm-{arch}-upgrade", upgraded.report)
-        broken = (result.outcome, result.reason) if result.exit_code else upgraded.stopped
-        if broken:
-            break
-    outcome, reason = broken or verdict(checks)
-    found = Result(
-        command=COMMAND,
-        outcome=outcome,
-        reason=reason,
-        image=image.name,
-        repository=str(image.repository),
-        digest=digest,
-        commit=subject.candidate.commit,
-        checks=checks,
-        timeline=timeline,
-        inputs=inputs,
-        duration=time.monotonic() - start,
-    )
-    return GateRun(found, await evidence.exported(artefacts)), disks
-
-
-def _after(first: list[Phase], then: list[Phase]) -> list[Phase]:
-    """The phases of a machine that was started when the first one was off."""
-    off = max((phase.end for phase in first), default=0.0)
-    return [phase.model_copy(update={"start": phase.start + off, "end": phase.end + off}) for phase in then]
-
-
-def _same_disk(result: Result, sha256: str) -> None:
-    """The file that booted is the file that was built, before and after: nothing was baked in for the test."""
-    seen = {value for name, value in result.inputs.items() if name.startswith("disk_sha256")}
-    if seen - {sha256}:
-        raise PreconditionError(f"The disk changed while it was tested: {sha256} became {', '.join(sorted(seen))}.")
-
-
-def machine_of(world: World, image: Image, digest: Digest, arch: str) -> Spec:
-    """The machine that the gate builds around a disk, and what it asks of it."""
-    gate = world.config.gates.testing
-    return Spec(
-        image=f"{image.name} {digest.short}",
-        digest=digest,
-        update_ref=image.update_reference,
-        arch=Arch(arch),
-        firmware=Firmware(gate.firmware),
-        bus=Bus(gate.bus),
-        memory_mib=gate.memory // 1024**2,
-        cpus=gate.cpus,
-        require_kvm=gate.require_kvm,
-        services=list(gate.services),
-        boot_budget=gate.boot_budget,
-        listen=list(gate.listen) if gate.listen is not None else None,
-        checks=qemu.CHECKS if gate.checks else None,
-        waivers=list(world.config.waivers),
-        allowed_skips=frozenset(gate.allowed_skips),
-    )
+    return await testing_gate(world, subject, keep_disks=True)

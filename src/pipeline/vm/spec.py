@@ -102,6 +102,8 @@ class Spec(BaseModel):
     """What people call the image under test; only shown."""
     digest: Digest | None = None
     """The manifest that `bootc status` must report as booted; None leaves the digest unchecked."""
+    platform_digest: Digest | None = None
+    """The image of this platform, where `digest` is an index: a disk builder may have recorded either."""
     update_ref: str | None = None
     """The reference that the installed system must follow for updates; None leaves it unchecked."""
     kernel: str | None = None

@@ -1,11 +1,11 @@
 """Two machines, one after the other, on one timeline."""
 
 from pipeline.report.model import Phase
-from pipeline.stages.testing import _after
+from pipeline.stages.testing_gate import after
 
 
 def test_the_second_machine_starts_when_the_first_one_is_off() -> None:
     first = [Phase(name="kernel", start=1, end=5), Phase(name="reboot", start=5, end=9)]
-    (phase,) = _after(first, [Phase(name="stable/kernel", start=1, end=2)])
+    (phase,) = after(first, [Phase(name="stable/kernel", start=1, end=2)])
     assert (phase.start, phase.end) == (10, 11)
-    assert _after([], [phase]) == [phase]
+    assert after([], [phase]) == [phase]

@@ -65,6 +65,14 @@ def test_every_recorded_bootc_status_is_understood(status: str) -> None:
     assert bootc.judge_origin(status, booted["image"]["image"]) == Found(note=booted["image"]["image"])
 
 
+def test_the_image_of_an_index_is_as_good_as_the_index(status: str) -> None:
+    booted = json.loads(status)["status"]["booted"]["image"]["imageDigest"]
+    index = "sha256:" + "0" * 64
+    assert bootc.judge_digest(status, index, booted) == Found(note=booted)
+    assert isinstance(found := bootc.judge_digest(status, index, "sha256:" + "1" * 64), Found)
+    assert found.findings
+
+
 def test_a_wrong_digest_and_a_wrong_origin_say_found_and_expected(status: str) -> None:
     other = "sha256:" + "0" * 64
     digest = bootc.judge_digest(status, other)

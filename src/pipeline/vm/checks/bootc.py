@@ -16,7 +16,8 @@ VERSIONS = {"org.containers.bootc/v1", "org.containers.bootc/v1alpha1"}
 
 async def _digest(session: Session) -> Found | Skipped:
     text = await session.once("bootc status", _status)
-    return text if isinstance(text, Skipped | Found) else judge_digest(text, session.spec.digest)
+    spec = session.spec
+    return text if isinstance(text, Skipped | Found) else judge_digest(text, spec.digest, spec.platform_digest)
 
 
 async def _origin(session: Session) -> Found | Skipped:
@@ -34,16 +35,17 @@ async def _status(session: Session) -> str | Skipped | Found:
     return answer.out
 
 
-def judge_digest(document: str, expected: str | None) -> Found | Skipped:
-    """The verdict on the booted digest."""
+def judge_digest(document: str, expected: str | None, platform: str | None = None) -> Found | Skipped:
+    """The verdict on the booted digest; `platform` is that of this platform's image in the expected index."""
     if not expected:
         return Skipped("not-configured", "no digest is expected")
     image, problem = _booted(document)
     if problem:
         return Found([problem], f"a system booted from {expected}", output=document)
-    if image.get("imageDigest") != expected:
-        return Found([f"booted from {image.get('imageDigest')}"], expected, output=document)
-    return Found(note=expected)
+    booted = image.get("imageDigest")
+    if not booted or booted not in (expected, platform):
+        return Found([f"booted from {booted}"], expected, output=document)
+    return Found(note=booted)
 
 
 def judge_origin(document: str, expected: str | None) -> Found | Skipped:

@@ -1,0 +1,144 @@
+"""The testing gate: an image becomes a disk, the disk boots and is checked, and stable's disk is upgraded to it."""
+
+import time
+from dataclasses import dataclass, field
+
+import dagger
+from dagger import dag
+
+from pipeline.config import Image, architecture
+from pipeline.containers import qemu
+from pipeline.containers.disk_builder import build_disk, examine
+from pipeline.containers.disk_store import store_disk
+from pipeline.domain import Digest, Outcome
+from pipeline.errors import GateFailed, PreconditionError
+from pipeline.policy.gate import verdict
+from pipeline.policy.upgrade import has_bootc
+from pipeline.registry.evidence import DiskRecord
+from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.stages import evidence
+from pipeline.stages.baseline import compared_with_stable
+from pipeline.stages.evidence import GateRun
+from pipeline.stages.release import Subject
+from pipeline.stages.upgrade import not_tried, upgrade_from_stable
+from pipeline.stages.world import World
+from pipeline.vm.spec import Arch, Bus, Firmware, Spec
+
+COMMAND = "promote-testing"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the machines of one platform found."""
+
+    checks: list[Check]
+    timeline: list[Phase] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)
+    files: dagger.Directory | None = None
+    """Reports of the machines and the disk builder's log."""
+    disk: DiskRecord | None = None
+    stopped: tuple[Outcome, str] | None = None
+    """What a machine itself made of its run, when that was not to pass."""
+
+
+async def testing_gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[GateRun, dict[str, DiskRecord]]:
+    """One platform after the other, until one does not pass; the disks, by platform, are those that were stored."""
+    start = time.monotonic()
+    image, digest = subject.image, subject.candidate.digest
+    files, disks = dag.directory(), dict[str, DiskRecord]()
+    checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
+    outcome, reason = verdict(checks)
+    for platform in image.platforms:
+        several = f"{architecture(platform)}/" if len(image.platforms) > 1 else ""
+        tried = await _try(world, image, digest, platform, keep_disk=keep_disks)
+        checks += [check.model_copy(update={"name": several + check.name}) for check in tried.checks]
+        timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in tried.timeline]
+        inputs |= {several + key: value for key, value in tried.inputs.items()}
+        files = files.with_directory("/", tried.files) if tried.files else files
+        disks |= {platform: tried.disk} if tried.disk else {}
+        outcome, reason = tried.stopped or verdict(checks)
+        if outcome is not Outcome.PASSED:
+            break
+    found = Result(
+        command=COMMAND,
+        outcome=outcome,
+        reason=reason,
+        image=image.name,
+        repository=str(image.repository),
+        digest=digest,
+        commit=subject.candidate.commit,
+        checks=checks,
+        timeline=timeline,
+        inputs=inputs,
+        duration=time.monotonic() - start,
+    )
+    return GateRun(found, await evidence.exported(files)), disks
+
+
+async def _try(world: World, image: Image, digest: Digest, platform: str, *, keep_disk: bool) -> Tried:
+    """A disk of the image, its boot, and the upgrade to it from the current stable."""
+    gate, arch = world.config.gates.testing, architecture(platform)
+    try:
+        disk = await build_disk(world.reach, gate.builder, image.repository, digest, platform, image.update_reference)
+        made = await examine(disk.file)
+    except GateFailed as error:
+        return Tried([Check(name="disk-image", status=CheckStatus.FAILED, reason=str(error))])
+
+    machine = await machine_of(world, image, digest, platform)
+    compared = await compared_with_stable(world, image, digest, platform, machine)
+    own_checks = world.given.source.directory(gate.checks) if gate.checks else None
+    result, report = await qemu.boot(world.reach, disk.file, compared, own_checks)
+    _same_disk(result, made["disk sha256"])
+    # also a disk that failed: whoever looks for the cause boots that very file
+    stored = await store_disk(world.reach, image.repository, digest, platform, disk, made) if keep_disk else None
+
+    if result.exit_code:
+        upgraded = not_tried(world)
+    else:
+        bootc = has_bootc(result.checks)
+        upgraded = await upgrade_from_stable(world, image, digest, platform, machine, candidate_has_bootc=bootc)
+    files = dag.directory().with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
+    return Tried(
+        checks=[*result.checks, *upgraded.checks],
+        timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
+        inputs=result.inputs | made | {"builder": disk.builder} | upgraded.inputs,
+        files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
+        disk=stored,
+        stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
+    )
+
+
+def after(first: list[Phase], then: list[Phase]) -> list[Phase]:
+    """The phases of a machine that was started when the first one was off."""
+    off = max((phase.end for phase in first), default=0.0)
+    return [phase.model_copy(update={"start": phase.start + off, "end": phase.end + off}) for phase in then]
+
+
+def _same_disk(result: Result, sha256: str) -> None:
+    """The file that booted is the file that was built, before and after: nothing was baked in for the test."""
+    seen = {value for name, value in result.inputs.items() if name.startswith("disk_sha256")}
+    if seen - {sha256}:
+        raise PreconditionError(f"The disk changed while it was tested: {sha256} became {', '.join(sorted(seen))}.")
+
+
+async def machine_of(world: World, image: Image, digest: Digest, platform: str) -> Spec:
+    """The machine that the gate builds around a disk, and what it asks of it."""
+    gate = world.config.gates.testing
+    return Spec(
+        image=f"{image.name} {digest.short}",
+        digest=digest,
+        platform_digest=(await world.repository(image).platforms(digest)).get(platform),
+        update_ref=image.update_reference,
+        arch=Arch(architecture(platform)),
+        firmware=Firmware(gate.firmware),
+        bus=Bus(gate.bus),
+        memory_mib=gate.memory // 1024**2,
+        cpus=gate.cpus,
+        require_kvm=gate.require_kvm,
+        services=list(gate.services),
+        boot_budget=gate.boot_budget,
+        listen=list(gate.listen) if gate.listen is not None else None,
+        checks=qemu.CHECKS if gate.checks else None,
+        waivers=list(world.config.waivers),
+        allowed_skips=frozenset(gate.allowed_skips),
+    )
