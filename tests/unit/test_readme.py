@@ -32,7 +32,8 @@ def _api() -> dict[str, set[str]]:
 
 def _calls(text: str) -> list[tuple[str, list[str]]]:
     """The functions that the README's shell lines call, with their options."""
-    lines = re.findall(r"\bpipeline (?P<name>[a-z]+(?:-[a-z]+)*)(?P<rest>[^#\n]*)", text)
+    commands = re.sub(r"#.*", "", text)
+    lines = re.findall(r"\bpipeline (?P<name>[a-z]+(?:-[a-z]+)*)(?P<rest>.*)", commands)
     return [(name, re.findall(r"--([a-z-]+)", rest.split(" export ")[0])) for name, rest in lines]
 
 
