@@ -117,10 +117,14 @@ class Builder(_Table):
 
     image: str = BOOTC_IMAGE_BUILDER
     args: tuple[str, ...] = ("--type", "qcow2", "--rootfs", "ext4")
-    """Arguments before the image reference."""
+    """Arguments before the image reference; `{arch}` in one becomes the machine name of the platform (`aarch64`)."""
     disk: RelativePath = "qcow2/disk.qcow2"
     """Where below /output the disk is afterwards."""
     timeout: Duration = 3600.0
+
+    def arguments(self, platform: str) -> list[str]:
+        """What the builder is called with for the disk of this platform."""
+        return [word.replace("{arch}", architecture(platform)) for word in self.args]
 
 
 class Budgets(_Table):

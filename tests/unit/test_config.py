@@ -21,6 +21,12 @@ def test_two_lines_are_enough():
     assert parsed.gates.testing.builder.image == config.BOOTC_IMAGE_BUILDER
 
 
+def test_a_builder_is_told_which_machine_its_disk_is_for():
+    builder = config.Builder(args=("--type", "qcow2", "--target-arch={arch}"))
+    assert builder.arguments("linux/arm64") == ["--type", "qcow2", "--target-arch=aarch64"]
+    assert config.Builder().arguments("linux/arm64") == list(config.Builder().args)
+
+
 def test_durations_and_sizes_are_written_as_people_write_them():
     parsed = config.parse(FIRST_RUN + '[gates.testing]\nboot_budget = "1m30s"\nmemory = "768MiB"\n')
     assert (parsed.gates.testing.boot_budget, parsed.gates.testing.memory) == (90.0, 768 * 1024**2)

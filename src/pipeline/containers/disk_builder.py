@@ -51,7 +51,7 @@ async def build_disk(
         .with_mounted_cache("/store", dag.cache_volume(f"bootc-pipeline-builder-{architecture}"))
         .with_directory("/output", dag.directory())
         .with_workdir("/output"),
-        [*builder.args, "--output", "/output", update_ref],
+        [*builder.arguments(platform), "--output", "/output", update_ref],
         privileged=True,
         entrypoint=True,
     )

@@ -4,17 +4,18 @@ Container storage is a cache volume, because overlay on overlay does not work, a
 locks do not reach across containers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import dagger
 from dagger import CacheSharingMode, dag
 
-from pipeline.config import Image, NextGate
+from pipeline.config import Image, NextGate, architecture
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
-from pipeline.domain import Commit, Tag
-from pipeline.errors import GateFailed, InfrastructureError
+from pipeline.domain import Commit, Digest, Tag
+from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError
+from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.outage import looks_like_an_outage
 from pipeline.report.model import Result
 
@@ -47,10 +48,11 @@ def toolbox(*more: str) -> dagger.Container:
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """An image in container storage, by a local name."""
+    """An image in container storage, one for each of its platforms; they become an index when they are pushed."""
 
     container: dagger.Container
     name: str
+    """`localhost/NAME:TAG`; the image of a platform has its machine name behind that."""
 
     @classmethod
     def storage(cls, reach: Reach, volume: str, name: str) -> Self:
@@ -61,55 +63,57 @@ class BuiltImage:
         )
         return cls(container, name)
 
-    async def build(self, image: Image, source: dagger.Directory, labels: dict[str, str]) -> "BuiltImage":
-        """`podman build` of the Containerfile; GateFailed with the end of the log when it does not build."""
+    async def build(self, image: Image, source: dagger.Directory, labels: dict[str, str]) -> Self:
+        """`podman build` of the Containerfile, for each platform.
+
+        Raises GateFailed with the end of the log when it does not build, PreconditionError for a platform whose
+        programs do not run here.
+        """
         options = [f"--label={name}={value}" for name, value in labels.items()]
         options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
-        name = ["--tag", self.name]
-        container = self.container
-        if len(image.platforms) > 1:
-            name = ["--manifest", self.name, f"--platform={','.join(image.platforms)}"]
-            # What an earlier try left in the list would be pushed too.
-            container = (await self._run(["podman", "manifest", "rm", self.name])).container
-        built = await self._run(
-            [
-                *("podman", "build"),
-                *("--file", image.containerfile),
-                *("--network", "host"),  # the exec's own network; a bridge inside it would need more rights
-                "--pull=newer",
-                *name,
-                *options,
-                image.context,
-            ],
-            container.with_mounted_directory("/source", source).with_workdir("/source"),
-        )
-        if built.code:
-            kind = InfrastructureError if looks_like_an_outage(built.stderr) else GateFailed
-            raise kind(f"{image.containerfile} of {image.name} does not build: {built.end()}")
-        return BuiltImage(built.container, self.name)
+        container = self.container.with_mounted_directory("/source", source).with_workdir("/source")
+        for platform in image.platforms:
+            built = await _run(
+                [
+                    *("podman", "build"),
+                    *("--file", image.containerfile),
+                    *("--network", "host"),  # the exec's own network; a bridge inside it would need more rights
+                    "--pull=newer",
+                    *("--platform", platform),
+                    *("--tag", self._of(platform)),
+                    *options,
+                    image.context,
+                ],
+                container,
+            )
+            if built.code:
+                raise _not_built(image, platform, built)
+            container = built.container
+        return replace(self, container=container)
 
-    async def pull(self, reference: str) -> "BuiltImage":
-        """Take an image from a registry, by digest, instead of building it."""
-        pulled = await self._run(["skopeo", "copy", f"docker://{reference}", f"containers-storage:{self.name}"])
-        if pulled.code:
-            raise InfrastructureError(f"skopeo could not fetch {reference}: {pulled.end()}")
-        return BuiltImage(pulled.container, self.name)
+    async def pull(self, image: Image, digest: Digest) -> Self:
+        """Take the image from its registry instead of building it."""
+        reference, container = image.repository.at(digest), self.container
+        for platform in image.platforms:
+            source, target = f"docker://{reference}", f"containers-storage:{self._of(platform)}"
+            choice = ["--override-arch", platform.rpartition("/")[2]]
+            pulled = await _run(["skopeo", *choice, "copy", source, target], container)
+            if pulled.code:
+                raise InfrastructureError(f"skopeo could not fetch {reference} for {platform}: {pulled.end()}")
+            container = pulled.container
+        return replace(self, container=container)
 
-    async def gate(self, gate: NextGate, source: dagger.Directory) -> tuple[Result, dagger.Directory]:
-        """Lint, layout and unit tests; the report folder holds result.json."""
-        container, arguments = self.container, []
+    async def gate(self, image: Image, gate: NextGate, source: dagger.Directory) -> tuple[Result, dagger.Directory]:
+        """Lint, layout and unit tests of every platform, in one report."""
+        container, arguments = self.container, ["--deadline", str(gate.timeout)]
         if gate.tests:
             container = container.with_directory("/tests", source.directory(gate.tests))
             arguments += ["--tests", "/tests"]
         if not gate.lint:
             arguments += ["--no-lint"]
-        ran = await self._run(
-            [
-                *("python", "-m", "pipeline.image", self.name),
-                *("--report", "/report"),
-                *("--deadline", str(gate.timeout)),
-                *arguments,
-            ],
+        images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
+        ran = await _run(
+            ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],
             container.with_directory("/report", dag.directory()),
         )
         report = ran.container.directory("/report")
@@ -120,13 +124,27 @@ class BuiltImage:
     async def push(self, image: Image, commit: Commit) -> None:
         """Push to the tag of the commit; the caller reads the digest back."""
         target = f"docker://{image.repository.tagged(Tag(commit))}"
-        if len(image.platforms) > 1:
-            command = ["podman", "manifest", "push", "--all", self.name, target]
+        images = [self._of(platform) for platform in image.platforms]
+        if len(images) == 1:
+            pushed = await _run(["skopeo", "copy", f"containers-storage:{images[0]}", target], self.container)
         else:
-            command = ["skopeo", "copy", f"containers-storage:{self.name}", target]
-        pushed = await self._run(command)
+            # An index that an earlier try left would get these images in addition.
+            emptied = await _run(["podman", "manifest", "rm", self.name], self.container)
+            listed = await _run(["podman", "manifest", "create", self.name, *images], emptied.container)
+            pushed = await _run(["podman", "manifest", "push", "--all", self.name, target], listed.container)
         if pushed.code:
             raise InfrastructureError(f"The push of {image.repository}:{commit} failed: {pushed.end()}")
 
-    async def _run(self, command: list[str], container: dagger.Container | None = None) -> Ran:
-        return await attempt(container or self.container, command, privileged=True)
+    def _of(self, platform: str) -> str:
+        return f"{self.name}-{architecture(platform)}"
+
+
+def _not_built(image: Image, platform: str, built: Ran) -> PipelineError:
+    said = f"{image.containerfile} of {image.name} does not build for {platform}: {built.end()}"
+    if looks_foreign(built.stderr):
+        return PreconditionError(f"{said}\n{FOREIGN}")
+    return InfrastructureError(said) if looks_like_an_outage(built.stderr) else GateFailed(said)
+
+
+async def _run(command: list[str], container: dagger.Container) -> Ran:
+    return await attempt(container, command, privileged=True)

@@ -1,8 +1,9 @@
-"""`python -m pipeline.image IMAGE --tests DIR --report DIR`: run the image gate in this machine's podman."""
+"""`python -m pipeline.image IMAGE... --tests DIR --report DIR`: run the image gate in this machine's podman."""
 
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,49 +19,55 @@ from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, Result
 
 
-async def run_gate(image: str, *, tests: Path | None, lint: bool, deadline: float) -> Result:
-    """Lint, layout and unit tests of an image in local storage, each under `deadline` seconds."""
+async def run_gate(images: dict[str, str], *, tests: Path | None, lint: bool, deadline: float) -> Result:
+    """Lint, layout and unit tests of images in local storage, each under `deadline` seconds.
+
+    `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass.
+    """
     start = time.monotonic()
     checks: list[Check] = []
     try:
-        if lint:
-            checks.append(await bootc_lint(image, deadline=deadline))
-        checks += check_layout(await mounted(image), await labels(image))
-        if tests:
-            checks += await unit_tests(image, tests, deadline=deadline)
+        for machine, image in images.items():
+            found = await _look_at(image, tests=tests, lint=lint, deadline=deadline)
+            whose = f"{machine}/" if len(images) > 1 else ""
+            checks += [check.model_copy(update={"name": whose + check.name}) for check in found]
         outcome, reason = verdict(checks)
     except PipelineError as error:
         outcome, reason = error.outcome, str(error)
     return Result(command="image", outcome=outcome, reason=reason, checks=checks, duration=time.monotonic() - start)
 
 
+async def _look_at(image: str, *, tests: Path | None, lint: bool, deadline: float) -> list[Check]:
+    linted = [await bootc_lint(image, deadline=deadline)] if lint else []
+    layout = check_layout(await mounted(image), await labels(image))
+    return [*linted, *layout, *(await unit_tests(image, tests, deadline=deadline) if tests else [])]
+
+
 def main() -> int:
     """Write result.json and packages.txt into the report folder; the exit code is the outcome's."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.image", description=__doc__)
-    parser.add_argument("image", help="an image in podman's storage")
+    parser.add_argument("images", nargs="+", metavar="[MACHINE=]IMAGE", help="an image in podman's storage")
     parser.add_argument("--tests", type=Path, help="a folder of executables to run inside the image")
     parser.add_argument("--no-lint", action="store_true", help="leave out bootc container lint")
     parser.add_argument("--deadline", type=float, default=1800, help="seconds for each check")
     parser.add_argument("--report", type=Path, required=True, help="where result.json goes")
     given = parser.parse_args()
-    result = anyio.run(_main, given)
+    images = dict(image.rpartition("=")[::2] for image in given.images)
+    result = anyio.run(partial(run_gate, images, tests=given.tests, lint=not given.no_lint, deadline=given.deadline))
     given.report.mkdir(parents=True, exist_ok=True)
     (given.report / "result.json").write_text(result.model_dump_json(indent=2))
-    if listed := anyio.run(_packages, given):
+    first = next(iter(images.values()))  # what differs between machines is not what a release is judged by
+    if listed := anyio.run(partial(_packages, first, deadline=given.deadline)):
         (given.report / PACKAGES).write_text("\n".join(listed) + "\n")
     for check in result.checks:
         print(f"{check.name}: {check.status}{check.reason and f' ({check.reason})'}")
     return result.exit_code
 
 
-async def _main(given: argparse.Namespace) -> Result:
-    return await run_gate(given.image, tests=given.tests, lint=not given.no_lint, deadline=given.deadline)
-
-
-async def _packages(given: argparse.Namespace) -> list[str]:
+async def _packages(image: str, *, deadline: float) -> list[str]:
     """A list that cannot be read is no reason to stop an image: `plan` then says that it has none."""
     try:
-        return await packages(given.image, deadline=given.deadline)
+        return await packages(image, deadline=deadline)
     except PipelineError:
         return []
 

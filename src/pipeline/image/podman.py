@@ -26,6 +26,11 @@ class Finished:
         """All that it printed, for people."""
         return self.stdout + self.stderr
 
+    @property
+    def last_line(self) -> str:
+        """What it said last, for a reason."""
+        return (self.output.strip() or "no output").splitlines()[-1]
+
 
 async def podman(*arguments: str, deadline: float) -> Finished:
     """Run podman; raise InfrastructureError when it does not end within `deadline` seconds."""

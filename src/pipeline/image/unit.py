@@ -31,12 +31,7 @@ async def _run(image: str, folder: Path, test: Path, deadline: float) -> Check:
     return Check(
         name=f"unit/{name}",
         status=CheckStatus.FAILED if done.code else CheckStatus.PASSED,
-        reason=f"ended with {done.code}: {_last_line(done.output)}" if done.code else "",
+        reason=f"ended with {done.code}: {done.last_line}" if done.code else "",
         duration=done.duration,
         output=done.output[-4000:],
     )
-
-
-def _last_line(output: str) -> str:
-    lines = output.strip().splitlines()
-    return lines[-1] if lines else "no output"

@@ -45,6 +45,17 @@ def tiny_os(files: dagger.Directory) -> dagger.File:
     )
 
 
+def tiny_os_for_arm64(files: dagger.Directory) -> dagger.File:
+    """The same for arm64, as an OCI archive, made without an arm64 processor."""
+    return (
+        toolbox("kmod", "mmdebstrap")
+        .with_mounted_directory("/lab", files)
+        .with_mounted_temp(STORAGE)
+        .with_exec(["/lab/tiny-arm64/build", "/lab/tiny/overlay", "/tiny.oci"], insecure_root_capabilities=True)
+        .file("/tiny.oci")
+    )
+
+
 def tiny_rootfs(files: dagger.Directory) -> dagger.File:
     """A root file system made of Debian packages, as a tar."""
     return (

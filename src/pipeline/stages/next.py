@@ -115,10 +115,10 @@ async def _candidate(world: World, image: Image, commit: Commit, storage: Storag
     local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
     try:
         if digest:
-            local = await local.pull(image.repository.at(digest))
+            local = await local.pull(image, digest)
         else:
             local = await local.build(image, world.given.source, await _labels(world, image, commit))
-        result, report = await local.gate(world.config.gates.next, world.given.source)
+        result, report = await local.gate(image, world.config.gates.next, world.given.source)
         folder = await evidence.exported(report)
     except GateFailed as error:
         checks = [Check(name="build", status=CheckStatus.FAILED, reason=str(error))]

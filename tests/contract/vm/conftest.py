@@ -15,7 +15,7 @@ from dagger import dag
 from pipeline.containers.base import debian
 from pipeline.containers.podman import STORAGE
 from pipeline.containers.qemu import PACKAGES
-from pipeline.lab.images import disk_builder, tiny_os
+from pipeline.lab.images import disk_builder, tiny_os, tiny_os_for_arm64
 from pipeline.report.model import Check, Result
 from pipeline.vm.spec import Arch
 
@@ -55,16 +55,9 @@ Gate = Callable[..., Awaitable[Ran]]
 async def toolbox(engine: None) -> dagger.Container:
     """QEMU, the harness, and the disk at /base.raw."""
     files = dag.host().directory(str(ROOT / "ci" / "lab"))
-    disk = (
-        disk_builder(files)
-        .with_mounted_temp(STORAGE)
-        .with_mounted_file("/tiny.oci", tiny_os(files))
-        .with_exec(["sh", "-c", _BUILD], insecure_root_capabilities=True)
-        .file("/output/image/disk.raw")
-    )
     tools = with_harness(debian(*PACKAGES[Arch.X86_64], "e2fsprogs", "fdisk", "mtools", *SIGNED))
     return await (
-        tools.with_mounted_file("/base.raw", disk)
+        tools.with_mounted_file("/base.raw", disk_of(files, tiny_os(files)))
         .with_mounted_file("/derive", files.file("broken/derive"))
         .with_mounted_directory("/scripted-bootc", files.directory("scripted-bootc"))
         .sync()
@@ -73,15 +66,21 @@ async def toolbox(engine: None) -> dagger.Container:
 
 @pytest.fixture(scope="session")
 async def arm_toolbox(engine: None) -> dagger.Container:
-    """QEMU for aarch64, the harness, and the disk of a small Debian for arm64 at /disk.raw."""
+    """QEMU for aarch64, the harness, and the disk of the tiny OS for arm64 at /disk.raw."""
     files = dag.host().directory(str(ROOT / "ci" / "lab"))
-    disk = (
-        debian("mmdebstrap", "fdisk", "e2fsprogs", "dosfstools", "mtools", "kmod")
-        .with_mounted_directory("/lab", files)
-        .with_exec(["/lab/tiny-arm64/build", "/lab/tiny/overlay", "/disk.raw"], insecure_root_capabilities=True)
-        .file("/disk.raw")
-    )
+    disk = disk_of(files, tiny_os_for_arm64(files))
     return await with_harness(debian(*PACKAGES[Arch.AARCH64])).with_mounted_file("/disk.raw", disk).sync()
+
+
+def disk_of(files: dagger.Directory, image: dagger.File) -> dagger.File:
+    """The raw disk of an image in an OCI archive."""
+    return (
+        disk_builder(files)
+        .with_mounted_temp(STORAGE)
+        .with_mounted_file("/tiny.oci", image)
+        .with_exec(["sh", "-c", _BUILD], insecure_root_capabilities=True)
+        .file("/output/image/disk.raw")
+    )
 
 
 def with_harness(container: dagger.Container) -> dagger.Container:

@@ -78,7 +78,7 @@ class LocalImage:
     bench: "Bench"
     labels: dict[str, str] = field(default_factory=dict)
 
-    async def pull(self, reference: str) -> "LocalImage":
+    async def pull(self, image: Image, digest: Digest) -> "LocalImage":
         return self
 
     async def build(self, image: Image, source: object, labels: dict[str, str]) -> "LocalImage":
@@ -86,7 +86,7 @@ class LocalImage:
             raise GateFailed("it does not build")
         return LocalImage(self.bench, labels)
 
-    async def gate(self, gate: object, source: object) -> tuple[Result, "LocalImage"]:
+    async def gate(self, image: Image, gate: object, source: object) -> tuple[Result, "LocalImage"]:
         return self.bench.found(Channel.NEXT), self
 
     async def export(self, folder: str) -> None:
