@@ -146,7 +146,8 @@ async def test_a_promotion_that_runs_at_the_same_time_is_never_harmed(shelf: Any
         group.start_soon(promote)
         rules = RULES.model_copy(update={"keep_last": 0})
         report = await prune(client, shelf.repository, rules, confirm=True, now=now, driver=OciDriver(repo))
-    assert report.outcome in (Outcome.PASSED, Outcome.CONFLICT), report.text()
+    # partial: a registry that is told to delete what is being tagged may refuse with whatever comes to its mind
+    assert report.outcome in (Outcome.PASSED, Outcome.CONFLICT, Outcome.PARTIAL), report.text()
     if allowed:
         shelf.check_whole("v9.0.0")
         shelf.check_whole(digest)
