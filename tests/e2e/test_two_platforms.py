@@ -79,6 +79,7 @@ def configured(repository, base) -> str:
 
 
 def test_programs_that_do_not_run_here_are_no_verdict_on_the_image(repository, caller, configured):
+    assert "for linux/arm64 cannot be built" in " ".join(caller.fails("precondition", "doctor").output.split())
     said = caller.fails("precondition", "build-next").output
     assert "Register an emulator" in " ".join(said.split())
     assert registry.digest(repository.image, configured) is None
@@ -86,6 +87,7 @@ def test_programs_that_do_not_run_here_are_no_verdict_on_the_image(repository, c
 
 @pytest.mark.usefixtures("emulated")
 def test_every_platform_is_built_looked_at_and_booted(repository, caller, configured, tmp_path):
+    assert "programs for linux/arm64 run" in caller.pipeline.call("doctor").output
     caller.passes("build-next")
     repository.tag("v1.0.0-test")
     caller.passes("promote-testing", "--tag", "v1.0.0-test")

@@ -11,11 +11,12 @@ from functools import partial
 
 import anyio
 
-from pipeline.containers.base import debian
+from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.qemu import machine_room
 from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
+from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus, Result
@@ -44,6 +45,8 @@ async def doctor(world: World) -> Result:
         "disk-space": partial(_room, world),
         "kvm": partial(_kvm, world),
     }
+    for platform in sorted({platform for image in world.images for platform in image.platforms}):
+        looks[f"platform {platform}"] = partial(_platform, world, platform)
     homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
     for repository in sorted(homes, key=str):
         looks[f"registry {repository}"] = partial(_registry, world, repository)
@@ -107,6 +110,17 @@ async def _privileges(world: World) -> str:
             "(insecure root capabilities; see the engine's configuration)."
         )
     return f"privileged containers work; {tried.stdout.strip()}"
+
+
+async def _platform(world: World, platform: str) -> str:
+    """A program for that platform is run: images are built and tested by running what is in them."""
+    tried = await attempt(
+        with_pipeline(debian("mount")).with_env_variable("PIPELINE_RUN", world.reach.run),
+        ["python", "-m", "pipeline.image.foreign", platform],
+    )
+    if tried.code:
+        raise PreconditionError(f"An image for {platform} cannot be built or tested. {FOREIGN}")
+    return f"programs for {platform} run"
 
 
 async def _room(world: World) -> str:
