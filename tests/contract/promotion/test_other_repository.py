@@ -9,7 +9,7 @@ import pytest
 from lab_image import push
 from pipeline_bench import Bench, configured, outcome
 
-from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.registry import media
 from pipeline.registry.client import RepositoryClient
@@ -155,3 +155,28 @@ async def test_prune_looks_at_both_repositories(any_registry: str, copy: Any, tm
         assert [digest in report.kept for report in found.repositories] == [True, True]
         explained = await why_kept(world, digest, driver="oci", token=None)
     assert all(f"{home}\n" in explained for home in both)
+
+
+async def test_prune_deletes_in_both_repositories(any_registry: str, copy: Any, tmp_path: Path) -> None:
+    """What nobody needs goes from each; what was released can be proven afterwards as before."""
+    bench = lab(any_registry, copy, tmp_path / "disk")
+    (image,) = bench.images
+    digest = await released(bench, "v1.0.0", tmp_path / "disk")
+    homes = [image.home(channel) for channel in (Channel.NEXT, Channel.STABLE)]
+    long_ago = {"org.opencontainers.image.created": "2020-02-02T20:20:20+00:00"}
+    old = Commit("0" * 40)
+    for home in homes:
+        await push(image.model_copy(update={"repository": home}), old, long_ago)
+    retention = bench.config.retention.model_copy(update={"keep_last": 0})
+    bench.config = bench.config.model_copy(update={"retention": retention})
+    async with bench.world() as world:
+        (done,) = await prune(world, confirm=True, driver="oci", token=None)
+        assert not done.exit_code, done.text()
+        assert [len(report.deleted) for report in done.repositories] == [3, 3], done.text()
+        (again,) = await prune(world, confirm=True, driver="oci", token=None)
+        assert [report.outcome for report in again.repositories] == [Outcome.UNCHANGED, Outcome.UNCHANGED]
+        for home in homes:
+            repo = world.registry.repository(home)
+            assert await repo.digest(Tag(old)) is None
+            assert len(await repo.referrers(digest)) == 5, "the evidence of three gates, a disk, a signature"
+    assert outcome(await bench.verify()) == Outcome.PASSED

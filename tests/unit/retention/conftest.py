@@ -62,8 +62,13 @@ class FakeRegistry:
         self.blobs[digest] = data
         return {"mediaType": kind, "digest": digest, "size": len(data)}
 
-    def image(self, *tags: str, days: float | None = 100, text: str = "", **more: Any) -> Digest:
-        created = {} if days is None else {"created": (NOW - timedelta(days=days)).isoformat()}
+    def image(
+        self, *tags: str, days: float | None = 100, labelled: float | None = None, text: str = "", **more: Any
+    ) -> Digest:
+        """`days` old by its configuration, and by its label `labelled` days."""
+        created: dict[str, Any] = {} if days is None else {"created": (NOW - timedelta(days=days)).isoformat()}
+        if labelled is not None:
+            created["config"] = {"Labels": {CREATED: (NOW - timedelta(days=labelled)).isoformat()}}
         seed = text or f"{tags} {days}"
         config = self.blob(
             json.dumps({"os": "linux", "architecture": "amd64", "of": seed, **created}).encode(),

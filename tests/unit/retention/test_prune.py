@@ -109,6 +109,14 @@ async def test_the_old_commit_tag_of_a_released_digest_goes_where_the_registry_u
     assert not [tag for tag in registry.tags if "probe" in tag]
 
 
+async def test_an_image_is_as_young_as_its_label_when_its_date_is_that_of_its_sources(
+    run: Any, registry: Any, shop: dict[str, Digest]
+) -> None:
+    young = registry.image(f"{8:040x}", days=400, labelled=2)
+    assert young not in [one.digest for one in (await run()).deleted]
+    registry.pull(young)
+
+
 @pytest.mark.parametrize("habit", ["refuse", "manifest"])
 async def test_a_tag_stays_where_the_registry_cannot_untag(
     run: Any, registry: Any, shop: dict[str, Digest], habit: str

@@ -1,14 +1,16 @@
 """Reads a whole repository into a graph. Any error ends it: a plan is made from everything or not at all."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.policy.retention import Graph, Manifest, Rules, UnsupportedDigest, plan, read_manifest, undecided
-from pipeline.policy.retention.graph import read_time
+from pipeline.policy.retention.graph import CREATED, read_time
 from pipeline.policy.retention.rules import Role
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
@@ -165,11 +167,25 @@ class Crawl:
         return self.manifests[found.digest]
 
     async def _created(self, config: Digest) -> datetime | None:
+        """The later of the label and the configuration's own date, which may be that of the sources."""
         try:
-            document = json.loads(await self._repository.blob(config))
-        except (PreconditionError, ValueError):
+            image = _Configuration.model_validate_json(await self._repository.blob(config))
+        except (PreconditionError, ValidationError):
             return None  # a broken image: of unknown age, so it stays
-        return read_time(document.get("created")) if isinstance(document, dict) else None
+        labels = (image.config and image.config.labels) or {}
+        times = [read_time(image.created), read_time(labels.get(CREATED))]
+        return max((time for time in times if time), default=None)
+
+
+class _Labelled(BaseModel):
+    labels: dict[str, Any] | None = Field(None, alias="Labels")
+
+
+class _Configuration(BaseModel):
+    """What a date is taken from (OCI image specification, image configuration)."""
+
+    created: Any = None
+    config: _Labelled | None = None
 
 
 def _undated(graph: Graph, rules: Rules, now: datetime) -> list[Digest]:
