@@ -58,6 +58,7 @@ RepositoryName = Annotated[
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Literal["linux/amd64", "linux/arm64"]
 SkipReason = Literal[
+    "bootc-lost",
     "first-release",
     "no-bootc",
     "no-selinux-policy",

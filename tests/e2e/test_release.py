@@ -174,6 +174,18 @@ def test_the_next_release_is_tried_as_an_upgrade_of_the_disk_of_this_one(
     assert "stable/boot" in (tmp_path / "junit.xml").read_text()
 
 
+@pytest.mark.thorough
+def test_an_image_that_lost_its_bootc_stops_at_testing(repository, released, caller):
+    scripted = MODULE / "ci/lab/scripted-bootc"
+    for file in (path.relative_to(scripted) for path in scripted.rglob("*") if path.is_file()):
+        (repository.path / "os" / file).unlink()
+    commit = repository.commit("Who needs bootc")
+    caller.passes("build-next")
+    repository.tag("v1.2.0-test")
+    assert "bootc-lost" in caller.fails("gate failed", "promote-testing", "--tag", "v1.2.0-test").output
+    assert registry.digest(repository.image, "testing") != registry.digest(repository.image, commit)
+
+
 def test_one_check_again_is_one_that_there_is(released, caller):
     assert "no check 'unit'" in caller.fails("usage", "check-again", "--ref", "v1.0.0-test", "--check", "unit").output
 

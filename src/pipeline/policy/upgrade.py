@@ -19,6 +19,8 @@ class UpgradeFacts:
     """What `:stable` names."""
     stable_disk: bool
     """Whether the registry has the disk of that digest, for this platform, from a testing gate that passed."""
+    stable_has_bootc: bool = False
+    """Whether that disk had bootc when it passed."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,16 @@ class NoUpgrade:
 def why_no_upgrade(facts: UpgradeFacts) -> NoUpgrade | None:
     """The reason to skip upgrade and rollback; None when they can be tried.
 
-    A stable without its disk is not among the reasons allowed by default: its users will upgrade, and nobody has tried.
+    Two are not allowed by default: a stable without its disk, because its users will upgrade and nobody has tried; and
+    an image that lost its bootc, because nobody could upgrade from it.
     """
     if not facts.wanted:
         return NoUpgrade("not-configured", "gates.testing.upgrade is false")
+    if not facts.candidate_has_bootc and facts.stable_has_bootc:
+        return NoUpgrade(
+            "bootc-lost",
+            "the current stable has bootc and this image has none: a system that took it could not be updated again",
+        )
     if not facts.candidate_has_bootc:
         return NoUpgrade("no-bootc", "the image has no bootc program to upgrade by")
     if facts.stable is None:
@@ -51,9 +59,10 @@ def why_no_upgrade(facts: UpgradeFacts) -> NoUpgrade | None:
     return None
 
 
-def has_bootc(checks: Sequence[Check]) -> bool:
-    """Whether the booted candidate had bootc, by what its own check of the digest says."""
-    return not any(
-        check.name == "bootc-digest" and check.status is CheckStatus.SKIPPED and check.reason.startswith("no-bootc:")
+def has_bootc(checks: Sequence[Check], machine: str = "") -> bool:
+    """Whether a booted system had bootc, by what the check of its digest says; of a gate's result, on that machine."""
+    names = {"bootc-digest", f"{machine}/bootc-digest"}
+    return any(
+        check.name in names and not (check.status is CheckStatus.SKIPPED and check.reason.startswith("no-bootc:"))
         for check in checks
     )

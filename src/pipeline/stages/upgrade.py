@@ -6,13 +6,13 @@ from pathlib import Path
 
 import dagger
 
-from pipeline.config import Image
+from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_store import fetch_disk, fetch_image
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import PipelineError, PreconditionError
-from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, why_no_upgrade
-from pipeline.registry.evidence import DiskRecord, find_evidence
+from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, has_bootc, why_no_upgrade
+from pipeline.registry.evidence import Evidence, find_evidence
 from pipeline.report.model import Check, CheckStatus, Phase, Result
 from pipeline.stages.world import World
 from pipeline.vm.spec import Spec, Upgrade
@@ -57,11 +57,15 @@ async def _upgrade(
 ) -> Upgraded:
     wanted = world.config.gates.testing.upgrade
     stable = await world.repository(image, Channel.STABLE).digest(Channel.STABLE.tag)
-    record = await _disk_of(world, image, stable, platform) if stable else None
-    nothing = why_no_upgrade(UpgradeFacts(wanted, candidate, candidate_has_bootc, stable, record is not None))
-    if nothing or not stable or not record:
+    tested = await _tested(world, image, stable, platform) if stable else None
+    had_bootc = tested is not None and has_bootc(tested.result.checks, architecture(platform))
+    nothing = why_no_upgrade(
+        UpgradeFacts(wanted, candidate, candidate_has_bootc, stable, tested is not None, had_bootc)
+    )
+    if nothing or not stable or not tested:
         return not_tried(world, nothing)
 
+    record = tested.disks[platform]
     disk = await fetch_disk(world.reach, image.home(Channel.STABLE), record)
     follows = image.update_reference
     layout, written = await fetch_image(
@@ -81,13 +85,13 @@ async def _upgrade(
     )
 
 
-async def _disk_of(world: World, image: Image, stable: Digest, platform: str) -> DiskRecord | None:
-    """The disk with which the stable image passed its testing gate, if the registry still has it."""
+async def _tested(world: World, image: Image, stable: Digest, platform: str) -> Evidence | None:
+    """How the stable image passed its testing gate, if the registry still has the disk with which it did."""
     registry = world.repository(image, Channel.STABLE)
     for stored in await find_evidence(registry, stable, Channel.TESTING):
         record = stored.evidence.disks.get(platform)
         if record and not stored.evidence.result.exit_code and await registry.digest(record.manifest):
-            return record
+            return stored.evidence
     return None
 
 

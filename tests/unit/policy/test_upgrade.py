@@ -18,6 +18,7 @@ TRIED = {"wanted": True, "candidate": B, "candidate_has_bootc": True, "stable": 
         ({"wanted": False}, "not-configured", True),
         ({"candidate_has_bootc": False}, "no-bootc", True),
         ({"candidate_has_bootc": False, "stable": None, "stable_disk": False}, "no-bootc", True),
+        ({"candidate_has_bootc": False, "stable_has_bootc": True}, "bootc-lost", False),
         ({"stable": None, "stable_disk": False}, "first-release", True),
         ({"stable": B}, "same-as-stable", True),
         ({"stable_disk": False}, "no-stable-disk", False),
@@ -40,3 +41,5 @@ def test_the_reason_to_skip_it(facts, reason, lets_through) -> None:
 )
 def test_the_candidates_own_boot_tells_whether_it_has_bootc(status, reason, there) -> None:
     assert has_bootc([Check(name="bootc-digest", status=status, reason=reason, required=False)]) is there
+    assert has_bootc([Check(name="aarch64/bootc-digest", status=status, reason=reason)], "aarch64") is there
+    assert not has_bootc([Check(name="aarch64/bootc-digest", status=status, reason=reason)], "x86_64")

@@ -22,6 +22,8 @@ CONFIG = '[images.os]\nrepository = "ghcr.io/o/next"\nstable_repository = "ghcr.
 AMD64 = "linux/amd64"
 HASHES = {"disk_sha256_before": DISK.hex, "disk_sha256_after": DISK.hex}
 
+HAD = Check(name="bootc-digest", status=CheckStatus.PASSED, reason=STABLE)
+
 
 def found(outcome: Outcome = Outcome.PASSED, **told: Any) -> Result:
     return Result(command="vm", outcome=outcome, reason="it says so", **told)
@@ -111,6 +113,7 @@ async def test_stables_disk_is_upgraded_to_the_candidate_under_the_users_referen
         (Bench(stable=None), {}, "first-release", Outcome.PASSED),
         (Bench(stable=CANDIDATE), {}, "same-as-stable", Outcome.PASSED),
         (Bench(), {"candidate_has_bootc": False}, "no-bootc", Outcome.PASSED),
+        (Bench(evidence=[found(checks=[HAD])]), {"candidate_has_bootc": False}, "bootc-lost", Outcome.GATE_FAILED),
         (Bench(CONFIG + "[gates.testing]\nupgrade = false\n"), {}, "not-configured", Outcome.PASSED),
         (Bench(there=set()), {}, "no-stable-disk", Outcome.GATE_FAILED),
         (Bench(evidence=[]), {}, "no-stable-disk", Outcome.GATE_FAILED),
