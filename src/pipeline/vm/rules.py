@@ -71,6 +71,16 @@ RULES: tuple[Rule, ...] = (
         Where.CONSOLE,
     ),
     Rule(
+        "emulated timer lost",
+        (r"kthread timer wakeup didn't happen for \d+ jiffies",),
+        Severity.OURS,
+        "[   21.76] rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies! g-1167 f0x0",
+        "[    0.00] rcu: RCU calculated value of scheduler-enlistment delay is 25 jiffies.",
+        "linux kernel/rcu/tree_stall.h rcu_check_gp_kthread_expired_fqs_timer(); seen under TCG, once in some hundred "
+        "boots: a processor idles for ever, its timer never fires again",
+        Where.CONSOLE,
+    ),
+    Rule(
         "kernel panic",
         ("Kernel panic - not syncing",),
         Severity.FATAL,
