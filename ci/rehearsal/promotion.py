@@ -43,7 +43,7 @@ sys.path += [str(MODULE / "tests" / part) for part in ("contract", "unit/promoti
 
 import conftest as servers
 from faultproxy import FaultProxy
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 
 COMMANDS = ("promote-testing", "promote-stable")
 LAYER = 8 << 20

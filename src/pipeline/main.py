@@ -10,24 +10,18 @@ from dagger import DefaultPath, Doc, Ignore, function, object_type
 from dagger.mod._exceptions import FunctionError
 from pydantic import TypeAdapter
 
+from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
 from pipeline.domain import Channel
 from pipeline.errors import PipelineError
+from pipeline.gates.evidence import report_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.report.model import Result
 from pipeline.report.release import merge
 from pipeline.report.text import result_text
-from pipeline.stages import doctor as doctor_stage
-from pipeline.stages import history as history_stage
-from pipeline.stages import next as next_stage
-from pipeline.stages import planning, stable, testing
-from pipeline.stages import prune as prune_stage
-from pipeline.stages import reproduce as reproduce_stage
-from pipeline.stages import rollback as rollback_stage
-from pipeline.stages import status as status_stage
-from pipeline.stages import verify as verify_stage
-from pipeline.stages.evidence import report_directory, unpacked
-from pipeline.stages.world import Given, World, open_world
+from pipeline.stages import next as next_
+from pipeline.stages import stable, testing
+from pipeline.world import Given, World, open_world
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -70,13 +64,13 @@ class BootcPipeline:
     async def build_next(self, image: Images = None) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
         async with self._world("build-next", image) as world:
-            return _told(await next_stage.build_next(world))
+            return _told(await next_.build_next(world))
 
     @acting
     async def gate_next(self, image: Images = None) -> dagger.Directory:
         """Build, lint and test without pushing; the report, passed or failed."""
         async with self._world("gate-next", image) as world:
-            return report_directory(await next_stage.gate_next(world))
+            return report_directory(await next_.gate_next(world))
 
     @acting
     async def promote_testing(
@@ -109,7 +103,7 @@ class BootcPipeline:
     ) -> dagger.Service:
         """Boot the very disk that testing booted: `up` puts SSH on port 2222, the serial console on port 2223."""
         async with self._world("reproduce", image) as world:
-            return await reproduce_stage.reproduce(world, ref, platform, public_key)
+            return await reproduce.reproduce(world, ref, platform, public_key)
 
     @acting
     async def check_again(
@@ -121,7 +115,7 @@ class BootcPipeline:
     ) -> str:
         """Boot the very disk that testing booted and make only these checks."""
         async with self._world("check-again", image) as world:
-            return _told([await reproduce_stage.check_again(world, ref, platform, check)])
+            return _told([await reproduce.check_again(world, ref, platform, check)])
 
     @acting
     async def promote_stable(
@@ -152,29 +146,29 @@ class BootcPipeline:
     ) -> str:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         async with self._world("plan", image) as world:
-            outlooks = await planning.plan(world, tag, allow_older=allow_older)
-            return _json(outlooks) if as_json else planning.plan_text(outlooks)
+            outlooks = await plan.plan(world, tag, allow_older=allow_older)
+            return _json(outlooks) if as_json else plan.plan_text(outlooks)
 
     @acting
     async def doctor(self, image: Images = None) -> str:
         """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
         async with self._world("doctor", image) as world:
-            return _told([await doctor_stage.doctor(world)])
+            return _told([await doctor.doctor(world)])
 
     @acting
     async def status(self, image: Images = None, as_json: AsJson = False) -> str:
         """Show the channels: digest, version, age, evidence, how far next is ahead."""
         async with self._world("status", image) as world:
-            found = {str(one.repository): await status_stage.channels(world, one) for one in world.images}
-            return _json(found) if as_json else status_stage.status_text(found)
+            found = {str(one.repository): await status.channels(world, one) for one in world.images}
+            return _json(found) if as_json else status.status_text(found)
 
     @acting
     async def history(self, channel: ChannelName, image: Images = None, as_json: AsJson = False) -> str:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with self._world("history", image) as world:
-            wanted = status_stage.channel_named(channel)
-            found = {str(one.repository): await history_stage.history(world, one, wanted) for one in world.images}
-            return _json(found) if as_json else history_stage.history_text(found)
+            wanted = status.channel_named(channel)
+            found = {str(one.repository): await history.history(world, one, wanted) for one in world.images}
+            return _json(found) if as_json else history.history_text(found)
 
     @acting
     async def why(
@@ -185,15 +179,15 @@ class BootcPipeline:
     ) -> str:
         """Explain a tag or digest: its commit, its tags, what each gate found, every move it was part of."""
         async with self._world("why", image) as world:
-            found = [await history_stage.why(world, one, ref) for one in world.images]
-            return _json(found) if as_json else "\n\n".join(map(history_stage.why_text, found))
+            found = [await history.why(world, one, ref) for one in world.images]
+            return _json(found) if as_json else "\n\n".join(map(history.why_text, found))
 
     @acting
     async def verify(self, channel: ChannelName = "", image: Images = None, as_json: AsJson = False) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
         async with self._world("verify", image) as world:
-            channels = [status_stage.channel_named(channel)] if channel else list(Channel)
-            results = await verify_stage.verify(world, channels)
+            channels = [status.channel_named(channel)] if channel else list(Channel)
+            results = await verify.verify(world, channels)
             return _json(results) if as_json and not any(result.exit_code for result in results) else _told(results)
 
     @acting
@@ -206,7 +200,7 @@ class BootcPipeline:
     ) -> str:
         """Take a channel back to a digest that passed its gate, record why, and hold it there."""
         async with self._world("rollback", image) as world:
-            return _told(await rollback_stage.rollback(world, status_stage.channel_named(channel), to, reason))
+            return _told(await rollback.rollback(world, status.channel_named(channel), to, reason))
 
     @acting
     async def hold(
@@ -214,7 +208,7 @@ class BootcPipeline:
     ) -> str:
         """Keep promotions away from a channel until release-hold."""
         async with self._world("hold", image) as world:
-            return _told(await rollback_stage.hold(world, status_stage.channel_named(channel), reason))
+            return _told(await rollback.hold(world, status.channel_named(channel), reason))
 
     @acting
     async def release_hold(
@@ -222,7 +216,7 @@ class BootcPipeline:
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         async with self._world("release-hold", image) as world:
-            return _told(await rollback_stage.release_hold(world, status_stage.channel_named(channel), reason))
+            return _told(await rollback.release_hold(world, status.channel_named(channel), reason))
 
     @acting
     async def prune(
@@ -238,8 +232,8 @@ class BootcPipeline:
         async with self._world("prune", image) as world:
             plain = await token.plaintext() if token else None
             if why_kept:
-                return await prune_stage.why_kept(world, why_kept, driver=driver, token=plain)
-            reports = await prune_stage.prune(world, confirm=confirm, driver=driver, token=plain)
+                return await prune.why_kept(world, why_kept, driver=driver, token=plain)
+            reports = await prune.prune(world, confirm=confirm, driver=driver, token=plain)
             if any(report.exit_code for report in reports):
                 raise FunctionError("\n\n".join(report.text() for report in reports))
             return _json(reports) if as_json else "\n\n".join(report.text() for report in reports)
@@ -253,7 +247,7 @@ class BootcPipeline:
     ) -> dagger.Directory:
         """The whole report of a gate again, passed or failed, as it is stored beside the digest."""
         async with self._world("evidence", image) as world:
-            reports = {image.name: await status_stage.find_report(world, image, ref, gate) for image in world.images}
+            reports = {image.name: await status.find_report(world, image, ref, gate) for image in world.images}
             return unpacked(reports)
 
     @asynccontextmanager

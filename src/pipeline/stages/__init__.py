@@ -1,1 +1,1 @@
-"""The commands, each readable from top to bottom as a release engineer would tell it."""
+"""The three promotions, each readable from top to bottom as a release engineer would tell it."""

@@ -1,48 +1,22 @@
 """next: build the image of a commit, look at it from the outside and the inside, push it, move `:next`."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pipeline.config import Image
-from pipeline.containers.base import Reach
 from pipeline.containers.podman import BuiltImage
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.errors import ConflictError, GateFailed, InfrastructureError, PreconditionError
+from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
+from pipeline.gates import evidence
+from pipeline.gates.evidence import GateRun
+from pipeline.gates.image import Gated, Reused, Storage, image_gate
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.gate import verdict
 from pipeline.policy.plan import Desired
-from pipeline.report.model import Check, CheckStatus, Result
-from pipeline.stages import evidence, promotion
-from pipeline.stages.evidence import GateRun
+from pipeline.report.model import Result
+from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
-from pipeline.stages.world import World
+from pipeline.world import World
 
 COMMAND = "build-next"
-
-Storage = Callable[[Reach, str, str], BuiltImage]
-"""Where images are built: how to reach the outside, the volume, the local name."""
-
-
-@dataclass(frozen=True)
-class Reused:
-    """The image of the commit is in the registry and passed this gate: nothing to build, nothing to look at."""
-
-    image: Image
-    digest: Digest
-    evidence: Digest
-
-
-@dataclass(frozen=True)
-class Gated:
-    """The image of the commit went through the gate just now."""
-
-    image: Image
-    local: BuiltImage
-    run: GateRun
-    digest: Digest | None
-    """When it was in the registry, but without evidence: a crash came between push and evidence."""
 
 
 async def build_next(world: World, *, storage: Storage = BuiltImage.storage) -> list[Result]:
@@ -50,7 +24,9 @@ async def build_next(world: World, *, storage: Storage = BuiltImage.storage) -> 
     start = time.monotonic()
     commit = await world.history.head()
     withheld = await why_not_pushed(world, commit)
-    candidates = [await _candidate(world, image, commit, storage, reuse=not withheld) for image in world.images]
+    candidates = [
+        await image_gate(world, image, commit, COMMAND, reuse=not withheld, storage=storage) for image in world.images
+    ]
 
     failed = [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
     if failed or withheld:
@@ -92,7 +68,7 @@ async def build_next(world: World, *, storage: Storage = BuiltImage.storage) -> 
 async def gate_next(world: World) -> list[GateRun]:
     """Build and gate without pushing anything: the report of each image."""
     commit = await world.history.head()
-    candidates = [await _candidate(world, image, commit, BuiltImage.storage, reuse=False) for image in world.images]
+    candidates = [await image_gate(world, image, commit, COMMAND, reuse=False) for image in world.images]
     return [found.run for found in candidates if isinstance(found, Gated)]
 
 
@@ -105,41 +81,6 @@ async def why_not_pushed(world: World, commit: Commit) -> str:
     if not await world.history.on_branch(commit, branch):
         return f"commit {commit[:12]} is not on the branch {branch}"
     return ""
-
-
-async def _candidate(world: World, image: Image, commit: Commit, storage: Storage, *, reuse: bool) -> Reused | Gated:
-    """An image that is in the registry is never built again: builds are not reproducible."""
-    digest = await world.repository(image).digest(Tag(commit)) if reuse else None
-    if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
-        return Reused(image, digest, proof.digest)
-    local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
-    try:
-        if digest:
-            local = await local.pull(image, digest)
-        else:
-            local = await local.build(image, world.given.source, await _labels(world, image, commit))
-        result, report = await local.gate(image, world.config.gates.next, world.given.source)
-        folder = await evidence.exported(report)
-    except GateFailed as error:
-        checks = [Check(name="build", status=CheckStatus.FAILED, reason=str(error))]
-        outcome, reason = verdict(checks)
-        result = Result(command=COMMAND, outcome=outcome, reason=reason, checks=checks)
-        folder = evidence.new_folder()
-    found = {"command": COMMAND, "image": image.name, "repository": str(image.repository), "commit": commit}
-    run = GateRun(result.model_copy(update=found), folder)
-    return Gated(image, local, run, digest)
-
-
-async def _labels(world: World, image: Image, commit: Commit) -> dict[str, str]:
-    """What every candidate says of itself (OCI image specification, pre-defined annotation keys)."""
-    prefix = "org.opencontainers.image"
-    described = await world.history.describe(commit)
-    return {
-        REVISION_LABEL: commit,
-        f"{prefix}.source": await world.history.origin() or str(image.repository),
-        f"{prefix}.created": datetime.now(UTC).isoformat(timespec="seconds"),
-        f"{prefix}.version": described,
-    }
 
 
 async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple[Digest, Digest]:

@@ -8,6 +8,7 @@ import anyio
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Repository, Tag
+from pipeline.each import each
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.policy.past import Step
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
@@ -16,8 +17,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention import refuse_while_pruning, see_whole
 from pipeline.registry.transfer import copy_attached
 from pipeline.report.model import Move
-from pipeline.stages.each import each
-from pipeline.stages.world import World
+from pipeline.world import World
 
 _PAUSES = (1.0, 5.0, 15.0)
 """Seconds before a copy that failed is tried again."""

@@ -8,28 +8,21 @@ from typing import TypeVar
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Outcome, Repository, Tag
+from pipeline.each import each
 from pipeline.errors import ConflictError, PreconditionError
-from pipeline.policy.candidate import Candidate
+from pipeline.gates import evidence
+from pipeline.gates.evidence import Proof
+from pipeline.gates.subject import Subject
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired, is_channel
 from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move, Result
-from pipeline.stages import evidence, promotion
-from pipeline.stages.each import each
-from pipeline.stages.evidence import Proof
+from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
-from pipeline.stages.world import World
+from pipeline.world import World
 
 T = TypeVar("T", TestTag, ReleaseTag)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One image of a promotion, with the candidate that it is about."""
-
-    image: Image
-    candidate: Candidate
 
 
 async def tag_commit(world: World, tag: Tag) -> Commit:

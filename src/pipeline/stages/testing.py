@@ -1,4 +1,4 @@
-"""testing: the image of a tagged commit goes through the testing gate (`testing_gate`), then `:testing` moves."""
+"""testing: the image of a tagged commit goes through the testing gate (`gates/boot.py`), then `:testing` moves."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -7,16 +7,18 @@ import anyio
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.each import each
 from pipeline.errors import UsageError
+from pipeline.gates import evidence
+from pipeline.gates.boot import testing_gate
+from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.subject import Subject
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
-from pipeline.stages import evidence, promotion
-from pipeline.stages.each import each
-from pipeline.stages.evidence import GateRun, Proof
+from pipeline.stages import promotion
 from pipeline.stages.release import (
-    Subject,
     decided,
     finished,
     held_back,
@@ -26,8 +28,9 @@ from pipeline.stages.release import (
     tag_commit,
     testing_tag,
 )
-from pipeline.stages.testing_gate import COMMAND, testing_gate
-from pipeline.stages.world import World
+from pipeline.world import World
+
+COMMAND = "promote-testing"
 
 Gate = Callable[[World, Subject], Awaitable[tuple[GateRun, dict[str, DiskRecord]]]]
 """What a subject goes through, and the disks that it leaves in the registry, by platform."""
@@ -72,7 +75,7 @@ async def promote_testing(
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
     """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
     subjects = [await _referred(world, image, reference) for image in world.images]
-    return [(await testing_gate(world, subject, keep_disks=False))[0] for subject in subjects]
+    return [(await testing_gate(world, subject, COMMAND, keep_disks=False))[0] for subject in subjects]
 
 
 async def _referred(world: World, image: Image, reference: str) -> Subject:
@@ -128,4 +131,4 @@ async def _through_the_gate(world: World, subject: Subject, gate: Gate) -> Proof
 
 
 async def _boots_and_keeps(world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
-    return await testing_gate(world, subject, keep_disks=True)
+    return await testing_gate(world, subject, COMMAND, keep_disks=True)

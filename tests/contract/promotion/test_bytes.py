@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag

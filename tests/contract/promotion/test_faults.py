@@ -18,7 +18,7 @@ from uuid import uuid4
 import anyio
 import pytest
 from lab_image import push
-from pipeline_bench import Bench, Git, configured, outcome
+from scaffold import Bench, Git, configured, outcome
 
 from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.registry import ledger

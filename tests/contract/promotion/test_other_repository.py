@@ -7,19 +7,19 @@ from uuid import uuid4
 
 import pytest
 from lab_image import push
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 
+from pipeline.commands.history import why
+from pipeline.commands.prune import prune, why_kept
+from pipeline.commands.status import channels, find_report
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
+from pipeline.gates.subject import Subject
 from pipeline.registry import media
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.disk import attach_disk, fetch_disk
 from pipeline.registry.evidence import DiskRecord, find_evidence
-from pipeline.stages.history import why
-from pipeline.stages.prune import prune, why_kept
-from pipeline.stages.release import Subject
-from pipeline.stages.status import channels, find_report
-from pipeline.stages.world import World
+from pipeline.world import World
 
 PLATFORM = "linux/amd64"
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from memory_registry import HOST, MemoryRegistry
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.gates.baseline import compared_with_stable
 from pipeline.report.model import Phase, Result
-from pipeline.stages.baseline import compared_with_stable
 from pipeline.vm.spec import Spec
 
 BOOT = [Phase(name="firmware", start=0, end=4), Phase(name="ready", start=4, end=5)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 from virtual_time import run
 
 from pipeline.config import Image

@@ -7,7 +7,7 @@ from random import Random
 import anyio
 import pytest
 from memory_registry import HOST, MemoryRegistry, Weather
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 from virtual_time import run
 
 from pipeline.config import Image

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from memory_registry import HOST, MemoryRegistry, Weather
-from pipeline_bench import Bench, configured, outcome
+from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
@@ -266,7 +266,7 @@ async def test_evidence_that_is_gone_when_the_gate_has_ended_stops_before_the_fi
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lab.prepare("v1.0.0")
-    monkeypatch.setattr("pipeline.stages.evidence.attach_evidence", forgetful)
+    monkeypatch.setattr("pipeline.gates.evidence.attach_evidence", forgetful)
     assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
     assert "v1.0.0" not in lab.registry.store("os").tags
 

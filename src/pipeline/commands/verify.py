@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import PreconditionError
+from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.past import explained
 from pipeline.policy.tags import is_version_tag
@@ -13,9 +14,8 @@ from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
-from pipeline.stages import evidence as proofs
 from pipeline.stages import promotion
-from pipeline.stages.world import World
+from pipeline.world import World
 
 _GATES = {
     Channel.NEXT: [Channel.NEXT],

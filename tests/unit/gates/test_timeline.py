@@ -1,7 +1,7 @@
 """Two machines, one after the other, on one timeline."""
 
+from pipeline.gates.boot import after
 from pipeline.report.model import Phase
-from pipeline.stages.testing_gate import after
 
 
 def test_the_second_machine_starts_when_the_first_one_is_off() -> None:

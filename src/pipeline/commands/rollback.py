@@ -3,18 +3,18 @@
 import time
 from datetime import UTC, datetime
 
+from pipeline.commands.status import resolve
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import PreconditionError
+from pipeline.gates.evidence import verdict_on
 from pipeline.policy.past import earlier
 from pipeline.policy.plan import Desired
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 from pipeline.stages import promotion
-from pipeline.stages.evidence import verdict_on
 from pipeline.stages.promotion import Promotion
-from pipeline.stages.status import resolve
-from pipeline.stages.world import World
+from pipeline.world import World
 
 
 async def rollback(world: World, channel: Channel, to: str, reason: str) -> list[Result]:

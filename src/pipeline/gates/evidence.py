@@ -17,7 +17,7 @@ from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, fi
 from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
-from pipeline.stages.world import World
+from pipeline.world import World
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 import pytest
 
+from pipeline.commands.doctor import SKEW, compared, verdict
 from pipeline.domain import Outcome
 from pipeline.errors import PreconditionError
-from pipeline.stages.doctor import SKEW, compared, verdict
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus, Result
-from pipeline.stages.world import World
 from pipeline.vm.spec import Arch
+from pipeline.world import World
 
 COMMAND = "doctor"
 ROOM = 20 * 1024**3

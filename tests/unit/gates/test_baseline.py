@@ -2,8 +2,8 @@
 
 from pipeline import config
 from pipeline.domain import Digest, Outcome
+from pipeline.gates.baseline import baseline, budgets, required
 from pipeline.report.model import Phase, Result
-from pipeline.stages.baseline import baseline, budgets, required
 
 STABLE = Digest("sha256:" + "ab" * 32)
 FIRST_RUN = '[images.os]\nrepository = "ghcr.io/owner/os"\n'

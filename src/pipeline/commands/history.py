@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.commands.status import resolve
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import PreconditionError
@@ -10,8 +11,7 @@ from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.registry import ledger
 from pipeline.registry.evidence import find_evidence
 from pipeline.report.text import table
-from pipeline.stages.status import resolve
-from pipeline.stages.world import World
+from pipeline.world import World
 
 
 @dataclass(frozen=True)

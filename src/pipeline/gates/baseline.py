@@ -3,11 +3,11 @@
 from pipeline.config import Budgets as Configured
 from pipeline.config import Image, architecture
 from pipeline.domain import Channel, Digest
+from pipeline.gates.evidence import verdict_on
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Result
-from pipeline.stages.evidence import verdict_on
-from pipeline.stages.world import World
 from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, SIZE_CHANGE, Baseline, Budgets, Spec
+from pipeline.world import World
 
 
 async def compared_with_stable(world: World, image: Image, digest: Digest, platform: str, spec: Spec) -> Spec:

@@ -6,6 +6,9 @@ import textwrap
 from dataclasses import dataclass
 
 from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.gates import evidence
+from pipeline.gates.evidence import Proof
+from pipeline.gates.subject import Subject
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.packages import package_changes
@@ -14,10 +17,9 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import fetch_report, find_evidence
 from pipeline.report.model import Move
 from pipeline.report.text import plan_table, table
-from pipeline.stages import evidence, stable, testing
-from pipeline.stages.evidence import Proof
-from pipeline.stages.release import Subject, plan_of, tag_commit
-from pipeline.stages.world import World
+from pipeline.stages import stable, testing
+from pipeline.stages.release import plan_of, tag_commit
+from pipeline.world import World
 
 _GATES = {Channel.TESTING: [Channel.NEXT, Channel.TESTING], Channel.STABLE: [Channel.TESTING, Channel.STABLE]}
 """The evidence that must be there before, and that of the gate itself, which runs when it is missing."""

@@ -8,22 +8,22 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from pipeline.commands import rollback as taking_back
+from pipeline.commands.verify import verify
 from pipeline.config import Config, Image, parse
 from pipeline.containers.base import Reach
 from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import GateFailed, PipelineError
+from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.subject import Subject
 from pipeline.policy.tags import ReleaseTag
 from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import next as building
-from pipeline.stages import rollback as taking_back
 from pipeline.stages import stable, testing
-from pipeline.stages.evidence import GateRun, Proof
-from pipeline.stages.release import Subject
-from pipeline.stages.verify import verify
-from pipeline.stages.world import Copy, Given, World
+from pipeline.world import Copy, Given, World
 
 Push = Callable[[Image, Commit, dict[str, str]], Awaitable[None]]
 

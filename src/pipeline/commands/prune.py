@@ -10,8 +10,8 @@ from pipeline.errors import UsageError
 from pipeline.registry.retention import DriverKind, PruneReport, open_driver
 from pipeline.registry.retention import prune as prune_repository
 from pipeline.registry.retention import why_kept as why_kept_in
-from pipeline.stages.world import World
 from pipeline.upload.order import DiskReport, Order
+from pipeline.world import World
 
 
 @dataclass(frozen=True)

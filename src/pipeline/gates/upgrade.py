@@ -14,9 +14,9 @@ from pipeline.errors import PipelineError, PreconditionError
 from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, has_bootc, why_no_upgrade
 from pipeline.registry.evidence import Evidence, find_evidence
 from pipeline.report.model import Check, CheckStatus, Phase, Result
-from pipeline.stages.world import World
 from pipeline.vm.spec import Spec, Upgrade
 from pipeline.vm.verdict import NOT_RUN, Skipped, Waivers, judge
+from pipeline.world import World
 
 CHECKS = ("upgrade", "rollback")
 """The checks that are made on the disk of the current stable."""

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 
 import dagger
 
+from pipeline.commands.status import resolve
 from pipeline.config import Image
 from pipeline.containers import qemu
 from pipeline.containers.disk_store import fetch_disk
 from pipeline.domain import Channel, Digest
 from pipeline.errors import PreconditionError, UsageError
+from pipeline.gates import upgrade
+from pipeline.gates.baseline import compared_with_stable
+from pipeline.gates.boot import machine_of
 from pipeline.policy.gate import verdict
 from pipeline.registry.evidence import DiskRecord, find_evidence
 from pipeline.report.model import Check, Result
-from pipeline.stages import upgrade
-from pipeline.stages.baseline import compared_with_stable
-from pipeline.stages.status import resolve
-from pipeline.stages.testing_gate import machine_of
-from pipeline.stages.world import World
 from pipeline.vm.spec import Spec
+from pipeline.world import World
 
 
 @dataclass(frozen=True)

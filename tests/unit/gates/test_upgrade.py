@@ -10,11 +10,11 @@ import pytest
 from pipeline.config import parse
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import InfrastructureError
+from pipeline.gates import upgrade
 from pipeline.image.oci_layout import Written
 from pipeline.policy.gate import verdict
 from pipeline.registry.evidence import DiskRecord, Evidence
 from pipeline.report.model import Check, CheckStatus, Phase, Result
-from pipeline.stages import upgrade
 from pipeline.vm.spec import Spec
 
 STABLE, CANDIDATE, CHILD, DISK, MANIFEST = (Digest("sha256:" + letter * 64) for letter in "abcde")

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import PreconditionError, UsageError
+from pipeline.gates import evidence
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
-from pipeline.stages import evidence
-from pipeline.stages.world import World
+from pipeline.world import World
 
 _CREATED = "org.opencontainers.image.created"
 

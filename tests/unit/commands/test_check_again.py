@@ -2,8 +2,8 @@
 
 import pytest
 
+from pipeline.commands.reproduce import not_made
 from pipeline.report.model import Check, CheckStatus
-from pipeline.stages.reproduce import not_made
 
 MADE = [Check(name=name, status=CheckStatus.PASSED) for name in ("boot", "units", "user/journal", "stable/boot")]
 

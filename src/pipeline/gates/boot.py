@@ -12,19 +12,17 @@ from pipeline.containers.disk_builder import build_disk, examine
 from pipeline.containers.disk_store import store_disk
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
+from pipeline.gates import evidence
+from pipeline.gates.baseline import compared_with_stable
+from pipeline.gates.evidence import GateRun
+from pipeline.gates.subject import Subject
+from pipeline.gates.upgrade import not_tried, upgrade_from_stable
 from pipeline.policy.gate import verdict
 from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
-from pipeline.stages import evidence
-from pipeline.stages.baseline import compared_with_stable
-from pipeline.stages.evidence import GateRun
-from pipeline.stages.release import Subject
-from pipeline.stages.upgrade import not_tried, upgrade_from_stable
-from pipeline.stages.world import World
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
-
-COMMAND = "promote-testing"
+from pipeline.world import World
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,9 @@ class Tried:
     """What a machine itself made of its run, when that was not to pass."""
 
 
-async def testing_gate(world: World, subject: Subject, *, keep_disks: bool) -> tuple[GateRun, dict[str, DiskRecord]]:
+async def testing_gate(
+    world: World, subject: Subject, command: str, *, keep_disks: bool
+) -> tuple[GateRun, dict[str, DiskRecord]]:
     """One platform after the other, until one does not pass; the disks, by platform, are those that were stored."""
     start = time.monotonic()
     image, digest = subject.image, subject.candidate.digest
@@ -60,7 +60,7 @@ async def testing_gate(world: World, subject: Subject, *, keep_disks: bool) -> t
         if outcome is not Outcome.PASSED:
             break
     found = Result(
-        command=COMMAND,
+        command=command,
         outcome=outcome,
         reason=reason,
         image=image.name,

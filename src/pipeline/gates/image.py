@@ -1,0 +1,80 @@
+"""The image gate: an image is built, and looked at from the outside and the inside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.config import Image
+from pipeline.containers.base import Reach
+from pipeline.containers.podman import BuiltImage
+from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.errors import GateFailed
+from pipeline.gates import evidence
+from pipeline.gates.evidence import GateRun
+from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.gate import verdict
+from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.world import World
+
+Storage = Callable[[Reach, str, str], BuiltImage]
+"""Where images are built: how to reach the outside, the volume, the local name."""
+
+
+@dataclass(frozen=True)
+class Reused:
+    """The image of the commit is in the registry and passed this gate: nothing to build, nothing to look at."""
+
+    image: Image
+    digest: Digest
+    evidence: Digest
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The image of the commit went through the gate just now."""
+
+    image: Image
+    local: BuiltImage
+    run: GateRun
+    digest: Digest | None
+    """When it was in the registry, but without evidence: a crash came between push and evidence."""
+
+
+async def image_gate(
+    world: World, image: Image, commit: Commit, command: str, *, reuse: bool, storage: Storage = BuiltImage.storage
+) -> Reused | Gated:
+    """Build the image of a commit and look at it; one that is in the registry is never built again.
+
+    Builds are not reproducible.
+    """
+    digest = await world.repository(image).digest(Tag(commit)) if reuse else None
+    if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
+        return Reused(image, digest, proof.digest)
+    local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
+    try:
+        if digest:
+            local = await local.pull(image, digest)
+        else:
+            local = await local.build(image, world.given.source, await _labels(world, image, commit))
+        result, report = await local.gate(image, world.config.gates.next, world.given.source)
+        folder = await evidence.exported(report)
+    except GateFailed as error:
+        checks = [Check(name="build", status=CheckStatus.FAILED, reason=str(error))]
+        outcome, reason = verdict(checks)
+        result = Result(command=command, outcome=outcome, reason=reason, checks=checks)
+        folder = evidence.new_folder()
+    found = {"command": command, "image": image.name, "repository": str(image.repository), "commit": commit}
+    run = GateRun(result.model_copy(update=found), folder)
+    return Gated(image, local, run, digest)
+
+
+async def _labels(world: World, image: Image, commit: Commit) -> dict[str, str]:
+    """What every candidate says of itself (OCI image specification, pre-defined annotation keys)."""
+    prefix = "org.opencontainers.image"
+    described = await world.history.describe(commit)
+    return {
+        REVISION_LABEL: commit,
+        f"{prefix}.source": await world.history.origin() or str(image.repository),
+        f"{prefix}.created": datetime.now(UTC).isoformat(timespec="seconds"),
+        f"{prefix}.version": described,
+    }
