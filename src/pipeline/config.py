@@ -2,6 +2,7 @@
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +24,9 @@ from pipeline.quantities import Duration, Percent, Size
 from pipeline.vm.spec import Spec
 
 FILE = "pipeline.toml"
+
+GATE_NUMBERS = {Channel.NEXT: 1, Channel.TESTING: 1, Channel.STABLE: 1}
+"""Raised when a check of that gate comes to mean something else: older evidence then does not count any more."""
 
 BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
 
@@ -273,13 +277,32 @@ class Config(_Table):
             )
         return [self.images[name] for name in names] if names else list(self.images.values())
 
-    def gate_version(self, channel: Channel) -> str:
-        """What a gate asks for, as 12 hexadecimal digits: evidence of another version does not count.
+    def paths_of(self, channel: Channel) -> list[str]:
+        """Files and folders of the repository that belong to what a gate asks for."""
+        stable = self.gates.stable.openqa
+        found = {
+            Channel.NEXT: [self.gates.next.tests],
+            Channel.TESTING: [self.gates.testing.checks],
+            Channel.STABLE: [stable.scenarios if stable else None],
+        }
+        return [path for path in found[channel] if path]
 
-        Only what the file says is in it, so that a new key with a default does not take old evidence away.
+    def gate_version(self, channel: Channel, *images: Image, trees: Sequence[str] = ()) -> str:
+        """What a gate asks of these images (all of them by default), as 12 hexadecimal digits.
+
+        Evidence of another version does not count. Only what the file says is in it, so that a new key with a default
+        does not take old evidence away; and a number of the gate itself, which changes when a check comes to mean
+        something else. `trees`: what the files and folders of `paths_of` are, as git names them.
         """
         gate: BaseModel = getattr(self.gates, channel.value)
-        asked = [gate.model_dump_json(exclude_defaults=True), *(waiver.model_dump_json() for waiver in self.waivers)]
+        platforms = sorted({platform for image in images or self.images.values() for platform in image.platforms})
+        asked = [
+            f"{channel} {GATE_NUMBERS[channel]}",
+            *platforms,
+            *trees,
+            gate.model_dump_json(exclude_defaults=True),
+            *(waiver.model_dump_json() for waiver in self.waivers),
+        ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
 

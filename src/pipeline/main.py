@@ -212,11 +212,15 @@ class BootcPipeline:
 
     @acting
     async def release_hold(
-        self, channel: ChannelName, reason: Annotated[str, Doc("Why, for the record")] = "", image: Images = None
+        self,
+        channel: ChannelName,
+        reason: Annotated[str, Doc("Why, for the record")] = "",
+        hold: Annotated[list[str] | None, Doc("The holds that end, as status shows them; needed for several")] = None,
+        image: Images = None,
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         async with self._world("release-hold", image) as world:
-            return _told(await rollback.release_hold(world, status.channel_named(channel), reason))
+            return _told(await rollback.release_hold(world, status.channel_named(channel), reason, hold or []))
 
     @acting
     async def prune(

@@ -55,9 +55,11 @@ class World:
         """The repository of an image's channel; candidates are gated in that of next and testing."""
         return self.registry.repository(image.home(channel))
 
-    def gate_version(self, channel: Channel) -> str:
-        """Evidence of another gate version does not count."""
-        return self.config.gate_version(channel)
+    async def gate_version(self, image: Image, gate: Channel) -> str:
+        """What a gate asks of an image: evidence of another version does not count."""
+        paths = self.config.paths_of(gate)
+        trees = [await self.history.tree(path) for path in paths]
+        return self.config.gate_version(gate, image, trees=trees)
 
     def address(self, url: str) -> str | None:
         """Where the host of a URL really answers; None when at its own name."""

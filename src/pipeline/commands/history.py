@@ -110,11 +110,16 @@ async def why(world: World, image: Image, reference: str) -> Explained:
         raise PreconditionError(f"{' and '.join(str(one.repository) for one in homes)} hold no {digest}.")
     found = {
         stored.digest: Found(
-            gate, stored.evidence.result.outcome, stored.evidence.result.reason, stored.created, stored.digest
+            gate,
+            stored.evidence.result.outcome,
+            stored.evidence.result.reason,
+            stored.evidence.result.started,
+            stored.digest,
         )
         for registry in holding
         for gate in Channel
         for stored in await find_evidence(registry, digest, gate)
+        for result in [stored.evidence.result]
     }
     return Explained(
         repository=", ".join(str(registry.repository) for registry in holding),

@@ -1,16 +1,19 @@
 """Back to what was good: a channel returns to a digest that passed its gate, and stays until someone says so."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.commands.status import resolve
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome
-from pipeline.errors import PreconditionError
+from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates.evidence import verdict_on
 from pipeline.policy.past import earlier
 from pipeline.policy.plan import Desired
 from pipeline.registry import ledger
+from pipeline.registry.retention import see_whole
 from pipeline.report.model import Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
@@ -20,24 +23,24 @@ from pipeline.world import World
 async def rollback(world: World, channel: Channel, to: str, reason: str) -> list[Result]:
     """Move the channel of every image back, record why, and hold it there.
 
-    Without `to`, to the digest before the present one that passed the channel's gate; said again, it changes nothing.
-    All images or, after an error, the rest by the same command. Version tags stay.
-    Automation leaves the channel alone until `release_hold`, or a promotion that overrides the hold.
+    Without `to`, to the digest before the present one that passed the channel's gate and is whole; said again, it
+    changes nothing. All images or, after an error, the rest by the same command. Version tags stay. What the channel
+    was taken back from is withdrawn. Automation leaves the channel alone until `release_hold`.
     """
     start = time.monotonic()
     targets = {image.home(channel): await _target(world, image, channel, to) for image in world.images}
-    moves = await promotion.plan(world, [Desired(place, channel.tag, target) for place, target in targets.items()])
+    wanted = [Desired(place, channel.tag, target.digest) for place, target in targets.items()]
+    moves = await promotion.plan(world, wanted)
     taken_back = Promotion(channel, [], {}, "rollback", reason, ledger.Kind.ROLLBACK)
     await promotion.carry_out(world, taken_back, moves)
     return [
         Result(
             command="rollback",
             outcome=Outcome.PASSED if mine else Outcome.UNCHANGED,
-            reason=f"{channel} is at {target.short}"
-            + (" and on hold there" if mine else " already; nothing to do. To go further back, name it with --to"),
+            reason=_told(channel, target, moved=bool(mine)),
             image=image.name,
             repository=str(image.home(channel)),
-            digest=target,
+            digest=target.digest,
             plan=mine,
             duration=time.monotonic() - start,
         )
@@ -47,66 +50,144 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
 
 
 async def hold(world: World, channel: Channel, reason: str) -> list[Result]:
-    """Keep promotions away from a channel."""
-    return [await _note(world, image, channel, ledger.Kind.HOLD, reason) for image in world.images]
+    """Keep promotions away from a channel; several holds are several, the same one said again is one."""
+    return [await _hold(world, image, channel, reason) for image in world.images]
 
 
-async def release_hold(world: World, channel: Channel, reason: str) -> list[Result]:
-    """Let promotions move the channel again, after a hold or a rollback."""
-    return [await _note(world, image, channel, ledger.Kind.RELEASE, reason) for image in world.images]
+async def release_hold(world: World, channel: Channel, reason: str, holds: Sequence[str] = ()) -> list[Result]:
+    """End holds, those of rollbacks too, so that promotions may move the channel again.
+
+    `holds`: how the digests of their entries begin, as `status` shows them; needed where there are several.
+    UsageError for one that is not in force.
+    """
+    ending = {image.name: await _named(world, image, channel, holds) for image in world.images}
+    return [await _release(world, image, channel, reason, ending[image.name]) for image in world.images]
 
 
-async def _note(world: World, image: Image, channel: Channel, kind: ledger.Kind, reason: str) -> Result:
-    registry = world.repository(image, channel)
-    head = await ledger.head(registry, channel)
-    held = promotion.is_hold(head.entry) if head else False
-    wanted = kind is ledger.Kind.HOLD
-    if held != wanted:
-        entry = ledger.Entry(
-            channel=channel,
-            kind=kind,
-            by=world.given.actor,
-            at=datetime.now(UTC),
-            reason=reason,
-            command="hold" if wanted else "release-hold",
+@dataclass(frozen=True)
+class _Target:
+    """Where a channel goes back to."""
+
+    digest: Digest
+    passed_over: tuple[str, ...] = ()
+    """Why not to one that came before it."""
+
+
+def _told(channel: Channel, target: _Target, *, moved: bool) -> str:
+    over = "".join(f"; {why}" for why in target.passed_over)
+    if moved:
+        return f"{channel} is at {target.digest.short} and on hold there{over}"
+    return f"{channel} is at {target.digest.short} already; nothing to do. To go further back, name it with --to{over}"
+
+
+async def _hold(world: World, image: Image, channel: Channel, reason: str) -> Result:
+    registry, by = world.repository(image, channel), world.given.actor
+    standing = await ledger.standing(registry, channel)
+    again = [
+        one
+        for one in standing.holds
+        if (one.entry.kind, one.entry.by, one.entry.reason) == (ledger.Kind.HOLD, by, reason)
+    ]
+    if again:
+        return _noted("hold", image, channel, Outcome.UNCHANGED, f"{channel} is on hold already by {_short(again)}")
+    written = await ledger.append(registry, _entry(ledger.Kind.HOLD, channel, by, reason, "hold"))
+    under_way = await _under_way(world, image, channel)
+    return _noted("hold", image, channel, Outcome.PASSED, f"{channel} is on hold by {written.digest.short}{under_way}")
+
+
+async def _under_way(world: World, image: Image, channel: Channel) -> str:
+    """A promotion that was recorded before the hold may still arrive: a registry cannot compare and swap."""
+    steps = await promotion.past(world, image.home(channel), channel)
+    now = await world.repository(image, channel).digest(channel.tag)
+    if not steps or steps[0].back or now in (steps[0].new, None):
+        return ""
+    return f"; a promotion to {steps[0].new.short} was recorded before and is not there yet: it may still arrive"
+
+
+async def _named(world: World, image: Image, channel: Channel, wanted: Sequence[str]) -> list[ledger.Record]:
+    """The holds in force that are meant."""
+    there = (await ledger.standing(world.repository(image, channel), channel)).holds
+    if not wanted and len(there) > 1:
+        listed = "\n".join(
+            f"  {one.digest.short}  {one.entry.kind} by {one.entry.by or '-'}: {one.entry.reason}" for one in there
         )
-        await ledger.append(registry, entry, expect=head.digest if head else None)
-    state = "on hold" if wanted else "free to move"
-    return Result(
-        command="hold" if wanted else "release-hold",
-        outcome=Outcome.UNCHANGED if held == wanted else Outcome.PASSED,
-        reason=f"{channel} is {state}" + (" already" if held == wanted else ""),
-        image=image.name,
-        repository=str(image.home(channel)),
-    )
+        raise UsageError(
+            f"{image.home(channel)}:{channel} has {len(there)} holds; expected --hold with those that end:\n{listed}\n"
+            "Nothing was released."
+        )
+    for text in wanted:
+        if sum(_is_meant(one, text) for one in there) != 1:
+            raise UsageError(
+                f"{image.home(channel)}:{channel} has no hold {text}, or several of that name; in force: "
+                f"{_short(there) or 'none'}. Nothing was released."
+            )
+    return [one for one in there if not wanted or any(_is_meant(one, text) for text in wanted)]
 
 
-async def _target(world: World, image: Image, channel: Channel, to: str) -> Digest:
+def _is_meant(record: ledger.Record, text: str) -> bool:
+    return len(text) >= 4 and record.digest.hex.startswith(text.removeprefix("sha256:"))
+
+
+async def _release(
+    world: World, image: Image, channel: Channel, reason: str, ending: Sequence[ledger.Record]
+) -> Result:
+    command, registry = "release-hold", world.repository(image, channel)
+    if not ending:
+        return _noted(command, image, channel, Outcome.UNCHANGED, f"{channel} is free to move already")
+    entry = _entry(ledger.Kind.RELEASE, channel, world.given.actor, reason, command)
+    await ledger.append(registry, entry.model_copy(update={"releases": [one.digest for one in ending]}))
+    left = (await ledger.standing(registry, channel)).holds
+    state = f"still on hold by {_short(left)}" if left else "free to move"
+    return _noted(command, image, channel, Outcome.PASSED, f"{channel} is {state}")
+
+
+def _short(records: Sequence[ledger.Record]) -> str:
+    return ", ".join(record.digest.short for record in records)
+
+
+def _entry(kind: ledger.Kind, channel: Channel, by: str, reason: str, command: str) -> ledger.Entry:
+    return ledger.Entry(channel=channel, kind=kind, by=by, at=datetime.now(UTC), reason=reason, command=command)
+
+
+def _noted(command: str, image: Image, channel: Channel, outcome: Outcome, reason: str) -> Result:
+    repository = str(image.home(channel))
+    return Result(command=command, outcome=outcome, reason=reason, image=image.name, repository=repository)
+
+
+async def _target(world: World, image: Image, channel: Channel, to: str) -> _Target:
     if to:
         digest = await resolve(world, image, to)
-        await _passed(world, image, digest, channel)
-        return digest
-    head = await ledger.head(world.repository(image, channel), channel)
-    if head and head.entry.kind is ledger.Kind.ROLLBACK:  # this command before: done, or to be finished
-        return head.entry.moves[-1].new
+        if why := await _unfit(world, image, digest, channel):
+            raise PreconditionError(f"{image.home(channel).at(digest)} {why}. Nothing has moved.")
+        return _Target(digest)
+    steps = await promotion.past(world, image.home(channel), channel)
+    standing = await ledger.standing(world.repository(image, channel), channel)
+    if steps and steps[0].back and any(one.entry.moves for one in standing.holds):
+        return _Target(steps[0].new)  # this command before: done, or to be finished
     now = await world.repository(image, channel).digest(channel.tag)
-    for before in earlier(await promotion.past(world, image.home(channel), channel), now):
-        if await _has_passed(world, image, before, channel):
-            return before
+    passed_over: list[str] = []
+    for before in earlier(steps, now):
+        why = await _unfit(world, image, before, channel)
+        if not why:
+            return _Target(before, tuple(passed_over))
+        passed_over.append(f"not {before.short}: it {why}")
     raise PreconditionError(
-        f"{image.home(channel)}:{channel} has no earlier digest with passed evidence in its ledger. "
-        "Name one with --to (a version tag or a digest); `history` shows what the channel was."
+        f"{image.home(channel)}:{channel} has no earlier digest to go back to in its ledger"
+        + "".join(f"; {why}" for why in passed_over)
+        + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. Nothing has moved."
     )
 
 
-async def _has_passed(world: World, image: Image, digest: Digest, channel: Channel) -> bool:
-    evidence = await verdict_on(world.repository(image, channel), digest, channel)
-    return evidence is not None and evidence.result.exit_code == 0
-
-
-async def _passed(world: World, image: Image, digest: Digest, channel: Channel) -> None:
-    if not await _has_passed(world, image, digest, channel):
-        raise PreconditionError(
-            f"{image.home(channel).at(digest)} has no passed evidence of the {channel} gate: a channel only ever goes "
-            "to what passed it. Nothing has moved."
-        )
+async def _unfit(world: World, image: Image, digest: Digest, channel: Channel) -> str:
+    """Why a channel cannot go back to a digest; empty when it can."""
+    registry = world.repository(image, channel)
+    if await promotion.withdrawals(world, image, digest):
+        return "is withdrawn itself: a channel was taken back from it"
+    evidence = await verdict_on(registry, digest, channel)
+    if evidence is None or evidence.verdict is not Outcome.PASSED:
+        return f"has no passed evidence of the {channel} gate: a channel only ever goes to what passed it"
+    try:
+        await see_whole(registry, digest)
+    except ConflictError:
+        return "is not whole any more: a part of it was deleted"
+    return ""

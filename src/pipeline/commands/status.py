@@ -8,6 +8,7 @@ from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
+from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
@@ -35,8 +36,9 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
     revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
     for channel, digest in heads.items():
+        held = await _held(homes[channel], channel)
         if digest is None:
-            lines.append(ChannelLine(channel, None, note="never moved"))
+            lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *held])))
             continue
         ahead = await world.history.count(revisions[channel], revisions[Channel.NEXT])
         lines.append(
@@ -46,10 +48,18 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 version=_version(channel, digest, versions),
                 age=_age(await _label(homes[channel], digest, _CREATED)),
                 evidence=_said(await evidence.verdict_on(homes[channel], digest, channel)),
-                note=f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead" if ahead else "",
+                note="; ".join(
+                    [*held, *([f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead"] if ahead else [])]
+                ),
             )
         )
     return lines
+
+
+async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
+    """Each hold with what release-hold takes for it."""
+    holds = (await ledger.standing(registry, channel)).holds
+    return [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
 
 
 async def find_report(world: World, image: Image, reference: str, gate: str) -> bytes:
@@ -122,7 +132,7 @@ async def _label(registry: RepositoryClient, digest: Digest | None, name: str) -
 
 
 def _said(found: Evidence | None) -> str:
-    return outcome_text(found.result.outcome) if found else "missing"
+    return outcome_text(found.verdict) if found and found.verdict else "missing"
 
 
 def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None]) -> str:

@@ -1,10 +1,10 @@
 """May a channel legally point where it points? Derived again from git, evidence and ledger, trusting none alone."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError
 from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
@@ -26,51 +26,73 @@ _GATES = {
 
 
 async def verify(world: World, channels: list[Channel]) -> list[Result]:
-    """One result for each image: a check for each thing that must be true of each channel.
+    """One result for each image: a check for each thing that must be true of each channel and version tag.
 
     A channel that never moved is fine. The outcome is `precondition` when something is not as it must be.
     """
-    results = []
-    for image in world.images:
-        start = time.monotonic()
-        checks = [check for channel in channels async for check in _channel(world, image, channel)]
-        wrong = [check for check in checks if not check.lets_through]
-        results.append(
-            Result(
-                command="verify",
-                outcome=Outcome.PRECONDITION if wrong else Outcome.PASSED,
-                reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else "Every channel points where it may point",
-                image=image.name,
-                repository=str(image.repository),
-                checks=checks,
-                duration=time.monotonic() - start,
-            )
-        )
-    return results
+    return [await _image(world, image, channels) for image in world.images]
 
 
-async def _channel(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
+async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
+    start = time.monotonic()
+    checks = [check for channel in channels async for check in _checks(world, image, channel)]
+    wrong = [check for check in checks if not check.lets_through]
+    return Result(
+        command="verify",
+        outcome=Outcome.PRECONDITION if wrong else Outcome.PASSED,
+        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else "Every channel points where it may point",
+        image=image.name,
+        repository=str(image.repository),
+        checks=checks,
+        duration=time.monotonic() - start,
+    )
+
+
+async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
+    try:
+        records = await ledger.entries(world.repository(image, channel), channel)
+    except PreconditionError as error:  # a broken one is what this command is there to see
+        yield _check(channel, "ledger", str(error))
+        return
+    if channel is not Channel.NEXT:
+        yield _check(channel, "versions", await _about_versions(world, image, channel, records))
+    async for check in _channel(world, image, channel, records):
+        yield check
+
+
+async def _channel(
+    world: World, image: Image, channel: Channel, records: Sequence[ledger.Record]
+) -> AsyncIterator[Check]:
     registry = world.repository(image, channel)
     digest = await registry.digest(channel.tag)
+    moves = [move for record in records for move in record.entry.moves if move.tag == channel.tag]
     if digest is None:
-        moved = [record async for record in ledger.walk(registry, channel) if record.entry.moves]
-        yield _check(channel, "exists", "the tag is gone, but the ledger has moves of it" if moved else "")
+        yield _check(channel, "exists", "the tag is gone, but the ledger has moves of it" if moves else "")
         return
     revision = (await registry.labels(digest)).get(REVISION_LABEL, "")
     yield _check(channel, "commit", await _about_commit(world, revision))
+    yield _check(channel, "platforms", await _about_platforms(registry, image, digest, revision))
     if channel is not Channel.NEXT:
         yield _check(channel, "version-tag", await _about_version_tag(world, registry, channel, digest, revision))
     for gate in _GATES[channel]:
         evidence = await proofs.verdict_on(registry, digest, gate)
         yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
+        if evidence:
+            asked = await world.gate_version(image, gate)
+            yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
         if gate is Channel.TESTING and evidence:
-            yield _check(channel, "disk", await _about_disks(registry, evidence))
+            yield _check(channel, "disk", await _about_disks(registry, image, evidence))
+    yield _check(channel, "withdrawn", await _about_withdrawal(world, image, digest, channel, records))
     yield _check(channel, "ledger", await _about_ledger(world, image, channel, digest))
 
 
 def _check(channel: Channel, name: str, finding: str) -> Check:
     status = CheckStatus.FAILED if finding else CheckStatus.PASSED
     return Check(name=f"{channel}/{name}", status=status, reason=finding)
+
+
+def _advice(channel: Channel, name: str, finding: str) -> Check:
+    return _check(channel, name, finding).model_copy(update={"required": False})
 
 
 async def _about_commit(world: World, revision: str) -> str:
@@ -83,12 +105,19 @@ async def _about_commit(world: World, revision: str) -> str:
     return ""
 
 
+async def _about_platforms(registry: RepositoryClient, image: Image, digest: Digest, revision: str) -> str:
+    found = await registry.platforms(digest)
+    if set(found) != set(image.platforms):
+        return f"it is for {', '.join(sorted(found))}, the configuration says {', '.join(sorted(image.platforms))}"
+    labels = {platform: (await registry.labels(digest, platform)).get(REVISION_LABEL) for platform in found}
+    others = [f"{platform} from {label}" for platform, label in labels.items() if label != revision]
+    return f"built from {revision}, but {', '.join(others)}" if others else ""
+
+
 async def _about_version_tag(
     world: World, registry: RepositoryClient, channel: Channel, digest: Digest, revision: str
 ) -> str:
-    test = channel is Channel.TESTING
-    names = [tag for tag in await registry.tags() if is_version_tag(tag) and ("-test" in tag) == test]
-    mine = [tag for tag in names if await registry.digest(tag) == digest]
+    mine = [tag for tag in await _version_tags(registry, channel) if await registry.digest(tag) == digest]
     if not mine:
         return f"no version tag names {digest}"
     commits = {tag: await world.history.commit_of_tag(tag) for tag in mine}
@@ -97,20 +126,62 @@ async def _about_version_tag(
     return ""
 
 
+async def _version_tags(registry: RepositoryClient, channel: Channel) -> list[Tag]:
+    test = channel is Channel.TESTING
+    return [tag for tag in await registry.tags() if is_version_tag(tag) and ("-test" in tag) == test]
+
+
+async def _about_versions(world: World, image: Image, channel: Channel, records: Sequence[ledger.Record]) -> str:
+    """Every version tag is where a promotion put it, and every promotion's version tag is there still."""
+    registry = world.repository(image, channel)
+    recorded = {move.tag: move.new for record in records for move in record.entry.moves if is_version_tag(move.tag)}
+    there = {tag: await registry.digest(tag) for tag in await _version_tags(registry, channel)}
+    both = sorted(there.keys() & recorded.keys())
+    findings = [
+        *(f"{tag} is {there[tag]}, the ledger says {recorded[tag]}" for tag in both if there[tag] != recorded[tag]),
+        *(f"{tag} is there and no entry of the ledger wrote it" for tag in sorted(there.keys() - recorded.keys())),
+        *(f"{tag} is gone, the ledger wrote it" for tag in sorted(recorded.keys() - there.keys())),
+    ]
+    if there and await registry.digest(channel.tag) is None:
+        findings.append(f"versions were promoted, and there is no {channel}")
+    return "; ".join(findings)
+
+
 def _about_evidence(evidence: Evidence | None, gate: Channel) -> str:
     if evidence is None:
         return f"no evidence of the {gate} gate"
-    result = evidence.result
-    return f"the {gate} gate says {result.outcome}: {result.reason}" if result.exit_code else ""
+    if evidence.verdict is Outcome.PASSED:
+        return ""
+    return f"the {gate} gate says {evidence.verdict}: {evidence.result.reason}"
 
 
-async def _about_disks(registry: RepositoryClient, evidence: Evidence) -> str:
+def _about_what_was_asked(evidence: Evidence, asked: str) -> str:
+    if evidence.gate_version == asked:
+        return ""
+    return f"the gate asked for other things then (version {evidence.gate_version}) than this checkout does ({asked})"
+
+
+async def _about_disks(registry: RepositoryClient, image: Image, evidence: Evidence) -> str:
+    if evidence.disks and (without := [one for one in image.platforms if one not in evidence.disks]):
+        return f"no disk was tested for {', '.join(without)}"
     missing = [
         f"{platform} ({disk.manifest})"
         for platform, disk in evidence.disks.items()
         if await registry.digest(disk.manifest) is None
     ]
     return f"the tested disk is gone for {', '.join(missing)}" if missing else ""
+
+
+async def _about_withdrawal(
+    world: World, image: Image, digest: Digest, channel: Channel, records: Sequence[ledger.Record]
+) -> str:
+    """A channel that took a digest before another one gave it back stays where it is: that is for people to know."""
+    taken_back = [
+        one
+        for one in await promotion.withdrawals(world, image, digest)
+        if one.entry.channel is channel and any(record.digest == one.digest for record in records)
+    ]
+    return f"{channel} was taken back from it ({taken_back[0].entry.reason})" if taken_back else ""
 
 
 async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:

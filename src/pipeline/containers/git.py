@@ -67,6 +67,10 @@ class History:
         found = await self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
         return Commit(found) if found else None
 
+    async def tree(self, path: str) -> str:
+        """The object that a folder or file is in the commit that is checked out; empty when it is not there."""
+        return await self._ask("rev-parse", "--verify", "--quiet", f"HEAD:{path}") or ""
+
     async def count(self, older: str, newer: str) -> int | None:
         """How many commits `newer` has that `older` has not; None when one of them is not in this history."""
         found = await self._ask("rev-list", "--count", f"{older}..{newer}")

@@ -21,6 +21,9 @@ from pipeline.report.model import Result
 
 STORAGE = "/var/lib/containers"
 
+_PUSHED = "/pushed-digest"
+"""Where a push leaves the digest of what it sent."""
+
 # Works also where the engine has neither cgroup v2 nor CAP_SYS_RESOURCE: raising limits would fail there.
 _CONTAINERS_CONF = """\
 [containers]
@@ -121,19 +124,21 @@ class BuiltImage:
             raise InfrastructureError(f"The image gate broke off: {ran.end()}")
         return Result.model_validate_json(await report.file("result.json").contents()), report
 
-    async def push(self, image: Image, commit: Commit) -> None:
-        """Push to the tag of the commit; the caller reads the digest back."""
+    async def push(self, image: Image, commit: Commit) -> Digest:
+        """Push to the tag of the commit; the digest that the tool says it pushed, to be held against the registry's."""
         target = f"docker://{image.repository.tagged(Tag(commit))}"
         images = [self._of(platform) for platform in image.platforms]
+        told = ["--digestfile", _PUSHED]
         if len(images) == 1:
-            pushed = await _run(["skopeo", "copy", f"containers-storage:{images[0]}", target], self.container)
+            pushed = await _run(["skopeo", "copy", *told, f"containers-storage:{images[0]}", target], self.container)
         else:
             # An index that an earlier try left would get these images in addition.
             emptied = await _run(["podman", "manifest", "rm", self.name], self.container)
             listed = await _run(["podman", "manifest", "create", self.name, *images], emptied.container)
-            pushed = await _run(["podman", "manifest", "push", "--all", self.name, target], listed.container)
+            pushed = await _run(["podman", "manifest", "push", "--all", *told, self.name, target], listed.container)
         if pushed.code:
             raise InfrastructureError(f"The push of {image.repository}:{commit} failed: {pushed.end()}")
+        return Digest((await pushed.container.file(_PUSHED).contents()).strip())
 
     def _of(self, platform: str) -> str:
         return f"{self.name}-{architecture(platform)}"

@@ -10,13 +10,15 @@ import dagger
 from dagger import dag
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome
+from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import PreconditionError
+from pipeline.policy.gate import verdict
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence
+from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence, passes, verdicts
 from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
+from pipeline.version import MODULE_VERSION
 from pipeline.world import World
 
 
@@ -79,17 +81,53 @@ class Proof:
 
     @property
     def failed(self) -> bool:
-        """Whether the gate's verdict was no."""
-        return self.evidence.result.exit_code != 0
+        """Whether it says anything else than that the gate was passed."""
+        return self.evidence.verdict is not Outcome.PASSED
 
 
 async def keep(
     world: World, image: Image, digest: Digest, gate: Channel, run: GateRun, disks: dict[str, DiskRecord] | None = None
 ) -> Proof:
-    """Store the report beside the digest, passed or failed, before any verdict is drawn from it."""
-    evidence = Evidence(gate=gate, gate_version=world.gate_version(gate), result=bounded(run.result), disks=disks or {})
+    """Store the report beside the digest, passed or failed, before any verdict is drawn from it.
+
+    PreconditionError when the checkout is not the one whose gate ran: the evidence would not say what was asked.
+    """
+    await refuse_other_checkout(world, run.result.commit)
+    run = _judged(run)
+    evidence = Evidence(
+        gate=gate,
+        gate_version=await world.gate_version(image, gate),
+        result=bounded(run.result),
+        disks=disks or {},
+        module=MODULE_VERSION,
+    )
     stored = await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
-    return Proof(stored, evidence)
+    return Proof(stored.digest, stored.evidence)
+
+
+def _judged(run: GateRun) -> GateRun:
+    """A run that says that it passed, with the verdict of its checks."""
+    if run.result.outcome is not Outcome.PASSED:
+        return run
+    outcome, reason = verdict(run.result.checks)
+    told = {} if outcome is Outcome.PASSED else {"outcome": outcome, "reason": reason, "exit_code": outcome.exit_code}
+    return GateRun(run.result.model_copy(update=told), run.folder)
+
+
+async def refuse_other_checkout(world: World, commit: Commit | None) -> None:
+    """PreconditionError unless the checkout is clean and at `commit`: its gates decide, and its checks run."""
+    changed = await world.history.uncommitted()
+    if changed:
+        raise PreconditionError(
+            f"The checkout differs from its commit in {len(changed)} places ({changed[0].strip()}, ...): expected the "
+            "gates and checks of the commit itself. Commit or stash them, then run again. Nothing has moved."
+        )
+    here = await world.history.head()
+    if here != commit:
+        raise PreconditionError(
+            f"The checkout is at commit {here}, expected {commit or 'a commit'}: its pipeline.toml and its checks are "
+            "what the image has to pass. Check that commit out (git checkout TAG), then run again. Nothing has moved."
+        )
 
 
 async def passed(
@@ -97,37 +135,39 @@ async def passed(
 ) -> Proof | None:
     """The evidence by which this digest passed the gate as it is configured now, in the repository of a channel.
 
-    The newest verdict counts: one that failed after one that passed takes it back. An outage is no verdict.
+    The newest verdict counts: one that failed after one that passed takes it back.
     """
-    for stored in await find_evidence(world.repository(image, at), digest, gate):
-        proof = Proof(stored.digest, stored.evidence)
-        if proof.evidence.gate_version == world.gate_version(gate) and proof.evidence.result.outcome != Outcome.INFRA:
-            return None if proof.failed else proof
-    return None
+    asked = await world.gate_version(image, gate)
+    found = await find_evidence(world.repository(image, at), digest, gate)
+    proof = passes([stored for stored in found if stored.evidence.gate_version == asked])
+    return Proof(proof.digest, proof.evidence) if proof else None
 
 
 async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:
-    """The newest verdict of a gate on a digest, of whatever gate version: the one that was asked for at its time."""
-    for stored in await find_evidence(registry, digest, gate):
-        if stored.evidence.result.outcome != Outcome.INFRA:
-            return stored.evidence
-    return None
+    """The verdict of a gate on a digest, of whatever gate version: the one that was asked for at its time.
+
+    Of verdicts that were reached side by side, one that failed.
+    """
+    standing = [stored.evidence for stored in verdicts(await find_evidence(registry, digest, gate))]
+    return min(standing, key=lambda one: one.verdict is Outcome.PASSED, default=None)
 
 
-async def required(world: World, image: Image, digest: Digest, gate: Channel) -> Proof:
+async def required(world: World, image: Image, digest: Digest, gate: Channel, *, at: Channel = Channel.NEXT) -> Proof:
     """The same; PreconditionError, saying what was found instead, when there is none."""
-    if proof := await passed(world, image, digest, gate):
+    if proof := await passed(world, image, digest, gate, at=at):
         return proof
-    found = await find_evidence(world.repository(image), digest, gate)
+    found = await find_evidence(world.repository(image, at), digest, gate)
+    asked = await world.gate_version(image, gate)
     if not found:
         what = f"no evidence of the {gate} gate"
-    elif found[0].evidence.result.exit_code:
-        what = f"the {gate} gate's evidence {found[0].digest}, which says {found[0].evidence.result.outcome}"
-    else:
+    elif found[0].evidence.verdict is Outcome.PASSED and found[0].evidence.gate_version != asked:
         what = f"evidence {found[0].digest} of gate version {found[0].evidence.gate_version}"
+    else:
+        said = found[0].evidence.verdict or f"{found[0].evidence.result.outcome}, which is no verdict"
+        what = f"the {gate} gate's evidence {found[0].digest}, which says {said}"
     raise PreconditionError(
-        f"Found {what} for {image.repository.at(digest)}; expected passed evidence of gate version "
-        f"{world.gate_version(gate)}. Run that gate again for this commit; nothing has moved."
+        f"Found {what} for {image.home(at).at(digest)}; expected passed evidence of gate version {asked}. "
+        "Run that gate again for this commit; nothing has moved."
     )
 
 

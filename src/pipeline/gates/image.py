@@ -11,6 +11,7 @@ from pipeline.domain import Channel, Commit, Digest, Tag
 from pipeline.errors import GateFailed
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
+from pipeline.gates.subject import see_candidate
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, CheckStatus, Result
@@ -48,6 +49,8 @@ async def image_gate(
     Builds are not reproducible.
     """
     digest = await world.repository(image).digest(Tag(commit)) if reuse else None
+    if digest:  # whoever pushed it: it must be what it says
+        await see_candidate(world, image, digest, commit)
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
         return Reused(image, digest, proof.digest)
     local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")

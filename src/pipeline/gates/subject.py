@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from pipeline.config import Image
-from pipeline.policy.candidate import Candidate
+from pipeline.domain import Commit, Digest
+from pipeline.errors import PreconditionError
+from pipeline.policy.candidate import REVISION_LABEL, Candidate
+from pipeline.world import World
 
 
 @dataclass(frozen=True)
@@ -12,3 +15,23 @@ class Subject:
 
     image: Image
     candidate: Candidate
+
+
+async def see_candidate(world: World, image: Image, digest: Digest, commit: Commit) -> None:
+    """PreconditionError unless the image is of this commit on each platform, and of the configured platforms."""
+    registry = world.repository(image)
+    found = await registry.platforms(digest)
+    if set(found) != set(image.platforms):
+        raise PreconditionError(
+            f"{image.repository.at(digest)} is for {', '.join(sorted(found)) or 'no platform'}; expected exactly what "
+            f"images.{image.name}.platforms says: {', '.join(sorted(image.platforms))}. Build the commit again, or "
+            "correct pipeline.toml. Nothing has moved."
+        )
+    for platform in image.platforms:
+        revision = (await registry.labels(digest, platform)).get(REVISION_LABEL)
+        if revision != commit:
+            raise PreconditionError(
+                f"{image.repository.at(digest)} says of {platform} that it was built from "
+                f"{revision or 'no commit at all'} (label {REVISION_LABEL}), expected {commit}. Who else pushes it? "
+                "Nothing has moved."
+            )

@@ -90,7 +90,7 @@ async def _tested(world: World, image: Image, stable: Digest, platform: str) -> 
     registry = world.repository(image, Channel.STABLE)
     for stored in await find_evidence(registry, stable, Channel.TESTING):
         record = stored.evidence.disks.get(platform)
-        if record and not stored.evidence.result.exit_code and await registry.digest(record.manifest):
+        if record and stored.evidence.verdict is Outcome.PASSED and await registry.digest(record.manifest):
             return stored.evidence
     return None
 

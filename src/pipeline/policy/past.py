@@ -38,7 +38,7 @@ def overtaken(
     later = [step for step, carried_out in zip(steps[:mine], done, strict=False) if carried_out]
     if not later or (over_rollback and later[0].back):
         return False
-    return done[mine] or any(step.back or not _above(tag, step.version) for step in later)
+    return done[mine] or any(step.back or not above(tag, step.version) for step in later)
 
 
 def explained(steps: Sequence[Step], now: Digest) -> bool:
@@ -70,7 +70,8 @@ def earlier(steps: Sequence[Step], now: Digest | None) -> Iterator[Digest]:
         reached = reached or step.new == now
 
 
-def _above(tag: Tag, other: Tag | None) -> bool:
+def above(tag: Tag, other: Tag | None) -> bool:
+    """Whether a version tag is of a higher version, or attempt, than another; higher than none in any case."""
     if other is None:
         return True
     if "-test" in tag:

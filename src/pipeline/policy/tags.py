@@ -12,9 +12,9 @@ from typing import Self
 from pipeline.domain import Tag
 from pipeline.errors import UsageError
 
-_NUMBER = r"(0|[1-9]\d*)"
+_NUMBER = r"(0|[1-9][0-9]{0,8})"
 _RELEASE = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
-_TEST = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}-test(?:\.([1-9]\d*))?")
+_TEST = re.compile(rf"v{_NUMBER}\.{_NUMBER}\.{_NUMBER}-test(?:\.([1-9][0-9]{{0,8}}))?")
 
 
 @dataclass(frozen=True, order=True)

@@ -1,5 +1,6 @@
 """Manifests that we write: artifacts, and the lists of them (OCI image specification 1.1, artifacts usage)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,15 @@ def index_of(manifests: list[dict[str, Any]]) -> Manifest:
 def fallback_tag(digest: Digest) -> Tag:
     """Where registries without the referrers API keep the list of them (distribution specification, referrers tag)."""
     return Tag(digest.replace(":", "-"))
+
+
+_BESIDE = re.compile(r"pipeline-(?:evidence-[a-z]+|disk)-(?P<subject>[0-9a-f]{64})-[0-9a-f]{36,40}")
+
+
+def is_beside(tag: str, subject: Digest) -> bool:
+    """Whether a tag keeps evidence or a disk of an image, see `evidence` and `disk`."""
+    found = _BESIDE.fullmatch(tag)
+    return found is not None and found["subject"] == subject.hex
 
 
 def refuse_promoted(tag: Tag) -> None:

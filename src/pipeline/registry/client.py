@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
@@ -121,6 +121,8 @@ class RepositoryClient:
         self._look = look
         self._present: set[Digest] = set()
         """Blobs known to be there, not to be asked for again."""
+        self._tagged: set[Tag] = set()
+        """Tags that this client wrote: the registry said that it has them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self._has_no_referrers_api = False
@@ -178,6 +180,17 @@ class RepositoryClient:
         return await self._look.once((self.repository, "tags"), self._tags)
 
     async def _tags(self) -> list[Tag]:
+        """A list without what the registry took a moment ago is an old one, and tells nothing of what is not there."""
+
+        async def attempt() -> list[Tag]:
+            listed = await self._list_tags()
+            if missing := sorted(self._tagged - set(listed)):
+                raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+            return listed
+
+        return await self.persist(f"GET tags of {self.repository}", attempt)
+
+    async def _list_tags(self) -> list[Tag]:
         tags: set[Tag] = set()
         page: Page = None
         pages: set[Page] = set()
@@ -274,6 +287,10 @@ class RepositoryClient:
 
         return await self.persist(f"GET time of {self.repository.host}", attempt)
 
+    def clock_is_ahead_by(self) -> timedelta | None:
+        """How far this machine's clock is ahead of the registry's, by its last answer; None when it does not tell."""
+        return self._transport.ahead.get(self.repository.host)
+
     # Writing ---------------------------------------------------------------------------------------------------------
 
     async def push_blob(self, data: bytes, media_type: str) -> Descriptor:
@@ -364,6 +381,8 @@ class RepositoryClient:
         """
         understood = await self._once.put_manifest(manifest, ref)
         self._seen[manifest.digest] = manifest
+        if isinstance(ref, Tag):
+            self._tagged.add(ref)
         return understood
 
     async def settle(self, since: float) -> None:
@@ -381,6 +400,7 @@ class RepositoryClient:
         """
         if isinstance(ref, Digest):
             self._seen.pop(ref, None)
+        self._tagged.clear()  # a manifest takes all its tags with it
         return await self.persist(self._asked("DELETE manifest", ref), partial(self._once.delete_manifest, ref))
 
     # Composed --------------------------------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import anyio
 
-from pipeline.domain import Digest, Outcome, Repository
+from pipeline.domain import Digest, Outcome, Repository, Tag
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.registry import media
+from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.evidence import DiskRecord
@@ -23,6 +24,8 @@ from pipeline.registry.evidence import DiskRecord
 _PLATFORM = "vnd.bootc-pipeline.platform"
 _BUILDER = "vnd.bootc-pipeline.builder"
 _TITLE = "org.opencontainers.image.title"
+_SHORTENED = 40
+"""Digits of a digest in the tag that keeps the disk, which no other writer can take away."""
 
 
 async def attach_disk(
@@ -45,12 +48,14 @@ async def attach_disk(
         )
     layer = await repo.push_file(path, media.QCOW2)
     title = f"{repo.repository.path.rpartition('/')[2]}-{subject.short}-{platform.replace('/', '-')}.qcow2"
-    stored = await repo.push_artifact(
+    stored = artifact(
         media.DISK,
         [layer.with_annotations({_TITLE: title})],
         subject=described,
         annotations={_PLATFORM: platform, _BUILDER: builder, **(annotations or {})},
     )
+    await repo.push_empty()
+    await repo.push_manifest(stored, Tag(f"pipeline-disk-{subject.hex}-{stored.digest.hex[:_SHORTENED]}"))
     return DiskRecord(sha256=layer.digest, size=layer.size, manifest=stored.digest, builder=builder)
 
 

@@ -1,16 +1,30 @@
-"""What a gate found, stored beside the digest: an in-toto statement and the whole report, as one OCI artifact."""
+"""What a gate found, stored beside the digest: an in-toto statement and the whole report, as one OCI artifact.
+
+Each piece has a tag of its own, which is written once and holds its digest, so that no writer can take away what
+another wrote, and what there is follows from the list of tags alone:
+
+    pipeline-evidence-GATE-SUBJECT-DIGEST
+
+It is attached to the image as well (OCI image specification 1.1, subject), for the tools of others. Which piece is the
+newest follows from what they name (`Evidence.follows`), never from a date.
+"""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.domain import Channel, Digest
-from pipeline.errors import PreconditionError
+from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.policy import chain
+from pipeline.policy.gate import verdict
 from pipeline.registry import media
+from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.clock import refuse_wrong_clock
 from pipeline.registry.content import Descriptor, Manifest
 from pipeline.report.model import Result
 
@@ -19,6 +33,10 @@ PREDICATE = "urn:bootc-pipeline:gate:v1"
 
 _GATE = "vnd.bootc-pipeline.gate"
 _CREATED = "org.opencontainers.image.created"
+_SHORTENED = 36
+"""Digits of a digest in a tag, which has 128 characters at most."""
+_LARGEST = 16 * 1024**2
+"""Bytes of a statement: a report's findings are bounded far below that."""
 
 
 class DiskRecord(BaseModel):
@@ -47,6 +65,24 @@ class Evidence(BaseModel):
     result: Result
     disks: dict[str, DiskRecord] = {}
     """By platform (`linux/amd64`)."""
+    module: str = ""
+    """The version of this module that ran the gate; it decides nothing."""
+    follows: list[Digest] = []
+    """The statements of this gate on this digest that were the newest when this one was made."""
+
+    @property
+    def verdict(self) -> Outcome | None:
+        """Passed or failed, by the checks as they are written here; None for a run that came to neither.
+
+        A run that was cancelled, broken or has no required check is no verdict: it proves nothing, and takes nothing
+        back.
+        """
+        if self.result.outcome is Outcome.GATE_FAILED:
+            return Outcome.GATE_FAILED
+        if self.result.outcome is not Outcome.PASSED:
+            return None
+        found, _ = verdict(self.result.checks)
+        return found if found in (Outcome.PASSED, Outcome.GATE_FAILED) else None
 
 
 @dataclass(frozen=True)
@@ -56,7 +92,8 @@ class StoredEvidence:
     evidence: Evidence
     digest: Digest
     """Of its manifest."""
-    created: datetime
+    statement: Digest
+    """What identifies it: the same statement attached again is the same evidence."""
     report: Descriptor | None
     """The report's archive."""
 
@@ -79,7 +116,7 @@ def read_statement(content: bytes, subject: Digest) -> Evidence:
         kinds = document["_type"], document["predicateType"]
         named = [one["digest"].get("sha256") for one in document["subject"]]
         predicate = document["predicate"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an in-toto statement ({type(error).__name__}: {error})") from error
     if kinds != (STATEMENT, PREDICATE):
         raise ValueError(f"a statement of kind {kinds}, expected {(STATEMENT, PREDICATE)}")
@@ -95,42 +132,88 @@ def read_statement(content: bytes, subject: Digest) -> Evidence:
     return evidence
 
 
-async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evidence, report: bytes) -> Digest:
-    """Store `evidence` and its `report` (tar.gz) beside `digest`; the digest of the artifact.
+def evidence_tags(gate: Channel, subject: Digest) -> str:
+    """How the tags of a gate's evidence on a digest begin."""
+    return f"pipeline-evidence-{gate}-{subject.hex}-"
 
-    Running it again with the same arguments stores nothing new. PreconditionError when `digest` is not there.
+
+async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evidence, report: bytes) -> StoredEvidence:
+    """Store `evidence` and its `report` (tar.gz) beside `digest`, after all that is there of this gate.
+
+    Running it again with the same arguments stores nothing new. PreconditionError when `digest` is not there, and
+    when clocks differ.
     """
     subject = await repo.known(digest)
     if subject is None:
         raise PreconditionError(f"{repo.repository} holds no {digest}; expected the image that the evidence is about")
     ended = evidence.result.started + timedelta(seconds=evidence.result.duration)
+    await refuse_wrong_clock(repo, ended)
+    before = await find_evidence(repo, digest, evidence.gate)
+    if again := next((one for one in before if _same(one.evidence, evidence)), None):
+        return again
+    evidence = evidence.model_copy(update={"follows": chain.newest(_follows(before))})
     layers = [
         await repo.push_blob(statement(digest, str(repo.repository), evidence), media.IN_TOTO),
         await repo.push_blob(report, media.REPORT),
     ]
-    stored = await repo.push_artifact(
+    stored = artifact(
         media.EVIDENCE,
         layers,
         subject=subject.descriptor,
         annotations={_GATE: evidence.gate.value, _CREATED: ended.astimezone(UTC).isoformat(timespec="milliseconds")},
     )
-    return stored.digest
+    await repo.push_empty()
+    await repo.push_manifest(stored, Tag(evidence_tags(evidence.gate, digest) + stored.digest.hex[:_SHORTENED]))
+    return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
 
 
 async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -> list[StoredEvidence]:
     """The evidence of `gate` on `digest`, newest first.
 
-    What is attached but is about another digest, or cannot be read, is no evidence and is left out.
+    What is about another digest, or cannot be read, is no evidence and is left out. InfrastructureError when the
+    registry lists a piece that it does not have.
     """
-    found = []
-    for referrer in await repo.referrers(digest, media.EVIDENCE):
-        if referrer.annotations.get(_GATE, gate.value) != gate.value:
-            continue
-        manifest = await repo.known(referrer.digest)
-        stored = manifest and await _read(repo, manifest, digest)
-        if stored and stored.evidence.gate == gate:
-            found.append(stored)
-    return sorted(found, key=lambda one: (one.created, one.digest), reverse=True)
+    begins = evidence_tags(gate, digest)
+    there = [await _behind(repo, tag, digest) for tag in await repo.tags() if tag.startswith(begins)]
+    found = {one.statement: one for one in there if one and one.evidence.gate == gate}
+    return [found[statement] for statement in chain.newest_first(_follows(found.values()))]
+
+
+def verdicts(found: Sequence[StoredEvidence]) -> list[StoredEvidence]:
+    """The verdicts that stand: the newest one, or several that were reached side by side."""
+    reached = [one.statement for one in found if one.evidence.verdict]
+    standing = chain.newest(_follows(found), reached)
+    return [one for one in found if one.statement in standing]
+
+
+def passes(found: Sequence[StoredEvidence]) -> StoredEvidence | None:
+    """The evidence by which a gate was passed: its newest verdict, if no other was reached beside it that failed."""
+    standing = verdicts(found)
+    failed = any(one.evidence.verdict is not Outcome.PASSED for one in standing)
+    return None if failed or not standing else standing[0]
+
+
+def _follows(found: Iterable[StoredEvidence]) -> dict[Digest, list[Digest]]:
+    return {one.statement: one.evidence.follows for one in found}
+
+
+def _same(one: Evidence, other: Evidence) -> bool:
+    return one.model_copy(update={"follows": []}) == other.model_copy(update={"follows": []})
+
+
+async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest) -> StoredEvidence | None:
+    manifest = await repo.manifest(tag)
+    if manifest is None:
+        raise InfrastructureError(
+            f"{repo.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
+            "Nothing has moved; run again, and if it stays so, find out who deleted it."
+        )
+    if not tag.endswith(f"-{manifest.digest.hex[:_SHORTENED]}"):
+        raise PreconditionError(
+            f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "
+            "evidence. Find out who before anything moves."
+        )
+    return await _read(repo, manifest, subject)
 
 
 async def fetch_report(repo: RepositoryClient, stored: StoredEvidence) -> bytes:
@@ -147,8 +230,10 @@ async def _read(repo: RepositoryClient, manifest: Manifest, subject: Digest) -> 
         if manifest.artifact_type != media.EVIDENCE or manifest.subject != subject:
             return None
         layers = {layer.media_type: layer for layer in manifest.layers}
-        created = datetime.fromisoformat(manifest.annotations[_CREATED]).astimezone(UTC)
-        content = await repo.content(layers[media.IN_TOTO])
-        return StoredEvidence(read_statement(content, subject), manifest.digest, created, layers.get(media.REPORT))
+        told = layers[media.IN_TOTO]
+        if told.size > _LARGEST:
+            return None
+        evidence = read_statement(await repo.content(told), subject)
+        return StoredEvidence(evidence, manifest.digest, told.digest, layers.get(media.REPORT))
     except (ValueError, KeyError):
         return None

@@ -1,35 +1,55 @@
-"""Who moved a channel, when and on what evidence: a chain of entries in the registry, each naming the one before.
+"""Who moved a channel, when and on what evidence: entries in the registry, each naming those before it.
 
-An entry is an artifact manifest; the newest is behind the tag `pipeline-ledger-<channel>`. The digest of an entry
-covers that of the one before it: rewriting one changes the head, removing one leaves a hole that shows.
+An entry is an artifact manifest behind a tag of its own, which is written once and holds the entry's digest:
+
+    pipeline-ledger-CHANNEL-NUMBER-KIND-DIGEST
+
+So nobody who writes can take away what somebody else wrote, however slow one of them is: two who write at the same
+moment leave two entries of the same number (a fork), and the next entry names both. The ledger of a channel is the set
+of these entries; their order follows from what they name. A hold is in force while no entry releases it, in whatever
+branch it is.
+
+What a registry must guarantee for that: a tag whose PUT was acknowledged is in every later list of tags. It need not
+compare and swap.
 """
 
-from collections.abc import AsyncIterator
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Self
 
 import anyio
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.domain import Channel, Digest, Tag
-from pipeline.errors import ConflictError, PreconditionError
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.clock import refuse_wrong_clock
 from pipeline.registry.content import Manifest
-from pipeline.registry.transport import Transient
 from pipeline.report.model import Move
+
+_AT_ONCE = 8
 
 
 class Kind(StrEnum):
     """What happened."""
 
     PROMOTION = "promotion"
+    OVERRIDE = "override"
+    """A promotion that went over a hold, or took a withdrawn digest again, because it was told to."""
     ROLLBACK = "rollback"
     HOLD = "hold"
     RELEASE = "release"
+
+
+HOLDING = frozenset({Kind.HOLD, Kind.ROLLBACK})
+"""What keeps promotions away until it is released."""
 
 
 class Entry(BaseModel):
@@ -42,14 +62,19 @@ class Entry(BaseModel):
     moves: list[Move] = []
     evidence: list[Digest] = []
     """Manifests of the evidence that allowed it."""
+    releases: list[Digest] = []
+    """The entries whose hold ends with this one."""
+    retakes: list[Digest] = []
+    """The rollbacks, of any channel, that had taken back the digest which this one moves to all the same."""
     by: str
     at: Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
+    """For people; no decision rests on it."""
     reason: str
     command: str
     number: int = 1
-    """Counts from 1; filled by `append`."""
-    previous: Digest | None = None
-    """The entry before this one; filled by `append`."""
+    """One more than the highest of those before it; filled by `append`."""
+    previous: list[Digest] = []
+    """The entries that no other named when this one was written: one, or several after a fork. Filled by `append`."""
 
 
 @dataclass(frozen=True)
@@ -60,111 +85,198 @@ class Record:
     entry: Entry
 
 
-def head_tag(channel: Channel) -> Tag:
-    """The tag behind which the newest entry lies."""
-    return Tag(f"pipeline-ledger-{channel.value}")
+@dataclass(frozen=True, order=True)
+class Name:
+    """What the tag of an entry tells without reading it."""
+
+    number: int
+    digest: Digest
+    channel: Channel
+    kind: Kind
+
+    _SHAPE = re.compile(
+        rf"pipeline-ledger-({'|'.join(Channel)})-([1-9][0-9]{{0,8}})-({'|'.join(Kind)})-([0-9a-f]{{64}})", re.ASCII
+    )
+
+    @classmethod
+    def parse(cls, tag: str) -> Self | None:
+        """The name that a tag is, None for any other tag."""
+        found = cls._SHAPE.fullmatch(tag)
+        if not found:
+            return None
+        return cls(int(found[2]), Digest(f"sha256:{found[4]}"), Channel(found[1]), Kind(found[3]))
+
+    @property
+    def tag(self) -> Tag:
+        """The tag that it is."""
+        return Tag(f"pipeline-ledger-{self.channel}-{self.number}-{self.kind}-{self.digest.hex}")
 
 
-async def head(repo: RepositoryClient, channel: Channel) -> Record | None:
-    """The newest entry, None for a channel without history."""
-    manifest = await repo.manifest(head_tag(channel))
-    return await _record(repo, manifest, channel) if manifest else None
+@dataclass(frozen=True)
+class Standing:
+    """What the ledger of a channel says today."""
+
+    holds: tuple[Record, ...] = ()
+    """Those in force, the newest first."""
+    withdrawals: tuple[Record, ...] = ()
+    """Every rollback: what it took back is withdrawn, unless it was taken again by an override since."""
+    retaken: frozenset[Digest] = frozenset()
+    """The rollbacks over which an override of this channel went."""
+
+
+async def names(repo: RepositoryClient, channel: Channel) -> list[Name]:
+    """The entries of a channel by their tags, newest first. PreconditionError where numbers are missing."""
+    found = _named(await repo.tags(), channel)
+    if _holes(found):  # a list may have lost a line: what is missing twice is missing
+        found = _named(await repo.tags(), channel)
+    if holes := _holes(found):
+        raise PreconditionError(_broken(repo, channel, f"entry {holes[0]} is missing"))
+    return found
 
 
 async def walk(repo: RepositoryClient, channel: Channel) -> AsyncIterator[Record]:
     """The entries, newest first. PreconditionError, naming the entry, where the chain is broken."""
-    record = await head(repo, channel)
-    while record:
+    for record in await entries(repo, channel):
         yield record
-        record = await _before(repo, record)
 
 
-async def append(repo: RepositoryClient, entry: Entry, *, expect: Digest | None) -> Digest:
-    """Put `entry` on top of the chain if its head still is `expect` (None: no entry yet); the new head's digest.
+async def entries(repo: RepositoryClient, channel: Channel) -> list[Record]:
+    """The same as a list."""
+    found = await names(repo, channel)
+    records = await _read(repo, found)
+    numbers = {name.digest: name.number for name in found}
+    for record in records:
+        before = [numbers.get(digest) for digest in record.entry.previous]
+        if None in before or record.entry.number != 1 + max((number for number in before if number), default=0):
+            here = f"entry {record.entry.number} ({record.digest}) names {', '.join(record.entry.previous) or 'none'}"
+            raise PreconditionError(_broken(repo, channel, f"{here} before it, which are not all there"))
+    return records
 
-    ConflictError when another entry is or was written there first: the chain then holds that one and not this.
-    After an InfrastructureError the same call may be repeated: an entry that got through is recognised, not doubled.
-    """
-    here = f"the {entry.channel.value} ledger of {repo.repository}"
-    number = 1
-    if expect:
-        top = await repo.known(expect)
-        if top is None:
-            raise PreconditionError(f"{here} has no entry {expect}; expected the head that was read before")
-        number = (await _record(repo, top, entry.channel)).entry.number + 1
-    entry = entry.model_copy(update={"previous": expect, "number": number})
-    layer = await repo.push_blob(entry.model_dump_json().encode(), media.LEDGER_ENTRY)
-    await repo.push_empty()
-    written = artifact(media.LEDGER, [layer])
-    tag = head_tag(entry.channel)
 
-    async def attempt() -> Digest | None:
-        """The head after trying, ours or another's. Each attempt looks first: the last may have taken effect."""
-        start = anyio.current_time()
-        found = await repo.read_once(tag)
-        if found is None if expect is None else found is not None and found.digest == expect:
-            await repo.put_manifest(written, tag)
-            await repo.settle(start)
-            found = await repo.read_once(tag)
-            if found is None or found.digest == expect:
-                raise Transient(f"a head that still is {expect} after a write")
-        return found.digest if found else None
+async def since(repo: RepositoryClient, channel: Channel, number: int) -> list[Record]:
+    """The entries from a number on, newest first."""
+    return await _read(repo, [name for name in await names(repo, channel) if name.number >= number])
 
-    top_digest = await repo.persist(f"append to {here}", attempt)
-    if top_digest == written.digest or await _contains(repo, entry.channel, written.digest, number):
-        return written.digest
-    raise ConflictError(
-        f"{here} is at {top_digest or 'no entry'}, expected {expect or 'no entry'}: somebody else wrote to it. "
-        "Theirs stands and this entry is not in it; look at the history, then run the command again."
+
+async def heads(repo: RepositoryClient, channel: Channel) -> list[Record]:
+    """The entries that no other names, newest first: one, several after a fork, none for a channel without history."""
+    return await _heads(repo, await names(repo, channel))
+
+
+async def standing(repo: RepositoryClient, channel: Channel) -> Standing:
+    """What is on hold and what is withdrawn; reads only the entries that say so."""
+    found = await names(repo, channel)
+    said = await _read(repo, [name for name in found if name.kind is not Kind.PROMOTION])
+    released = {digest for record in said for digest in record.entry.releases}
+    return Standing(
+        holds=tuple(record for record in said if record.entry.kind in HOLDING and record.digest not in released),
+        withdrawals=tuple(record for record in said if record.entry.kind is Kind.ROLLBACK),
+        retaken=frozenset(digest for record in said for digest in record.entry.retakes),
     )
 
 
-async def _contains(repo: RepositoryClient, channel: Channel, digest: Digest, number: int) -> bool:
-    """Whether the chain holds `digest`, which would be entry `number`: others may have come on top already."""
-    async for record in walk(repo, channel):
-        if record.digest == digest:
+async def append(repo: RepositoryClient, entry: Entry) -> Record:
+    """Write `entry` after all that are there, and wait until the registry lists it.
+
+    Others may write at the same moment: both entries stand. After an InfrastructureError the same call may be
+    repeated; an entry that got through is then one of those before. PreconditionError when clocks differ.
+    """
+    await refuse_wrong_clock(repo, entry.at)
+    before = await heads(repo, entry.channel)
+    number = 1 + max((record.entry.number for record in before), default=0)
+    entry = entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
+    layer = await repo.push_blob(entry.model_dump_json().encode(), media.LEDGER_ENTRY)
+    await repo.push_empty()
+    written = artifact(media.LEDGER, [layer])
+    name = Name(number, written.digest, entry.channel, entry.kind)
+    await repo.push_manifest(written, name.tag)
+    await repo.tags()  # does not answer before it has the tag
+    return Record(written.digest, entry)
+
+
+def _named(tags: Iterable[Tag], channel: Channel) -> list[Name]:
+    found = (Name.parse(tag) for tag in tags)
+    return sorted((name for name in found if name and name.channel is channel), reverse=True)
+
+
+def _holes(found: Sequence[Name]) -> list[int]:
+    there = {name.number for name in found}
+    return [number for number in range(1, max(there, default=0)) if number not in there]
+
+
+async def _heads(repo: RepositoryClient, found: Sequence[Name]) -> list[Record]:
+    """Of a number that only one entry has, the entry is named by every one of the next number: see `Entry.number`.
+
+    So only the highest ones, and those that share their number with others, can be heads.
+    """
+    at = defaultdict[int, list[Name]](list)
+    for name in found:
+        at[name.number].append(name)
+    highest = max(at, default=0)
+    return [
+        record
+        for number in sorted(at, reverse=True)
+        if number == highest or len(at[number]) > 1
+        for record in await _read(repo, at[number])
+        if not await _is_named(repo, record.digest, [at[later] for later in range(number + 1, highest + 1)])
+    ]
+
+
+async def _is_named(repo: RepositoryClient, digest: Digest, later: Iterable[Collection[Name]]) -> bool:
+    for those in later:
+        if any(digest in record.entry.previous for record in await _read(repo, those)):
             return True
-        if record.entry.number <= number:
-            return False
     return False
 
 
-async def _before(repo: RepositoryClient, record: Record) -> Record | None:
-    entry, expected = record.entry, record.entry.number - 1
-    if entry.previous is None:
-        if expected:
-            raise PreconditionError(
-                _broken(
-                    repo, entry.channel, f"entry {record.digest} is number {entry.number}, yet names none before it"
-                )
-            )
-        return None
-    manifest = await repo.known(entry.previous)
+async def _read(repo: RepositoryClient, found: Collection[Name]) -> list[Record]:
+    """The entries themselves, in the same order; what was read once in a command is not asked for again."""
+    records: dict[Digest, Record] = {}
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+    errors: list[Exception] = []
+
+    async def read(name: Name) -> None:
+        async with limiter:
+            if errors:
+                return
+            try:
+                records[name.digest] = await _record(repo, name)
+            except Exception as error:
+                errors.append(error)
+
+    async with anyio.create_task_group() as group:
+        for name in found:
+            group.start_soon(partial(read, name))
+    if errors:
+        raise errors[0]
+    return [records[name.digest] for name in found]
+
+
+async def _record(repo: RepositoryClient, name: Name) -> Record:
+    manifest = await repo.known(name.digest)
     if manifest is None:
-        raise PreconditionError(_broken(repo, entry.channel, f"entry {expected} ({entry.previous}) is missing"))
-    before = await _record(repo, manifest, entry.channel)
-    if before.entry.number != expected:
-        raise PreconditionError(
-            _broken(repo, entry.channel, f"entry {before.digest} is number {before.entry.number}, expected {expected}")
+        raise InfrastructureError(
+            f"{repo.repository} lists the tag {name.tag}, but answers that it holds no {name.digest}. "
+            "Nothing has moved; run again, and if it stays so, find out who deleted it."
         )
-    return before
-
-
-async def _record(repo: RepositoryClient, manifest: Manifest, channel: Channel) -> Record:
     try:
-        if manifest.artifact_type != media.LEDGER:
-            raise ValueError(f"it is a {manifest.artifact_type}")
-        (layer,) = manifest.layers
-        entry = Entry.model_validate_json(await repo.content(layer))
-        if entry.channel != channel:
-            raise ValueError(f"it is about {entry.channel.value}")
-    except (ValueError, ValidationError) as error:
-        raise PreconditionError(_broken(repo, channel, f"entry {manifest.digest} is not one of it: {error}")) from error
-    return Record(manifest.digest, entry)
+        entry = await _entry(repo, manifest)
+        if (entry.channel, entry.number, entry.kind) != (name.channel, name.number, name.kind):
+            raise ValueError(f"it says {entry.channel}, {entry.number}, {entry.kind}")
+    except (ValueError, ValidationError, RecursionError) as error:
+        raise PreconditionError(_broken(repo, name.channel, f"{name.tag} is not one of it: {error}")) from error
+    return Record(name.digest, entry)
+
+
+async def _entry(repo: RepositoryClient, manifest: Manifest) -> Entry:
+    if manifest.artifact_type != media.LEDGER:
+        raise ValueError(f"it is a {manifest.artifact_type}")
+    (layer,) = manifest.layers
+    return Entry.model_validate_json(await repo.content(layer))
 
 
 def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:
     return (
-        f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected an unbroken chain of entries; "
+        f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 on; "
         "somebody rewrote or deleted history, so find out who before anything moves."
     )

@@ -11,6 +11,7 @@ from anyio import to_thread
 
 from pipeline.domain import Digest
 from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.registry.artifacts import is_beside
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 
@@ -25,7 +26,24 @@ async def copy_attached(source: RepositoryClient, target: RepositoryClient, dige
         raise PreconditionError(
             f"{target.repository} holds no {digest}; expected the image before what is attached to it"
         )
-    return await _follow(source, target, digest)
+    return [*await _tagged(source, target, digest), *await _follow(source, target, digest)]
+
+
+async def _tagged(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> list[Digest]:
+    """What is beside the image by tags of its own: evidence and disks."""
+    there = set(await target.tags())
+    names = [tag for tag in await source.tags() if is_beside(tag, digest) and tag not in there]
+    copied = []
+    for name in names:
+        manifest = await source.manifest(name)
+        if manifest is None:
+            raise InfrastructureError(
+                f"{source.repository} lists the tag {name}, but answers that there is no manifest behind it. "
+                "Nothing has moved; run again."
+            )
+        await target.push_manifest(await _copied_below(source, target, manifest.digest), name)
+        copied.append(manifest.digest)
+    return copied
 
 
 async def _follow(source: RepositoryClient, target: RepositoryClient, subject: Digest) -> list[Digest]:

@@ -8,10 +8,10 @@ Everything else is handed to the caller to judge.
 import random
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from math import inf
@@ -72,6 +72,8 @@ class Transport:
         self._tokens: dict[tuple[str, str], _Token] = {}
         self.requests = 0
         """How many HTTP requests were sent, for figures and tests."""
+        self.ahead: dict[str, timedelta] = {}
+        """By how much this machine's clock is ahead of that of a host, as its last answer had it."""
 
     async def __aenter__(self) -> Self:
         self._http = httpx.AsyncClient(
@@ -189,6 +191,7 @@ class Transport:
                 response = await self._http.send(
                     request, stream=True, follow_redirects=redirects and method in ("GET", "HEAD")
                 )
+                self._note_time(repository, response)
                 try:
                     if response.status_code == 401 and not renewed:
                         await response.aread()
@@ -219,6 +222,14 @@ class Transport:
                 f"{repository.host} refuses {response.request.method} on {repository.path} {who}: "
                 f"{_answered(response)}. Expected an account with rights on {repository}; give one by registry_auth."
             )
+
+    def _note_time(self, repository: Repository, response: httpx.Response) -> None:
+        """Remember the registry's clock; an answer from a cache (RFC 9111, Age) tells an older one."""
+        if "age" in response.headers or not self._ours(repository, str(response.url)):
+            return
+        with suppress(KeyError, ValueError, TypeError):
+            there = parsedate_to_datetime(response.headers["date"])
+            self.ahead[repository.host] = datetime.now(UTC) - there
 
     async def _authorization(self, repository: Repository, actions: str, login: Login | None) -> str | None:
         """What to send unasked, known from an earlier challenge of this host; None before the first one."""

@@ -9,6 +9,7 @@ from pipeline.errors import ConflictError, InfrastructureError, PreconditionErro
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused, Storage, image_gate
+from pipeline.gates.subject import see_candidate
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.plan import Desired
 from pipeline.report.model import Result
@@ -35,6 +36,8 @@ async def build_next(world: World, *, storage: Storage = BuiltImage.storage) -> 
 
     await promotion.respect_holds(world, Channel.NEXT, override=False)
     published = {found.image.repository: await _publish(world, found, commit) for found in candidates}
+    for image in world.images:
+        await promotion.refuse_withdrawn(world, image, published[image.repository][0], override=False)
     behind = [image.name for image in world.images if not await _moves_forward(world, image, commit)]
     desired = [Desired(repository, Channel.NEXT.tag, digest) for repository, (digest, _) in published.items()]
     moves = [] if behind else await promotion.plan(world, desired)
@@ -100,13 +103,16 @@ async def _push(world: World, found: Gated, commit: Commit) -> Digest:
             f"{name} appeared while this command was building it: another build of the same commit runs. "
             "Run again: it takes that image."
         )
-    await found.local.push(found.image, commit)
+    pushed = await found.local.push(found.image, commit)
     digest = await registry.digest(Tag(commit))
     if digest is None:
         raise InfrastructureError(f"{name} is not there after its push. Run again.")
-    revision = (await registry.labels(digest)).get(REVISION_LABEL)
-    if revision != commit:
-        raise PreconditionError(f"{name} reads back as built from {revision}, expected {commit}. Who else pushes it?")
+    if digest != pushed:
+        raise ConflictError(
+            f"{name} reads back as {digest}, but {pushed} was pushed, which went through the gate: somebody else wrote "
+            "it in the same moment. No evidence was stored and nothing has moved. Find out who else pushes it."
+        )
+    await see_candidate(world, found.image, digest, commit)
     return digest
 
 

@@ -10,7 +10,8 @@ from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.each import each
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
-from pipeline.policy.past import Step
+from pipeline.gates.evidence import verdict_on
+from pipeline.policy.past import Step, above
 from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
 from pipeline.registry import ledger, media
 from pipeline.registry.client import RepositoryClient
@@ -58,32 +59,53 @@ async def respect_holds(world: World, channel: Channel, *, override: bool) -> No
     """Raise PreconditionError when a channel of one of the images is on hold, unless told to override it."""
 
     async def respect(image: Image) -> None:
-        head = await ledger.head(world.repository(image, channel), channel)
-        if head and not override:
-            _refuse_when_held(image.home(channel), head.entry)
+        standing = await ledger.standing(world.repository(image, channel), channel)
+        if standing.holds and not override:
+            raise PreconditionError(_on_hold(image.home(channel), standing.holds))
 
     await each(world.images, respect)
 
 
-def _refuse_when_held(repository: Repository, entry: ledger.Entry) -> None:
-    if is_hold(entry):
+def _on_hold(repository: Repository, holds: Sequence[ledger.Record]) -> str:
+    first, *others = holds
+    entry = first.entry
+    more = f" and by {len(others)} more" if others else ""
+    return (
+        f"{repository}:{entry.channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC by {first.digest.short} "
+        f"({entry.reason or 'no reason given'}){more}. Run release-hold when it may move again, or pass "
+        "--override-hold for this one promotion: the hold stays then."
+    )
+
+
+async def withdrawals(world: World, image: Image, digest: Digest) -> list[ledger.Record]:
+    """The rollbacks, of any channel of the image, that took this digest back and were not overridden since."""
+    standings = [await ledger.standing(world.repository(image, channel), channel) for channel in Channel]
+    retaken = frozenset[Digest]().union(*(standing.retaken for standing in standings))
+    return [
+        record
+        for standing in standings
+        for record in standing.withdrawals
+        if record.digest not in retaken and any(move.old == digest for move in record.entry.moves)
+    ]
+
+
+async def refuse_withdrawn(world: World, image: Image, digest: Digest, *, override: bool) -> None:
+    """PreconditionError for a digest that a channel of this image was taken back from, unless told to override it."""
+    found = [] if override else await withdrawals(world, image, digest)
+    if found:
+        entry = found[0].entry
         raise PreconditionError(
-            f"{repository}:{entry.channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC "
-            f"({entry.reason or 'no reason given'}). Run release-hold when it may move again, or pass "
-            "--override-hold for this one promotion."
+            f"{digest} is withdrawn: {entry.channel} was taken back from it on {entry.at:%Y-%m-%d %H:%M} UTC "
+            f"({entry.reason or 'no reason given'}). No channel takes it again; release another commit, or pass "
+            "--override-hold if you mean it. Nothing has moved."
         )
-
-
-def is_hold(entry: ledger.Entry) -> bool:
-    """Whether an entry, as the newest of its channel, keeps promotions away: a hold, or a rollback."""
-    return entry.kind in (ledger.Kind.HOLD, ledger.Kind.ROLLBACK)
 
 
 async def past(world: World, repository: Repository, channel: Channel) -> list[Step]:
     """The entries of the ledger that were to move the channel, newest first."""
     steps = []
     async for record in ledger.walk(world.registry.repository(repository), channel):
-        version = next((move.tag for move in record.entry.moves if not is_channel(move.tag)), None)
+        version = _version_of(record.entry)
         back = record.entry.kind is ledger.Kind.ROLLBACK
         steps += [Step(move.old, move.new, version, back) for move in record.entry.moves if move.tag == channel.tag]
     return steps
@@ -124,12 +146,16 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
         await _still_as_planned(world, repository, move)
         if source != repository:
             await _bring_along(world.registry.repository(source), registry, move.new)
-        await _record(world, promotion, repository, move)
-        # After the record, which a prune looks for: at least one of the two sees the other.
+        recorded = await _record(world, promotion, repository, move)
+        # After the record, which others look for: at least one of the two sees the other.
+        await _refuse_what_came_between(world, promotion, move)
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
         if source != repository:  # else the copy reads the very manifests that must still be there
             await see_whole(registry, move.new)
-    await _write(world, source, repository, move)
+        await _write(world, source, repository, move)
+        await _yield_to_later(world, repository, recorded, move)
+    else:
+        await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
 
 
@@ -139,6 +165,12 @@ async def _bring_along(source: RepositoryClient, target: RepositoryClient, diges
     manifest = await source.known(digest)
     for child in manifest.manifests if manifest and manifest.is_index else ():
         await copy_attached(source, target, child.digest)
+    for gate in Channel:
+        if await verdict_on(source, digest, gate) != await verdict_on(target, digest, gate):
+            raise InfrastructureError(
+                f"{target.repository} does not give back the {gate} evidence of {digest}, which was copied there from "
+                f"{source.repository}. Nothing has moved; run the command again."
+            )
 
 
 async def _refuse_nested(registry: RepositoryClient, digest: Digest) -> None:
@@ -179,31 +211,100 @@ async def _still_as_planned(world: World, repository: Repository, move: Move) ->
     return now
 
 
-async def _record(world: World, promotion: Promotion, repository: Repository, move: Move) -> None:
+async def _record(world: World, promotion: Promotion, repository: Repository, move: Move) -> ledger.Record:
     """Write the promotion record ahead of the move: what is recorded and not yet done is finished by a rerun."""
     registry = world.registry.repository(repository)
-    head = await ledger.head(registry, promotion.channel)
-    if head and promotion.kind is ledger.Kind.PROMOTION and not promotion.override_hold:
-        _refuse_when_held(repository, head.entry)  # somebody may have said so while the gate ran
+    heads = await ledger.heads(registry, promotion.channel)
+    entry = await _entry(world, promotion, repository, move)
+    if len(heads) == 1 and _says_the_same(heads[0].entry, entry):
+        return heads[0]
+    return await ledger.append(registry, entry)
+
+
+def _says_the_same(written: ledger.Entry, wanted: ledger.Entry) -> bool:
+    """Whether a command before, perhaps the same one, recorded all that this one has to."""
+    kinds = (wanted.kind, ledger.Kind.OVERRIDE) if wanted.kind is ledger.Kind.PROMOTION else (wanted.kind,)
+    return written.kind in kinds and written.moves == wanted.moves and set(wanted.retakes) <= set(written.retakes)
+
+
+async def _entry(world: World, promotion: Promotion, repository: Repository, move: Move) -> ledger.Entry:
     moves = [
         Move(repository=str(repository), tag=wish.tag, old=None, new=wish.digest)
         for wish in promotion.desired
         if wish.repository == repository and not is_channel(wish.tag)
     ]
-    moves.append(move)
-    if head and (head.entry.kind, head.entry.moves) == (promotion.kind, moves):
-        return
-    entry = ledger.Entry(
+    kind, retakes = promotion.kind, list[Digest]()
+    if promotion.override_hold:
+        image = _image_of(world, repository, promotion.channel)
+        retakes = [record.digest for record in await withdrawals(world, image, move.new)]
+        held = (await ledger.standing(world.registry.repository(repository), promotion.channel)).holds
+        kind = ledger.Kind.OVERRIDE if held or retakes else kind
+    return ledger.Entry(
         channel=promotion.channel,
-        kind=promotion.kind,
-        moves=moves,
+        kind=kind,
+        moves=[*moves, move],
         evidence=[promotion.evidence[repository]] if repository in promotion.evidence else [],
+        retakes=retakes,
         by=world.given.actor,
         at=datetime.now(UTC),
         reason=promotion.reason,
         command=promotion.command,
     )
-    await ledger.append(registry, entry, expect=head.digest if head else None)
+
+
+async def _refuse_what_came_between(world: World, promotion: Promotion, move: Move) -> None:
+    """Somebody may have put the channel on hold, or withdrawn the image, while the gate ran or the record was written.
+
+    The list that is read here has our own record, so it has every hold that was acknowledged before.
+    """
+    if promotion.kind is ledger.Kind.ROLLBACK or promotion.override_hold:
+        return
+    repository = Repository.parse(move.repository)
+    standing = await ledger.standing(world.registry.repository(repository), promotion.channel)
+    if standing.holds:
+        raise PreconditionError(_on_hold(repository, standing.holds))
+    image = _image_of(world, repository, promotion.channel)
+    await refuse_withdrawn(world, image, move.new, override=False)
+
+
+async def _yield_to_later(world: World, repository: Repository, recorded: ledger.Record, move: Move) -> None:
+    """A registry cannot compare and swap: a slow write of ours may have undone what was recorded after it.
+
+    Then that is put in force again, and ConflictError says so.
+    """
+    channel = recorded.entry.channel
+    for record in await ledger.since(world.registry.repository(repository), channel, recorded.entry.number):
+        theirs = next((one for one in record.entry.moves if one.tag == move.tag), None)
+        if record == recorded or not theirs or theirs.new == move.new:
+            continue
+        if not _goes_further(recorded, record):
+            continue
+        told = {"repository": str(repository), "old": move.new}
+        await _write(world, repository, repository, theirs.model_copy(update=told))
+        raise ConflictError(
+            f"While this command wrote {repository.tagged(move.tag)}, another was recorded: {record.entry.kind} to "
+            f"{theirs.new} ({record.entry.reason or 'no reason given'}). The channel is there again."
+        )
+
+
+def _goes_further(ours: ledger.Record, theirs: ledger.Record) -> bool:
+    """Whether a channel belongs where an entry took it that was written at the same time as ours, or after it."""
+    mine, other = _version_of(ours.entry), _version_of(theirs.entry)
+    if theirs.entry.kind is ledger.Kind.ROLLBACK:
+        return True
+    if ours.entry.kind is ledger.Kind.ROLLBACK:
+        return theirs.entry.kind is ledger.Kind.OVERRIDE and theirs.entry.number > ours.entry.number
+    if mine and other:
+        return above(other, mine)
+    return theirs.entry.number > ours.entry.number
+
+
+def _version_of(entry: ledger.Entry) -> Tag | None:
+    return next((move.tag for move in entry.moves if not is_channel(move.tag)), None)
+
+
+def _image_of(world: World, repository: Repository, channel: Channel) -> Image:
+    return next(image for image in world.images if image.home(channel) == repository)
 
 
 async def _read_back(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:

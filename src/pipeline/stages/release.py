@@ -147,9 +147,15 @@ def _as_planned(planned: Sequence[Move], moves: Sequence[Move]) -> None:
 
 
 async def _still_allowed(world: World, wanted: Promotion) -> None:
-    """A gate takes hours: look once more, before the first tag is written, for a hold and for the evidence."""
+    """A gate takes hours: look once more, before the first tag is written, for holds and for the evidence."""
     await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
     candidates = {wish.repository: wish.digest for wish in wanted.desired}
+    await each(
+        world.images,
+        lambda image: promotion.refuse_withdrawn(
+            world, image, candidates[image.home(wanted.channel)], override=wanted.override_hold
+        ),
+    )
     await each(
         world.images,
         lambda image: evidence.required(world, image, candidates[image.home(wanted.channel)], wanted.channel),

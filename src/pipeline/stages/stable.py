@@ -10,7 +10,7 @@ from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.openqa import openqa_gate
-from pipeline.gates.subject import Subject
+from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
 from pipeline.report.model import Result
@@ -39,6 +39,7 @@ async def promote_stable(
     start = time.monotonic()
     tag = ReleaseTag.parse(name)
     commit = await tag_commit(world, tag.tag)
+    await evidence.refuse_other_checkout(world, commit)
     await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
@@ -49,6 +50,11 @@ async def promote_stable(
         )
         before = await each(
             subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.STABLE)
+        )
+        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
+        await each(
+            subjects,
+            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
         )
         planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
 

@@ -12,7 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.gates import evidence
 from pipeline.gates.boot import testing_gate
 from pipeline.gates.evidence import GateRun, Proof
-from pipeline.gates.subject import Subject
+from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
@@ -45,6 +45,7 @@ async def promote_testing(
     start = time.monotonic()
     tag = TestTag.parse(name)
     commit = await tag_commit(world, tag.tag)
+    await evidence.refuse_other_checkout(world, commit)
     await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
@@ -53,6 +54,11 @@ async def promote_testing(
         await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
         before = await each(
             subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
+        )
+        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
+        await each(
+            subjects,
+            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
         )
         planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import StrEnum
 from random import Random
 from typing import Any
@@ -27,6 +26,10 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 def sha256(data: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
+
+
+pushed: dict[tuple[str, str], Digest] = {}
+"""What the push tool says of its last push to a tag."""
 
 
 class Crash(BaseException):
@@ -97,7 +100,7 @@ class Write:
     recorded: Digest | None = None
     """What the newest entry of the ledger says was there, for a channel."""
     over_hold: bool = False
-    """Whether it is a promotion whose entry comes right after a hold or a rollback."""
+    """Whether it is a promotion whose entry comes after a hold that is in force, and does not say so."""
 
     @property
     def knowingly_over_another(self) -> bool:
@@ -138,8 +141,15 @@ class MemoryRegistry:
         old, seen = store.tags.get(tag), store.seen.get(tag)
         write = Write(path, tag, old, new, by_us, verdicts, seen)
         if tag in list(Channel) and by_us:
-            entry, *before = [self._entry(path, digest) for digest in self.chain(path, Channel(tag))[:2]]
-            over_hold = entry["kind"] == "promotion" and any(one["kind"] in ("hold", "rollback") for one in before)
+            entries = {digest: self._entry(path, digest) for digest in self.chain(path, Channel(tag))}
+            entry = next(one for one in entries.values() if one["moves"] and one["moves"][-1]["new"] == new)
+            released = {digest for one in entries.values() for digest in one["releases"]}
+            holds = [
+                one
+                for digest, one in entries.items()
+                if one["kind"] in ("hold", "rollback") and digest not in released and one["number"] < entry["number"]
+            ]
+            over_hold = entry["kind"] == "promotion" and bool(holds)
             write = replace(write, recorded=entry["moves"][-1]["old"], over_hold=over_hold)
         self.writes.append(write)
         store.tags[tag] = new
@@ -177,21 +187,22 @@ class MemoryRegistry:
 
     def verdict(self, paths: list[str], digest: Digest, gate: Channel) -> Outcome | None:
         """The newest that a gate said about a digest in some repository, read without any of the pipeline's code."""
-        said = []
+        said: dict[str, tuple[Outcome, list[str]]] = {}
         for store, kind, raw in [
             (self.store(path), *one) for path in paths for one in self.store(path).manifests.values()
         ]:
             document = json.loads(raw) if kind == media.OCI_MANIFEST else {}
             if document.get("artifactType") != media.EVIDENCE or document["subject"]["digest"] != digest:
                 continue
-            statement = next(one for one in document["layers"] if one["mediaType"] == media.IN_TOTO)
-            predicate = json.loads(store.blobs[statement["digest"]])["predicate"]
-            outcome = Outcome(predicate["result"]["outcome"])
-            if predicate["gate"] == gate and outcome != Outcome.INFRA:
-                said.append(
-                    (datetime.fromisoformat(document["annotations"]["org.opencontainers.image.created"]), outcome)
-                )
-        return max(said)[1] if said else None
+            statement = next(one for one in document["layers"] if one["mediaType"] == media.IN_TOTO)["digest"]
+            try:
+                predicate = json.loads(store.blobs[statement])["predicate"]
+            except (ValueError, KeyError, RecursionError):
+                continue
+            if predicate["gate"] == gate:
+                said[statement] = Outcome(predicate["result"]["outcome"]), predicate["follows"]
+        followed = {one for _, follows in said.values() for one in follows}
+        return _worst([outcome for one, (outcome, _) in said.items() if one not in followed])
 
     def _all(self, path: str) -> list[tuple[str, bytes]]:
         return list(self.store(path).manifests.values())
@@ -203,13 +214,13 @@ class MemoryRegistry:
         return entry
 
     def chain(self, path: str, channel: Channel) -> list[Digest]:
-        """The entries that can be reached from the head of a ledger, newest first, again by other code."""
-        store, found = self.store(path), []
-        entry = store.tags.get(f"pipeline-ledger-{channel}")
-        while entry:
-            found.append(entry)
-            entry = self._entry(path, entry)["previous"]
-        return found
+        """The entries of a ledger by their tags, newest first, again by other code."""
+        numbers = {}
+        for tag in self.store(path).tags:
+            if tag.startswith(f"pipeline-ledger-{channel}-"):
+                *_, number, _, digest = tag.split("-")
+                numbers[Digest(f"sha256:{digest}")] = int(number)
+        return sorted(numbers, key=lambda digest: (numbers[digest], digest), reverse=True)
 
     # Over HTTP ------------------------------------------------------------------------------------------------------
 
@@ -334,7 +345,9 @@ class MemoryRegistry:
     async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
         """What podman and skopeo do with an image that was built here."""
         await self._tool(lambda: None)
-        await self._tool(lambda: self.tag(path, tag, self.put_image(path, labels, seed)))
+        digest = self.put_image(path, labels, seed)
+        pushed[path, tag] = digest
+        await self._tool(lambda: self.tag(path, tag, digest))
 
     async def _tool(self, effect: Callable[[], object]) -> None:
         """One request of a tool, which has no patience of its own."""
@@ -356,6 +369,11 @@ def _manifest(store: Store, document: dict[str, Any]) -> dict[str, Any]:
     raw = json.dumps(document).encode()
     store.manifests[sha256(raw)] = (document["mediaType"], raw)
     return {"mediaType": document["mediaType"], "digest": sha256(raw), "size": len(raw)}
+
+
+def _worst(outcomes: list[Outcome]) -> Outcome | None:
+    """Of several that were reached side by side."""
+    return max(outcomes, key=lambda one: one.exit_code, default=None)
 
 
 def promoted(tag: str) -> bool:

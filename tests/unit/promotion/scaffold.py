@@ -1,12 +1,15 @@
 """The real stages on any registry: git, image builds and gates are stand-ins, everything between them is not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from hashlib import sha1
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+
+import memory_registry
 
 from pipeline.commands import rollback as taking_back
 from pipeline.commands.verify import verify
@@ -25,7 +28,11 @@ from pipeline.stages import next as building
 from pipeline.stages import stable, testing
 from pipeline.world import Copy, Given, World
 
-Push = Callable[[Image, Commit, dict[str, str]], Awaitable[None]]
+Push = Callable[[Image, Commit, dict[str, str]], Awaitable[Digest | None]]
+"""What it pushed; None when that is what the registry in memory was given last."""
+
+
+_standing: ContextVar[Commit | None] = ContextVar("standing", default=None)
 
 
 @dataclass
@@ -40,8 +47,17 @@ class Git:
         self.commits.append(Commit(sha1(str(len(self.commits)).encode()).hexdigest()))
         return self.commits[-1]
 
+    @contextmanager
+    def standing_at(self, tag: str) -> Iterator[None]:
+        """As CI does: the commit of the tag is checked out, unless a test has said what is."""
+        token = _standing.set(self.tags.get(tag) if self.checked_out == -1 else None)
+        try:
+            yield
+        finally:
+            _standing.reset(token)
+
     async def head(self) -> Commit:
-        return self.commits[self.checked_out]
+        return _standing.get() or self.commits[self.checked_out]
 
     async def uncommitted(self) -> list[str]:
         return []
@@ -57,6 +73,9 @@ class Git:
 
     async def shallow(self) -> bool:
         return False
+
+    async def tree(self, path: str) -> str:
+        return sha1(path.encode()).hexdigest()
 
     async def commit_of_tag(self, tag: str) -> Commit | None:
         return self.tags.get(tag)
@@ -92,8 +111,9 @@ class LocalImage:
     async def export(self, folder: str) -> None:
         """The report has no files of its own."""
 
-    async def push(self, image: Image, commit: Commit) -> None:
-        await self.bench.push(image, commit, self.labels)
+    async def push(self, image: Image, commit: Commit) -> Digest:
+        told = await self.bench.push(image, commit, self.labels)
+        return told or memory_registry.pushed[image.repository.path, commit]
 
 
 @dataclass
@@ -126,22 +146,25 @@ class Bench:
         def storage(reach: Reach, volume: str, name: str) -> Any:
             return LocalImage(self)
 
-        return await self._run(lambda world: building.build_next(world, storage=storage))
+        with self.git.standing_at(""):
+            return await self._run(lambda world: building.build_next(world, storage=storage))
 
     async def promote_testing(self, tag: str, **told: bool) -> list[Result]:
-        return await self._run(lambda world: testing.promote_testing(world, tag, gate=self._boot, **told))
+        with self.git.standing_at(tag):
+            return await self._run(lambda world: testing.promote_testing(world, tag, gate=self._boot, **told))
 
     async def promote_stable(self, tag: str, **told: bool) -> list[Result]:
-        return await self._run(lambda world: stable.promote_stable(world, tag, gate=self._openqa, **told))
+        with self.git.standing_at(tag):
+            return await self._run(lambda world: stable.promote_stable(world, tag, gate=self._openqa, **told))
 
     async def rollback(self, channel: Channel, to: str = "") -> list[Result]:
         return await self._run(lambda world: taking_back.rollback(world, channel, to, "it is broken"))
 
-    async def hold(self, channel: Channel) -> list[Result]:
-        return await self._run(lambda world: taking_back.hold(world, channel, "wait"))
+    async def hold(self, channel: Channel, reason: str = "wait") -> list[Result]:
+        return await self._run(lambda world: taking_back.hold(world, channel, reason))
 
-    async def release_hold(self, channel: Channel) -> list[Result]:
-        return await self._run(lambda world: taking_back.release_hold(world, channel, "go on"))
+    async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
+        return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))
 
     async def verify(self) -> list[Result]:
         return await self._run(lambda world: verify(world, list(Channel)))
@@ -197,12 +220,12 @@ class Bench:
 
     # What the ledger acknowledged -------------------------------------------------------------------------------------
 
-    def listening(self, append: Callable[..., Awaitable[Digest]]) -> Callable[..., Awaitable[Digest]]:
+    def listening(self, append: Callable[..., Awaitable[ledger.Record]]) -> Callable[..., Awaitable[ledger.Record]]:
         """`ledger.append`, with an ear on its answers."""
 
-        async def heard(repo: RepositoryClient, entry: ledger.Entry, *, expect: Digest | None) -> Digest:
-            written = await append(repo, entry, expect=expect)
-            self.acknowledged.setdefault((repo.repository.path, entry.channel), []).append(written)
+        async def heard(repo: RepositoryClient, entry: ledger.Entry) -> ledger.Record:
+            written = await append(repo, entry)
+            self.acknowledged.setdefault((repo.repository.path, entry.channel), []).append(written.digest)
             return written
 
         return heard
@@ -215,13 +238,20 @@ class Source:
         return self
 
 
-def configured(*names: str, host: str, plain: bool = False, apart: bool = False, stable_host: str = "") -> Config:
+def configured(
+    *names: str,
+    host: str,
+    plain: bool = False,
+    apart: bool = False,
+    stable_host: str = "",
+    platforms: Sequence[str] = ("linux/amd64", "linux/arm64"),
+) -> Config:
     """A configuration with these images below `host`; `apart` with releases in repositories of their own.
 
     `stable_host`: where those are, when in another registry.
     """
     images = "".join(
-        f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\n'
+        f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\nplatforms = {list(platforms)}\n'
         + (f'stable_repository = "{stable_host or host}/{name}-stable"\n' if apart else "")
         for name in names
     )

@@ -13,7 +13,7 @@ from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.registry import ledger
-from pipeline.registry.evidence import Evidence, attach_evidence
+from pipeline.registry.evidence import Evidence, StoredEvidence, attach_evidence
 from pipeline.report.model import Result
 
 
@@ -137,7 +137,7 @@ async def test_a_release_that_was_taken_back_returns_only_when_told(lab: Lab) ->
     await lab.rollback(Channel.STABLE)
     assert outcome(await lab.promote_stable("v1.1.0")) == Outcome.PRECONDITION
     await lab.release_hold(Channel.STABLE)
-    assert outcome(await lab.promote_stable("v1.1.0")) == Outcome.SUPERSEDED
+    assert outcome(await lab.promote_stable("v1.1.0")) == Outcome.PRECONDITION, "it is withdrawn"
     assert outcome(await lab.promote_stable("v1.1.0", override_hold=True)) == Outcome.PASSED
     assert lab.stable() == lab.released("v1.1.0")
 
@@ -271,9 +271,10 @@ async def test_evidence_that_is_gone_when_the_gate_has_ended_stops_before_the_fi
     assert "v1.0.0" not in lab.registry.store("os").tags
 
 
-async def forgetful(*_: object) -> Digest:
+async def forgetful(_repo: object, _digest: object, evidence: Evidence, _report: bytes) -> StoredEvidence:
     """A registry that says yes and keeps nothing."""
-    return Digest("sha256:" + "0" * 64)
+    nowhere = Digest("sha256:" + "0" * 64)
+    return StoredEvidence(evidence, nowhere, nowhere, None)
 
 
 async def test_one_outage_of_skopeo_is_not_the_end(lab: Lab) -> None:
@@ -326,7 +327,9 @@ async def test_a_later_no_of_a_gate_takes_an_earlier_yes_back(lab: Lab) -> None:
     (image,) = lab.images
     found = Result(command="gate-testing", outcome=Outcome.GATE_FAILED, reason="it does not boot any more")
     async with lab.world() as world:
-        said = Evidence(gate=Channel.TESTING, gate_version=world.gate_version(Channel.TESTING), result=found)
+        said = Evidence(
+            gate=Channel.TESTING, gate_version=await world.gate_version(image, Channel.TESTING), result=found
+        )
         await attach_evidence(world.repository(image), lab.released("v1.0.0-test"), said, b"report")
     assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
     assert outcome(await lab.verify()) == Outcome.PRECONDITION

@@ -18,6 +18,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _VERSION = re.compile(r"v\d+\.\d+\.\d+.*")
 _CHANNELS = frozenset(channel.value for channel in Channel)
 _RECORDS = "pipeline-"
+_BESIDE_AN_IMAGE = ("pipeline-evidence-", "pipeline-disk-")
+"""They live as long as the image that their manifest names as its subject."""
 
 
 class Role(StrEnum):
@@ -68,6 +70,8 @@ class Rules(BaseModel):
             return Role.CHANNEL
         if _VERSION.fullmatch(tag):
             return Role.VERSION
+        if tag.startswith(_BESIDE_AN_IMAGE):
+            return Role.ATTACHED
         if tag.startswith(_RECORDS):
             return Role.RECORD
         if any(fnmatchcase(tag, pattern) for pattern in self.keep_tags):

@@ -226,7 +226,7 @@ async def _all_tags(repository: RepositoryClient, snapshot: Snapshot) -> dict[Ta
     tags = dict(snapshot.tags)
     for tag in await repository.tags():
         tags.setdefault(tag, None)
-    for tag in [name for channel in Channel for name in (channel.tag, ledger.head_tag(channel))]:
+    for tag in [channel.tag for channel in Channel]:
         if tag not in tags and await repository.raw_manifest(tag):
             raise InfrastructureError(
                 f"{repository.repository} has a tag {tag} that its list of tags does not show: expected a whole list. "
@@ -241,7 +241,7 @@ async def _ledgers(repository: RepositoryClient) -> tuple[tuple[Digest, ...], di
     entries: dict[Digest, Digest | None] = {}
     for channel in Channel:
         async for record in ledger.walk(repository, channel):
-            entries[record.digest] = record.entry.previous
+            entries[record.digest] = None
             if channel is Channel.STABLE:
                 moves = [move for move in record.entry.moves if move.tag == channel.tag]
                 history += [digest for move in moves for digest in (move.new, move.old) if digest]

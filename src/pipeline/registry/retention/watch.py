@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Digest, Tag
 from pipeline.errors import ConflictError
 from pipeline.policy.retention import Graph, Rules
 from pipeline.policy.retention.graph import fallback_subject
@@ -95,8 +95,8 @@ class Watch:
         named = {digest}
         for manifest in crawl.manifests.values():
             named |= {manifest.digest, *manifest.children} | ({manifest.subject} if manifest.subject else set())
-        for channel in Channel:
-            if tag == ledger.head_tag(channel) and (record := await ledger.head(self._repository, channel)):
+        if name := ledger.Name.parse(tag):
+            for record in await ledger.since(self._repository, name.channel, name.number):
                 named |= {move.new for move in record.entry.moves}
         if needed := sorted(named & self._doomed):
             raise ConflictError(
