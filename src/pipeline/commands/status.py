@@ -56,6 +56,10 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
     return lines
 
 
+def _ahead(commits: int | None) -> list[str]:
+    return [f"next is {commits} commit{'' if commits == 1 else 's'} ahead"] if commits else []
+
+
 async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
     """Each hold with what release-hold takes for it."""
     holds = (await ledger.standing(registry, channel)).holds
