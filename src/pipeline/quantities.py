@@ -1,22 +1,28 @@
 """Durations and sizes as people write them in pipeline.toml: `90s`, `4h`, `30d`, `20GiB`."""
 
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_BYTES = {"B": 1} | {
-    prefix + suffix: base**power
+_MOST = 2**63
+"""Seconds or bytes beyond which nothing is meant: more than any file, any age, any counter holds."""
+_SECONDS = {"ms": Fraction(1, 1000)} | {
+    unit: Fraction(count) for unit, count in {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}.items()
+}
+_BYTES = {"B": Fraction(1)} | {
+    prefix + suffix: Fraction(base**power)
     for power, prefix in enumerate("kMGT", start=1)
     for suffix, base in (("B", 1000), ("iB", 1024))
 }
-_BYTES |= {"KB": 1000, "KiB": 1024}
+_BYTES |= {"KB": Fraction(1000), "KiB": Fraction(1024)}
 
 
 def seconds(text: object) -> float:
     """Read a duration: one or more numbers with a unit (ms, s, m, h, d, w), as in `90s` or `1h30m`."""
-    return _read(text, _SECONDS, "a duration such as 90s, 30m, 4h or 30d")
+    return float(_read(text, _SECONDS, "a duration such as 90s, 30m, 4h or 30d"))
 
 
 def size(text: object) -> int:
@@ -26,9 +32,7 @@ def size(text: object) -> int:
 
 def percent(text: object) -> float:
     """Read a share: a number with a percent sign, as in `25%`."""
-    if not isinstance(text, str) or not re.fullmatch(r"\d+(\.\d+)?\s*%", text):
-        raise ValueError("expected a percentage such as 25%")
-    return float(text.rstrip("% "))
+    return float(_read(text, {"%": Fraction(1)}, "a percentage such as 25%"))
 
 
 def size_text(count: int) -> str:
@@ -55,22 +59,34 @@ def duration_text(value: float) -> str:
     return f"{hours}h{minutes:02}m" if hours < 48 else f"{hours // 24}d"
 
 
-def _read(text: object, units: dict[str, float] | dict[str, int], expected: str) -> float:
-    if not isinstance(text, str) or not re.fullmatch(r"(\d+(\.\d+)?\s*[a-zA-Z]+\s*)+", text):
+def _read(text: object, units: dict[str, Fraction], expected: str) -> Fraction:
+    if not isinstance(text, str) or not re.fullmatch(r"([0-9]{1,30}(\.[0-9]{1,1100})?\s*([a-zA-Z]+|%)\s*)+", text):
         raise ValueError(f"expected {expected}")
-    total = 0.0
-    for number, unit in re.findall(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text):
+    total = Fraction(0)
+    for number, unit in re.findall(r"([0-9.]+)\s*([a-zA-Z]+|%)", text):
         if unit not in units:
             raise ValueError(f"expected {expected}; the unit {unit!r} is not known")
-        total += float(number) * units[unit]
+        total += Fraction(number) * units[unit]
+    if total > _MOST:
+        raise ValueError(f"expected {expected}; this is too much to be meant")
     return total
 
 
-Duration = Annotated[float, BeforeValidator(seconds), PlainSerializer(lambda value: f"{value:g}s", when_used="json")]
+def _written(value: float) -> str:
+    """A number as `_read` takes it: all its digits, no exponent."""
+    digits = format(Decimal(repr(float(value))), "f")
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+Duration = Annotated[
+    float, BeforeValidator(seconds), PlainSerializer(lambda value: _written(value) + "s", when_used="json")
+]
 """Seconds, written as `90s` or `4h`; in JSON too, so that it can be read again."""
 
 Size = Annotated[int, BeforeValidator(size), PlainSerializer(lambda value: f"{value}B", when_used="json")]
 """Bytes, written as `512MiB` or `20GB`; in JSON too."""
 
-Percent = Annotated[float, BeforeValidator(percent), PlainSerializer(lambda value: f"{value:g}%", when_used="json")]
+Percent = Annotated[
+    float, BeforeValidator(percent), PlainSerializer(lambda value: _written(value) + "%", when_used="json")
+]
 """A share in percent, written as `25%`; in JSON too."""
