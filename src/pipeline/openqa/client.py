@@ -164,7 +164,8 @@ class OpenQA:
         }
         data = await self._json("GET", "/api/v1/jobs", params=query)
         with self._understood(data):
-            return [Job.parse(entry) for entry in _list(data["jobs"])]
+            numbers = [int(entry["id"]) for entry in _list(data["jobs"])]
+        return [self._job(await self._json("GET", f"/api/v1/jobs/{number}")) for number in numbers]
 
     async def scheduled_product(self, number: int) -> dict[str, Any]:
         """Read what the server made of a submission (needs an operator's key)."""

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.domain import Digest
 from pipeline.openqa.jobs import Job
-from pipeline.openqa.submission import DISK, RUN, SUITE, Order
+from pipeline.openqa.submission import DISK, SUITE, Order
 from pipeline.openqa.verdict import Expectation
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -48,7 +48,6 @@ def ours(data: dict[str, Any], number: int | None = None) -> dict[str, Any]:
     """A recorded job with the settings that a submission of ours would have given it."""
     job = json.loads(json.dumps(data.get("job", data)))
     job["settings"] |= {"BUILD": ORDER.build, "HDD_1": ORDER.disk, SUITE: ORDER.suite, DISK: ORDER.disk_sha256.hex}
-    job["settings"] |= {RUN: ORDER.run}
     if number is not None:
         job["id"] = number
     return job

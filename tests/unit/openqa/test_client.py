@@ -99,7 +99,8 @@ async def test_the_jobs_of_a_build_are_found_by_all_that_tells_them_apart(
     client: OpenQA, order: Order, capture: Capture
 ) -> None:
     listed = respx.get(f"{URL}/api/v1/jobs").mock(return_value=replay(capture("jobs-list-by-build")))
-    assert [(job.id, job.result) for job in await client.jobs_of(order)] == [(2, "passed")]
+    respx.get(f"{URL}/api/v1/jobs/2").mock(return_value=replay(capture("real-passed.details")))
+    assert [job.result for job in await client.jobs_of(order)] == ["passed"]
     assert dict(listed.calls.last.request.url.params) == {
         "distri": "bootcut",
         "version": "1",

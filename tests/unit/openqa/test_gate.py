@@ -16,7 +16,7 @@ from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
 from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
-from pipeline.openqa.submission import Answer, Order
+from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation
 from pipeline.report.model import CheckStatus
 
@@ -35,8 +35,8 @@ CANCELLED = "cancel-running.z-later"
 class Server:
     """What openQA would say: jobs that move on with every look, and clones made by restarts."""
 
-    def __init__(self, as_ours: Callable[..., dict[str, Any]]) -> None:
-        self._as_ours = as_ours
+    def __init__(self, as_ours: Callable[..., dict[str, Any]], run: str) -> None:
+        self._as_ours, self._run = as_ours, run
         self.jobs: dict[int, list[dict[str, Any]]] = {}
         self.restarts: list[int] = []
         self.cancelled: list[int] = []
@@ -51,6 +51,8 @@ class Server:
     def job(self, number: int, *captures: str, **last: Any) -> int:
         """Script a job; `last` changes its last answer."""
         script = [self._as_ours(capture, number, clone_id=None) for capture in captures]
+        for step in script:
+            step["settings"][RUN] = self._run
         script[-1] |= last
         self.jobs[number] = script
         return number
@@ -105,8 +107,8 @@ def _no_waiting() -> Iterator[None]:
 
 
 @pytest.fixture
-def server(as_ours: Callable[..., dict[str, Any]]) -> Server:
-    return Server(as_ours)
+def server(as_ours: Callable[..., dict[str, Any]], order: Order) -> Server:
+    return Server(as_ours, order.run)
 
 
 @pytest.fixture
