@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dagger
+
 from pipeline.config import OpenQA as Server
 from pipeline.config import Upload, architecture
 from pipeline.containers.disk_store import fetch_disk, upload_disk
@@ -53,13 +55,14 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     """Every tested disk, uploaded, through a full openQA run, side by side; all of them must pass."""
     start, folder = time.monotonic(), evidence.new_folder()
     server, target = _configured(world)
+    scenarios = await _scenarios(world, server)
 
     async def disk_there(platform: str) -> tuple[str, dict[str, str]]:
         return await _uploaded(world, target, subject, tag, _disk(tested, subject, platform), platform)
 
     async def ran(part: _Part) -> _Ran:
         url, inputs = uploads[part.platform]
-        order = await _order(world, server, subject, tag, part, url, _disk(tested, subject, part.platform))
+        order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios)
         outcome = await _run(world, server, order, folder / part.folder)
         return _Ran(part, outcome, inputs | outcome.inputs)
 
@@ -184,8 +187,21 @@ def _disk(tested: Proof, subject: Subject, platform: str) -> DiskRecord:
     return record
 
 
-async def _order(
-    world: World, server: Server, subject: Subject, tag: ReleaseTag, part: _Part, url: str, disk: DiskRecord
+async def _scenarios(world: World, server: Server) -> str:
+    """The scenario definitions of the repository, read before anything is uploaded; empty when there are none."""
+    if server.scenarios is None:
+        return ""
+    try:
+        return await world.given.source.file(server.scenarios).contents()
+    except dagger.QueryError as error:
+        raise UsageError(
+            f"gates.stable.openqa.scenarios is {server.scenarios!r}, which cannot be read from the source: {error}. "
+            "Expected a file of scenario definitions; without the key the server's own job templates decide."
+        ) from error
+
+
+def _order(
+    server: Server, subject: Subject, tag: ReleaseTag, part: _Part, url: str, disk: DiskRecord, scenarios: str
 ) -> Order:
     arch = server.arch.get(part.platform, architecture(part.platform))
     values = {
@@ -206,7 +222,7 @@ async def _order(
         digest=subject.candidate.digest,
         disk_url=url,
         disk_sha256=disk.sha256,
-        scenarios=await world.given.source.file(server.scenarios).contents() if server.scenarios else "",
+        scenarios=scenarios,
         test=server.test or "",
         extra={name: filled(value, values) for name, value in server.settings.items()},
         asset=server.asset,

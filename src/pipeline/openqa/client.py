@@ -11,6 +11,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -128,6 +129,10 @@ class OpenQA:
     def link(self, job: int) -> str:
         """The page of a job that a person opens."""
         return f"{self.url}/tests/{job}"
+
+    def overview(self, build: str) -> str:
+        """The page of all jobs of a build."""
+        return f"{self.url}/tests/overview?{urlencode({'build': build})}"
 
     async def job(self, number: int) -> Job:
         """Read one job; its modules and logs too once it is final."""

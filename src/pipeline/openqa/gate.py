@@ -162,6 +162,7 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
         inputs={
             "openqa build": submission.expected.build,
             "openqa disk": submission.expected.disk,
+            "openqa overview": client.overview(submission.expected.build),
             "openqa jobs": " ".join(client.link(job.id) for job in watch.jobs),
             "openqa groups": " ".join(str(group) for group in groups),
         },
