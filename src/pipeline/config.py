@@ -12,12 +12,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from pipeline.domain import Channel, Repository, Tag
 from pipeline.errors import UsageError
+from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
@@ -174,6 +176,25 @@ class TestingGate(_Table):
     timeout: Duration = 3600.0
 
 
+class OpenQAJob(_Table):
+    """`[gates.stable.openqa.jobs.NAME]`: what is special about one scenario; NAME is `TEST` or `TEST@MACHINE`."""
+
+    required: bool = True
+    """False: it runs, its result is shown, and it stops no release."""
+    accept_softfailed: bool | None = None
+    """As for all jobs when absent."""
+
+
+def _template(text: str) -> str:
+    if unknown := unknown_placeholders(text):
+        allowed = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"there is no {{{unknown[0]}}}; allowed are {allowed}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_template)]
+
+
 class OpenQA(_Table):
     """`openqa` of `[gates.stable]`: the server and what it must run."""
 
@@ -181,27 +202,40 @@ class OpenQA(_Table):
     scenarios: RelativePath | None = None
     """Scenario definitions sent with the request; without them the server's own job templates decide."""
     distri: str = "bootc"
-    flavor: str = "qcow2"
-    version: str = "{version}"
+    flavor: str | Annotated[tuple[str, ...], Field(min_length=1)] = "qcow2"
+    """One, or several that all must pass."""
+    version: Template = "{version}"
     arch: dict[str, str] = {}
     """By platform (`linux/amd64`), when openQA calls the architecture otherwise than the kernel does."""
     test: str | None = None
     """Limit to this scenario; all that match otherwise."""
-    settings: dict[str, str] = {}
-    """More settings for every job. HDD_1_URL, BUILD and the product's four are set by the pipeline."""
+    asset: Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")] = "HDD_1"
+    """The setting by which the jobs get the disk: HDD_1, ISO, ASSET_1 …; its address goes into the same with _URL."""
+    settings: dict[str, Template] = {}
+    """More settings for every job: all that openQA takes, but what the pipeline sets itself."""
+    jobs: dict[str, OpenQAJob] = {}
+    """By scenario: advisory ones, and whether softfailed passes."""
     expect_jobs: int = Field(1, ge=1)
+    """At least this many, of each architecture and flavor."""
     accept_softfailed: bool = False
+    leave_jobs: bool = False
+    """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
     pickup_timeout: Duration = 1800.0
     """How long a job may wait for a worker."""
-    poll: Duration = 10.0
+    poll: Duration = Field(10.0, ge=1)
+
+    @property
+    def flavors(self) -> tuple[str, ...]:
+        """Each is a submission of its own."""
+        return (self.flavor,) if isinstance(self.flavor, str) else self.flavor
 
     @field_validator("settings")
     @classmethod
-    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
-        ours = {"BUILD", "HDD_1", "HDD_1_URL", "DISTRI", "VERSION", "FLAVOR", "ARCH"} & {key.upper() for key in value}
-        if ours:
-            raise ValueError(f"{', '.join(sorted(ours))} is set by the pipeline")
+    def _settings_are_the_users(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        refused = [why for name in value if (why := refused_setting(name, info.data.get("asset", "HDD_1")))]
+        if refused:
+            raise ValueError("; ".join(refused))
         return value
 
 
@@ -301,7 +335,7 @@ class Config(_Table):
             *platforms,
             *trees,
             gate.model_dump_json(exclude_defaults=True),
-            *(waiver.model_dump_json() for waiver in self.waivers),
+            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers if waiver.holds_in(channel)),
         ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 

@@ -160,7 +160,7 @@ async def _registry(world: World, repository: Repository) -> str:
 
 async def _openqa(server: OpenQA, *, may_submit: bool) -> str:
     workers = await server.workers()
-    awake = [worker for worker in workers if worker.get("status") in ("idle", "running")]
+    awake = [worker for worker in workers if worker.status in ("idle", "running")]
     if not awake:
         raise PreconditionError(f"{server.url} answers and has no worker that could take a job: start one.")
     if not may_submit:

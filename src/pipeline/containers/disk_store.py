@@ -89,6 +89,7 @@ async def upload_disk(
             *("python", "-m", "pipeline.upload"),
             *_store(target, auth),
             *("--public-url", target.public_url),
+            *("--timeout", str(target.timeout)),
             *("--key", key),
             *("--path", "/disk.qcow2"),
         ],

@@ -1,5 +1,6 @@
 """Submitting to openQA, with its own client."""
 
+import anyio
 import dagger
 from dagger import dag
 
@@ -7,8 +8,11 @@ from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import attempt
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import Answer, Order, client_conf, parse_answer, schedule_arguments
+from pipeline.quantities import duration_text
 
 _SCENARIOS = "/scenarios.yaml"
+_DEADLINE = 900.0
+"""Seconds for the container and the submission; a product of thousands of jobs takes minutes."""
 
 
 async def schedule(reach: Reach, host: str, auth: tuple[str, str] | None, order: Order) -> Answer:
@@ -19,8 +23,11 @@ async def schedule(reach: Reach, host: str, auth: tuple[str, str] | None, order:
         container = container.with_mounted_secret("/etc/openqa/client.conf", conf)
     if order.scenarios:
         container = container.with_new_file(_SCENARIOS, order.scenarios)
-    asked = await attempt(container, schedule_arguments(host, _SCENARIOS if order.scenarios else None, order.settings))
-    return parse_answer(asked.stdout, asked.code, asked.stderr)
+    arguments = schedule_arguments(host, _SCENARIOS if order.scenarios else None, order.settings)
+    with anyio.move_on_after(_DEADLINE):
+        asked = await attempt(container, arguments)
+        return parse_answer(asked.stdout, asked.code, asked.stderr)
+    return Answer(error=f"openqa-cli schedule did not end within {duration_text(_DEADLINE)}", status=0)
 
 
 async def key_and_secret(auth: dagger.Secret | None, argument: str) -> tuple[str, str] | None:
@@ -28,6 +35,6 @@ async def key_and_secret(auth: dagger.Secret | None, argument: str) -> tuple[str
     if auth is None:
         return None
     key, colon, secret = (await auth.plaintext()).strip().partition(":")
-    if not (key and colon and secret):
+    if not (key and colon and secret) or any(part.split() != [part] for part in (key, secret)):
         raise UsageError(f"The secret given as --{argument} is not of the form KEY:SECRET.")
     return key, secret

@@ -1,79 +1,168 @@
 """The openQA gate: the very disk that booted goes through the full run."""
 
+import re
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.config import Image, Upload, architecture
+import dagger
+
 from pipeline.config import OpenQA as Server
+from pipeline.config import Upload, architecture
 from pipeline.containers.disk_store import fetch_disk, upload_disk
 from pipeline.containers.openqa_cli import key_and_secret, schedule
-from pipeline.domain import Digest
-from pipeline.errors import PreconditionError, UsageError
+from pipeline.each import each
+from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, find_run, run_gate, still_passed
-from pipeline.openqa.submission import Order
-from pipeline.openqa.verdict import Expectation
+from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.submission import Order, filled
+from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.tags import ReleaseTag
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Check, Result
+from pipeline.report.model import Result
 from pipeline.upload.key import object_key
 from pipeline.world import World
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One disk and one flavor: a submission of its own."""
+
+    platform: str
+    flavor: str
+    name: str
+    """Before the names of its checks and inputs; empty when it is the only one."""
+    folder: str
+    """Where its proof lies in the report."""
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What came of a part."""
+
+    part: _Part
+    outcome: GateOutcome
+    inputs: dict[str, str]
+
+
 async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, command: str) -> GateRun:
-    """For each platform: the tested disk, uploaded, through one openQA run; all of them must pass."""
-    server, target = _configured(world)
-    image, digest = subject.image, subject.candidate.digest
+    """Every tested disk, uploaded, through a full openQA run, side by side; all of them must pass."""
     start, folder = time.monotonic(), evidence.new_folder()
-    checks, inputs = list[Check](), dict[str, str]()
-    outcome = None
-    for platform in image.platforms:
-        record = _disk(tested, image, digest, platform)
-        disk = await fetch_disk(world.reach, image.repository, record)
-        key = object_key(image.name, str(tag.version), architecture(platform), digest)
-        uploaded = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
-        order = await _order(world, server, subject, tag, platform, f"{target.public_url}/{key}")
-        outcome = await _run(world, server, order, folder / f"openqa-{architecture(platform)}")
-        several = f"{architecture(platform)}/" if len(image.platforms) > 1 else ""
-        checks += [check.model_copy(update={"name": several + check.name}) for check in outcome.checks]
-        inputs |= {several + name: value for name, value in (uploaded | outcome.inputs).items()}
-        inputs[f"{several}disk sha256"] = record.sha256.hex
-        if outcome.outcome.exit_code:
-            break
-    if outcome is None:
-        raise UsageError(f"images.{image.name} has no platform; expected at least one.")
+    server, target = _configured(world)
+    scenarios = await _scenarios(world, server)
+
+    async def disk_there(platform: str) -> tuple[str, dict[str, str]]:
+        return await _uploaded(world, target, subject, tag, _disk(tested, subject, platform), platform)
+
+    async def ran(part: _Part) -> _Ran:
+        url, inputs = uploads[part.platform]
+        order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios)
+        outcome = await _run(world, server, order, folder / part.folder)
+        return _Ran(part, outcome, inputs | outcome.inputs)
+
+    platforms: Sequence[str] = subject.image.platforms
+    uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
+    parts = await each(_parts(server, platforms), ran)
+    worst = next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
     result = Result(
         command=command,
-        outcome=outcome.outcome,
-        reason=outcome.reason,
-        image=image.name,
-        repository=str(image.repository),
-        digest=digest,
+        outcome=worst.outcome,
+        reason=worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts),
+        image=subject.image.name,
+        repository=str(subject.image.repository),
+        digest=subject.candidate.digest,
         commit=subject.candidate.commit,
         tag=tag.tag,
-        checks=checks,
-        inputs=inputs,
+        checks=[
+            check.model_copy(update={"name": one.part.name + check.name})
+            for one in parts
+            for check in one.outcome.checks
+        ],
+        inputs={one.part.name + name: value for one in parts for name, value in one.inputs.items()},
         duration=time.monotonic() - start,
     )
     return GateRun(result, folder)
 
 
+async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseTag) -> list[str]:
+    """After the promotion: openQA keeps the runs as long as the release; return what could not be done.
+
+    Args:
+        results: the evidence of the stable gate, of this run or of one before it.
+        tag: of the release.
+
+    Never raises a PipelineError: the release has happened.
+    """
+    server, version = world.config.gates.stable.openqa, str(tag.version)
+    if server is None or world.given.openqa_auth is None:
+        return []
+    missing = list[str]()
+    try:
+        async with await _client(world, server) as client:
+            for result in results:
+                text = f"{result.image} {version} was promoted: {result.repository}@{result.digest}, {result.commit}"
+                missing += await keep_results(client, tags_of(result.inputs, version), text)
+    except PipelineError as error:
+        missing.append(str(error))
+    return missing
+
+
 async def _run(world: World, server: Server, order: Order, folder: Path) -> GateOutcome:
-    """Adopt the run of this BUILD when there is one, else submit; then wait for the verdict."""
+    """Adopt the run of this order when there is one, else submit; then wait for the verdict."""
     auth = await key_and_secret(world.given.openqa_auth, "openqa-auth")
-    expected = Expectation.of(order, jobs=server.expect_jobs, accept_softfailed=server.accept_softfailed)
-    key, secret = auth or ("", "")
-    async with OpenQA(server.url, key, secret, address=world.address(server.url)) as client:
+    expected = Expectation.of(
+        order,
+        jobs=server.expect_jobs,
+        accept_softfailed=server.accept_softfailed,
+        scenarios={name: Scenario(job.required, job.accept_softfailed) for name, job in server.jobs.items()},
+        waivers=world.config.waivers,
+        today=datetime.now(UTC).date(),
+    )
+    async with await _client(world, server) as client:
         submission = await find_run(client, order, expected)
         if submission is None:
-            submission = Submission(await schedule(world.reach, server.url, auth, order), expected)
-        outcome = await run_gate(client, submission, folder, Limits(server.timeout, server.pickup_timeout, server.poll))
+            answer = await schedule(world.reach, server.url, auth, order)
+            submission = await acknowledge(client, order, answer, expected)
+        limits = Limits(server.timeout, server.pickup_timeout, server.poll, cancel=not server.leave_jobs)
+        outcome = await run_gate(client, submission, folder, limits)
         if not outcome.outcome.exit_code and not await still_passed(client, submission, outcome):
             raise PreconditionError("openQA's jobs changed after they had passed; run again to judge them anew.")
         return outcome
+
+
+async def _client(world: World, server: Server) -> OpenQA:
+    auth = await key_and_secret(world.given.openqa_auth, "openqa-auth")
+    return OpenQA(server.url, *(auth or ("", "")), address=world.address(server.url))
+
+
+async def _uploaded(
+    world: World, target: Upload, subject: Subject, tag: ReleaseTag, record: DiskRecord, platform: str
+) -> tuple[str, dict[str, str]]:
+    """The address at which openQA finds the disk, and what was found out about the file."""
+    image, machine = subject.image, architecture(platform)
+    disk = await fetch_disk(world.reach, image.repository, record)
+    key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256)
+    inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
+    return f"{target.public_url}/{key}", inputs | {"disk sha256": record.sha256.hex}
+
+
+def _parts(server: Server, platforms: Sequence[str]) -> list[_Part]:
+    made = []
+    for platform in platforms:
+        for flavor in server.flavors:
+            machine, plain = architecture(platform), re.sub(r"[^A-Za-z0-9_.]+", "_", flavor)
+            name = f"{machine}/" if len(platforms) > 1 else ""
+            folder = f"openqa-{machine}"
+            if len(server.flavors) > 1:
+                name, folder = f"{name}{flavor}/", f"{folder}-{plain}"
+            made.append(_Part(platform, flavor, name, folder))
+    return made
 
 
 def _configured(world: World) -> tuple[Server, Upload]:
@@ -87,28 +176,54 @@ def _configured(world: World) -> tuple[Server, Upload]:
     return gate.openqa, gate.upload
 
 
-def _disk(tested: Proof, image: Image, digest: Digest, platform: str) -> DiskRecord:
+def _disk(tested: Proof, subject: Subject, platform: str) -> DiskRecord:
     record = tested.evidence.disks.get(platform)
     if record is None:
         raise PreconditionError(
-            f"The testing evidence of {image.repository.at(digest)} names no disk for {platform}; it has "
-            f"{', '.join(tested.evidence.disks) or 'none'}. Run promote-testing again for this commit."
+            f"The testing evidence of {subject.image.repository.at(subject.candidate.digest)} names no disk for "
+            f"{platform}; it has {', '.join(tested.evidence.disks) or 'none'}. Run promote-testing again for this "
+            "commit."
         )
     return record
 
 
-async def _order(world: World, server: Server, subject: Subject, tag: ReleaseTag, platform: str, url: str) -> Order:
-    version = str(tag.version)
-    scenarios = await world.given.source.file(server.scenarios).contents() if server.scenarios else ""
+async def _scenarios(world: World, server: Server) -> str:
+    """The scenario definitions of the repository, read before anything is uploaded; empty when there are none."""
+    if server.scenarios is None:
+        return ""
+    try:
+        return await world.given.source.file(server.scenarios).contents()
+    except dagger.QueryError as error:
+        raise UsageError(
+            f"gates.stable.openqa.scenarios is {server.scenarios!r}, which cannot be read from the source: {error}. "
+            "Expected a file of scenario definitions; without the key the server's own job templates decide."
+        ) from error
+
+
+def _order(
+    server: Server, subject: Subject, tag: ReleaseTag, part: _Part, url: str, disk: DiskRecord, scenarios: str
+) -> Order:
+    arch = server.arch.get(part.platform, architecture(part.platform))
+    values = {
+        "disk_url": url,
+        "disk_name": url.rpartition("/")[2],
+        "version": str(tag.version),
+        "digest": subject.candidate.digest,
+        "commit": subject.candidate.commit,
+        "arch": arch,
+        "image": subject.image.name,
+    }
     return Order(
         distri=server.distri,
-        flavor=server.flavor,
-        version=server.version.format(version=version),
-        arch=server.arch.get(platform, architecture(platform)),
-        release=version,
+        flavor=part.flavor,
+        version=filled(server.version, values),
+        arch=arch,
+        release=str(tag.version),
         digest=subject.candidate.digest,
         disk_url=url,
+        disk_sha256=disk.sha256,
         scenarios=scenarios,
         test=server.test or "",
-        extra=server.settings,
+        extra={name: filled(value, values) for name, value in server.settings.items()},
+        asset=server.asset,
     )

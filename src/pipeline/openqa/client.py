@@ -1,14 +1,17 @@
-"""A client of openQA's REST API: reads, and the restart of a job. Submitting is openqa-cli's work."""
+"""A client of openQA's REST API: reads, comments, the restart of a job and its end. Submitting is openqa-cli's work."""
 
 import hashlib
 import hmac
+import json
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -17,11 +20,15 @@ import stamina
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.jobs import Job
 from pipeline.openqa.submission import Order
-from pipeline.quantities import duration_text
+from pipeline.quantities import duration_text, size_text
 
 T = TypeVar("T")
 
 _MAX_CLONES = 50
+_MAX_ANSWER = 64 * 1024**2
+"""Bytes of an answer; the details of a job of hundreds of modules have a few."""
+_PIECE = 64 * 1024
+_KEPT_HEADERS = frozenset({b"content-type", b"location", b"retry-after"})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -52,6 +59,28 @@ class _Passing(Exception):
         self.wait = wait
 
 
+class NotThere(PreconditionError):
+    """The server knows no such job (any more)."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that is connected to the server."""
+
+    status: str
+    classes: str
+    """The WORKER_CLASS that it serves, as it says."""
+
+    @classmethod
+    def parse(cls, data: object) -> Self:
+        """Read one entry of the list; TypeError when it is not one."""
+        if not isinstance(data, dict):
+            raise TypeError(f"a worker that is {str(data)[:80]!r}")
+        properties = data.get("properties")
+        said = properties.get("WORKER_CLASS") if isinstance(properties, dict) else None
+        return cls(str(data.get("status")), str(said or "?")[:200])
+
+
 class OpenQA:
     """One openQA server, as an async context manager.
 
@@ -61,8 +90,9 @@ class OpenQA:
         address: `host:port` to connect to when `url` names a host that only other containers can resolve.
         deadline: seconds that one call may spend on retries before it is an outage.
 
-    Every call raises InfrastructureError when the server cannot be reached or keeps failing until the deadline, and
-    PreconditionError when it refuses.
+    Every call raises InfrastructureError when the server cannot be reached, keeps failing until the deadline, or says
+    what openQA does not say, and PreconditionError when it refuses. No redirect is followed: what is signed for this
+    server goes nowhere else.
     """
 
     def __init__(
@@ -79,9 +109,14 @@ class OpenQA:
         self._extensions = extensions
         self._http = httpx.AsyncClient(
             base_url=target,
-            headers={"Host": public.netloc.decode(), "Accept": "application/json"},
+            headers={
+                "Host": public.netloc.decode(),
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a few kilobytes that unpack to gigabytes have no bound
+            },
             auth=Signature(key, secret) if key else None,
             timeout=httpx.Timeout(30.0, read=60.0),
+            follow_redirects=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -95,6 +130,10 @@ class OpenQA:
         """The page of a job that a person opens."""
         return f"{self.url}/tests/{job}"
 
+    def overview(self, build: str) -> str:
+        """The page of all jobs of a build."""
+        return f"{self.url}/tests/overview?{urlencode({'build': build})}"
+
     async def job(self, number: int) -> Job:
         """Read one job; its modules and logs too once it is final."""
         job = self._job(await self._json("GET", f"/api/v1/jobs/{number}"))
@@ -104,44 +143,64 @@ class OpenQA:
 
     async def details(self, number: int) -> dict[str, Any]:
         """The whole answer about a job, for the report."""
-        job: dict[str, Any] = (await self._json("GET", f"/api/v1/jobs/{number}/details"))["job"]
-        return job
+        data = await self._json("GET", f"/api/v1/jobs/{number}/details")
+        with self._understood(data):
+            return dict(data["job"])
 
     async def newest(self, number: int) -> Job:
         """Follow `clone_id` from a job to the one that nothing replaces."""
+        before = set[int]()
         for _ in range(_MAX_CLONES):
             job = await self.job(number)
             if job.clone_id is None:
-                return job
+                return replace(job, replaces=job.replaces | before)
+            before.add(number)
             number = job.clone_id
         raise InfrastructureError(f"openQA's job {number} ends a chain of more than {_MAX_CLONES} clones: look at it")
 
     async def jobs_of(self, order: Order) -> list[Job]:
-        """Read the newest job of every scenario of an order's BUILD; empty when it never ran."""
+        """Read all jobs of an order's BUILD, replaced ones too, without their modules; empty when it never ran."""
         query = {
             "distri": order.distri,
             "version": order.version,
             "flavor": order.flavor,
             "arch": order.arch,
             "build": order.build,
-            "latest": "1",
         }
         data = await self._json("GET", "/api/v1/jobs", params=query)
-        return [await self.newest(int(entry["id"])) for entry in data.get("jobs") or []]
+        with self._understood(data):
+            numbers = [int(entry["id"]) for entry in _list(data["jobs"])]
+        return [self._job(await self._json("GET", f"/api/v1/jobs/{number}")) for number in numbers]
 
     async def scheduled_product(self, number: int) -> dict[str, Any]:
         """Read what the server made of a submission (needs an operator's key)."""
         return await self._json("GET", f"/api/v1/isos/{number}", params={"include_job_ids": "1"})
 
-    async def workers(self) -> list[dict[str, Any]]:
+    async def workers(self) -> list[Worker]:
         """Read the workers that the server knows, dead ones too."""
         data = await self._json("GET", "/api/v1/workers")
-        return [worker for worker in data.get("workers") or [] if isinstance(worker, dict)]
+        with self._understood(data):
+            return [Worker.parse(worker) for worker in _list(data["workers"])]
 
     async def clock(self) -> datetime | None:
         """The server's time, as the Date header of an answer has it."""
         headers = await self._persist("HEAD /", self._head)
-        return parsedate_to_datetime(headers["date"]) if "date" in headers else None
+        with self._understood({"Date": headers.get("date")}):
+            return parsedate_to_datetime(headers["date"]) if "date" in headers else None
+
+    async def comments(self, place: str) -> list[str]:
+        """Read the texts of the comments of `jobs/<id>` or `groups/<id>`."""
+        data = await self._answer("GET", f"/api/v1/{place}/comments")
+        with self._understood(data):
+            return [str(comment["text"]) for comment in _list(data)]
+
+    async def comment(self, place: str, text: str) -> None:
+        """Write a comment to `jobs/<id>` or `groups/<id>` (needs an operator's key)."""
+        await self._answer("POST", f"/api/v1/{place}/comments", form={"text": text})
+
+    async def cancel(self, number: int) -> None:
+        """Cancel a job; one that has ended stays as it is."""
+        await self._answer("POST", f"/api/v1/jobs/{number}/cancel")
 
     async def restart(self, number: int) -> int:
         """Restart a job and return the id of its clone.
@@ -150,13 +209,15 @@ class OpenQA:
         found again by its clone.
         """
         data = await self._json("POST", f"/api/v1/jobs/{number}/restart")
-        for pair in data.get("result") or []:
-            if str(number) in pair:
-                return int(pair[str(number)])
+        with self._understood(data):
+            for pair in data.get("result") or []:
+                if str(number) in pair:
+                    return int(pair[str(number)])
         newest = await self.newest(number)
         if newest.id != number:
             return newest.id
-        why = "; ".join(str(error) for error in data.get("errors") or []) or "it gives no reason"
+        with self._understood(data):
+            why = "; ".join(str(error)[:500] for error in data.get("errors") or []) or "it gives no reason"
         raise PreconditionError(f"openQA does not restart job {number}: {why}")
 
     async def download(self, path: str, target: Path, limit: int = 32 * 1024**2) -> None:
@@ -177,7 +238,7 @@ class OpenQA:
                     raise PreconditionError(f"openQA has no {path}: it answered {response.status_code}")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as file:
-                    async for chunk in response.aiter_bytes():
+                    async for chunk in response.aiter_raw(_PIECE):
                         file.write(chunk[: limit - file.tell()])
                         if file.tell() >= limit:
                             file.write(b"\n[cut here by the pipeline]\n")
@@ -188,29 +249,64 @@ class OpenQA:
             raise _Passing(f"{type(error).__name__} {error}") from error
 
     def _job(self, data: dict[str, Any]) -> Job:
-        try:
+        with self._understood(data):
             return Job.parse(data["job"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InfrastructureError(f"{self.url} does not answer like openQA: no job in {str(data)[:200]}") from error
+
+    @contextmanager
+    def _understood(self, data: object) -> Generator[None]:
+        """Whatever cannot be read out of an answer is not openQA's: an outage, and no verdict."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+            raise InfrastructureError(
+                f"{self.url} does not answer like openQA: {error} in {str(data)[:200]}. See what answers there"
+            ) from error
 
     async def _json(self, method: str, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
-        return await self._persist(f"{method} {path}", lambda: self._once(method, path, params))
+        data = await self._answer(method, path, params)
+        with self._understood(data):
+            if not isinstance(data, dict):
+                raise TypeError("no object")
+            return data
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Any:
+        request = self._http.build_request(method, path, params=params, data=form, extensions=self._extensions)
+        return await self._persist(f"{method} {path}", lambda: self._once(request))
 
     async def _persist(self, what: str, attempt_once: Callable[[], Awaitable[T]]) -> T:
+        """Try until the deadline, which also ends an attempt that is under way."""
         started = anyio.current_time()
+        trouble = _Passing("does not answer")
         try:
-            async for attempt in stamina.retry_context(
-                on=_wait, timeout=self._deadline, attempts=None, wait_initial=0.2, wait_max=15, wait_jitter=0.5
-            ):
-                with attempt:
-                    return await attempt_once()
-        except _Passing as error:
-            spent = duration_text(anyio.current_time() - started)
-            raise InfrastructureError(
-                f"openQA at {self.url} {error} for {what}, and did not recover in {spent}; see that the server is up, "
-                "then run again"
-            ) from error
+            with anyio.fail_after(self._deadline):
+                async for attempt in stamina.retry_context(
+                    on=_wait, timeout=self._deadline, attempts=None, wait_initial=0.2, wait_max=15, wait_jitter=0.5
+                ):
+                    with attempt:
+                        try:
+                            return await attempt_once()
+                        except _Passing as error:
+                            trouble = error
+                            if (error.wait or 0) > started + self._deadline - anyio.current_time():
+                                raise self._outage(what, error, started) from error
+                            raise
+        except (_Passing, TimeoutError) as error:
+            raise self._outage(what, trouble, started) from error
         raise AssertionError("unreachable")
+
+    def _outage(self, what: str, trouble: _Passing, started: float) -> InfrastructureError:
+        spent = duration_text(anyio.current_time() - started)
+        wishes = f" and asks to wait {duration_text(trouble.wait)}" if trouble.wait else ""
+        return InfrastructureError(
+            f"openQA at {self.url} {trouble}{wishes} for {what}, and did not recover in {spent}; see that the server "
+            "is up, then run again"
+        )
 
     async def _head(self) -> httpx.Headers:
         try:
@@ -218,31 +314,49 @@ class OpenQA:
         except httpx.TransportError as error:
             raise _Passing(f"cannot be reached ({type(error).__name__} {error})") from error
 
-    async def _once(self, method: str, path: str, params: dict[str, str] | None) -> dict[str, Any]:
-        try:
-            response = await self._http.request(method, path, params=params, extensions=self._extensions)
-        except httpx.TransportError as error:
-            raise _Passing(f"cannot be reached ({type(error).__name__} {error})") from error
+    async def _once(self, request: httpx.Request) -> Any:
+        """One attempt: the JSON of a good answer."""
+        what = f"{request.method} {request.url.path}"
+        response = await self._whole(request)
         if response.status_code in _TRANSIENT:
             raise _Passing(f"answered {response.status_code}", _retry_after(response))
         if response.is_redirect:
-            raise PreconditionError(f"{self.url} redirects to {response.headers.get('location')}: name that as the url")
+            raise PreconditionError(
+                f"{self.url} redirects to {response.headers.get('location', '')[:200]}, which is not followed with a "
+                "key: name the server itself as the url"
+            )
         if response.status_code == 403:
             raise PreconditionError(
-                f"openQA at {self.url} refused {method} {path}: {_said(response)}. Check the API key and secret, that "
+                f"openQA at {self.url} refused {what}: {_said(response)}. Check the API key and secret, that "
                 "its user is an operator, and that the clocks agree within 300 s"
             )
         if response.status_code != 200:
-            raise PreconditionError(
-                f"openQA at {self.url} answered {response.status_code} to {method} {path}: {_said(response)}"
-            )
+            kind = NotThere if response.status_code == 404 else PreconditionError
+            raise kind(f"openQA at {self.url} answered {response.status_code} to {what}: {_said(response)}")
         try:
-            data = response.json()
-        except (JSONDecodeError, UnicodeDecodeError) as error:
+            return json.loads(response.content)
+        except (ValueError, RecursionError) as error:
             raise _Passing("did not answer in JSON") from error
-        if not isinstance(data, dict):
-            raise InfrastructureError(f"{self.url} does not answer like openQA: {str(data)[:200]}")
-        return data
+
+    async def _whole(self, request: httpx.Request) -> httpx.Response:
+        """The answer with its body, up to a bound."""
+        body = bytearray()
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                async for chunk in response.aiter_raw(_PIECE):
+                    body += chunk
+                    if len(body) > _MAX_ANSWER:
+                        raise InfrastructureError(
+                            f"openQA at {self.url} answers {request.method} {request.url.path} with more than "
+                            f"{size_text(_MAX_ANSWER)}: see what answers there"
+                        )
+            finally:
+                await response.aclose()
+        except httpx.TransportError as error:
+            raise _Passing(f"cannot be reached ({type(error).__name__} {error})") from error
+        headers = [(name, value) for name, value in response.headers.raw if name.lower() in _KEPT_HEADERS]
+        return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=request)
 
 
 def _wait(error: Exception) -> bool | float:
@@ -254,13 +368,19 @@ def _wait(error: Exception) -> bool | float:
 
 def _retry_after(response: httpx.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    return float(value[:9]) if value.isascii() and value.isdigit() else None
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:80]!r} where a list is expected")
+    return value
 
 
 def _said(response: httpx.Response) -> str:
     if "html" in response.headers.get("content-type", "") and response.text.lstrip().startswith("<"):
         return "a web page"
     try:
-        return str(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
+        return str(response.json()["error"])[:500]
+    except (ValueError, LookupError, TypeError, RecursionError):
         return " ".join(response.text.split())[:200]

@@ -10,16 +10,23 @@ import anyio
 
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
-from pipeline.openqa.client import OpenQA
+from pipeline.openqa.client import NotThere, OpenQA
 from pipeline.openqa.jobs import Job
-from pipeline.openqa.submission import Answer, Order
-from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge
+from pipeline.openqa.submission import RUN, Answer, Order
+from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge, judge_answer, judge_jobs
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus
 
 _LOGS = re.compile(r"autoinst-log\.txt|worker-log\.txt|serial\d*\.txt|serial_terminal\.txt")
 _SCREENSHOTS = 5
 _PROOF_DEADLINE = 300.0
+_PROOF_SIZE = 256 * 1024**2
+"""Bytes of all logs and pictures of a run: the report is kept beside the image."""
+_FILE_SIZE = 32 * 1024**2
+_CLEAN_UP_DEADLINE = 30.0
+_IDS = "([0-9]{1,18}(?: [0-9]{1,18})*)"
+_WHOLE = "bootc-pipeline: run {run} is whole, its jobs are {ids}."
+"""The comment by which a run may be taken up again: openQA itself does not tell one that was created only in part."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Limits:
     poll: float = 10.0
     grace: float = 5.0
     """Before a bad verdict is final: openQA names the clone of a job a moment after the job's end."""
+    cancel: bool = True
+    """Whether jobs that this run submitted are cancelled when nobody waits for them any more."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Submission:
     expected: Expectation
     adopted: bool = False
     """True for jobs of the same BUILD, disk and suite that were there already."""
+    notes: tuple[str, ...] = ()
+    """What went not quite as it should, for the report."""
 
 
 @dataclass
@@ -58,11 +69,57 @@ class GateOutcome:
 
 
 async def find_run(client: OpenQA, order: Order, expected: Expectation) -> Submission | None:
-    """Return the run of this very order that is going or has a verdict; None when a new one must be submitted."""
-    jobs = await client.jobs_of(order)
-    if not jobs or not adoptable(jobs, expected):
-        return None
-    return Submission(Answer(ids=tuple(job.id for job in jobs)), expected, adopted=True)
+    """Return the run of this very order that is going or has a verdict; None when a new one must be submitted.
+
+    Only a run that was acknowledged as whole (`acknowledge`) is taken up: the jobs alone do not tell whether others
+    could not be created.
+    """
+    for run, first in _runs(await client.jobs_of(order), expected):
+        try:
+            ids = _acknowledged(await client.comments(f"jobs/{first}"), run, first)
+            jobs = [await client.newest(number) for number in ids]
+        except NotThere:  # openQA cleaned a job up in the meantime
+            continue
+        if jobs:
+            found = Submission(Answer(ids=ids), expected, adopted=True)
+            return found if adoptable(jobs, expected) else None
+    return None
+
+
+async def acknowledge(client: OpenQA, order: Order, answer: Answer, expected: Expectation) -> Submission:
+    """Say on the server that all jobs of a submission were created, so that another run may take it up.
+
+    That it cannot be said is no verdict: then a repeated command submits anew.
+    """
+    if judge_answer(answer, expected):
+        return Submission(answer, expected)
+    first = min(answer.ids)
+    text = _WHOLE.format(run=order.run, ids=" ".join(str(number) for number in answer.ids))
+    try:
+        await client.comment(f"jobs/{first}", text)
+    except PipelineError as error:
+        return Submission(answer, expected, notes=(f"a repeated command will not take this run up: {error}",))
+    return Submission(answer, expected)
+
+
+def _runs(jobs: Sequence[Job], expected: Expectation) -> list[tuple[str, int]]:
+    """The runs of this order, each with its first job, the newest run first."""
+    firsts = dict[str, int]()
+    for job in jobs:
+        run = job.settings.get(RUN, "")
+        if run and all(job.settings.get(name) == value for name, value in expected.ours.items()):
+            firsts[run] = min(job.id, firsts.get(run, job.id))
+    return sorted(firsts.items(), key=lambda item: -item[1])
+
+
+def _acknowledged(comments: Sequence[str], run: str, first: int) -> tuple[int, ...]:
+    """The jobs of a run that was acknowledged as whole; none when it was not."""
+    said = re.compile(re.escape(_WHOLE.format(run=run, ids="IDS")).replace("IDS", _IDS))
+    for text in comments:
+        if found := said.search(text):
+            ids = tuple(int(number) for number in found[1].split())
+            return ids if first in ids else ()
+    return ()
 
 
 async def run_gate(client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits()) -> GateOutcome:
@@ -74,19 +131,30 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
         directory: gets `<job>-<test>/job.json`, logs, serial console and, of failed jobs, screenshots.
         limits: deadlines and intervals.
 
-    An outage is an outcome too (`infra`), so that the report shows what was known until then.
+    An outage is an outcome too (`infra`), so that the report shows what was known until then. Jobs that this run
+    submitted are cancelled when it gives up on them, or is interrupted; those of a server that is away are not, since
+    the command takes them up when it is run again.
     """
     watch = _Watch(client, submission, limits)
     try:
         with anyio.move_on_after(limits.overall):
             await watch.settle()
         watch.close()
+    except _NobodyCame as error:
+        watch.end(error.outcome, str(error), gives_up=True)
     except PipelineError as error:
         watch.end(error.outcome, str(error))
-    checks = [check_of(job, submission.expected, client.link(job.id)) for job in watch.jobs]
+    except anyio.get_cancelled_exc_class():
+        await watch.cancel_own("this run was interrupted")
+        raise
+    if watch.gave_up:
+        await watch.cancel_own("this run gave up on them")
+    findings = judge_jobs(watch.jobs, submission.expected)
+    checks = [check_of(job, finding, submission.expected, client.link(job.id)) for job, finding in findings]
     notes = await _bring_home(client, watch.jobs, directory)
     status = _SUMMARY.get(watch.outcome, CheckStatus.FAILED)
     summary = Check(name="openqa", status=status, reason=watch.reason, output="\n".join([*watch.notes, *notes]))
+    groups = sorted({job.group_id for job in watch.jobs if job.group_id})
     return GateOutcome(
         outcome=watch.outcome,
         reason=watch.reason,
@@ -94,7 +162,9 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
         inputs={
             "openqa build": submission.expected.build,
             "openqa disk": submission.expected.disk,
+            "openqa overview": client.overview(submission.expected.build),
             "openqa jobs": " ".join(client.link(job.id) for job in watch.jobs),
+            "openqa groups": " ".join(str(group) for group in groups),
         },
         jobs=tuple(job.id for job in watch.jobs),
     )
@@ -110,6 +180,10 @@ async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutc
 _SUMMARY = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA, Outcome.CONFLICT: CheckStatus.INFRA}
 
 
+class _NobodyCame(InfrastructureError):
+    """No worker takes the jobs."""
+
+
 class _Watch:
     """Looks at the run until it is settled."""
 
@@ -121,7 +195,9 @@ class _Watch:
         self._changed = anyio.current_time()
         self.jobs: list[Job] = []
         self.notes: list[str] = ["adopted a run that was there"] if submission.adopted else []
+        self.notes += submission.notes
         self.outcome, self.reason = Outcome.INFRA, ""
+        self.gave_up = False
 
     async def settle(self) -> None:
         """Return when nothing more will change the verdict."""
@@ -142,16 +218,36 @@ class _Watch:
 
     def close(self) -> None:
         """Turn the verdict into the outcome."""
-        self.end(self._verdict.state.outcome, self._verdict.reason)
+        given_up = self._verdict.state in (State.PENDING, State.INVALID)
+        self.end(self._verdict.state.outcome, self._verdict.reason, gives_up=given_up)
         if self._verdict.state is State.PENDING:
             limit = duration_text(self._limits.overall)
-            self.reason = f"openQA did not finish within {limit}: {self._verdict.reason}. Run again to go on waiting"
+            then = "submit it anew" if self._cancels else "go on waiting"
+            self.reason = f"openQA did not finish within {limit}: {self._verdict.reason}. Run again to {then}"
         if self._verdict.state is State.FAILED and self._submission.adopted:
             self.reason += ". This run had ended before: restart its jobs in openQA to repeat it"
 
-    def end(self, outcome: Outcome, reason: str) -> None:
-        """Set how it ended."""
-        self.outcome, self.reason = outcome, reason
+    def end(self, outcome: Outcome, reason: str, *, gives_up: bool = False) -> None:
+        """Set how it ended; `gives_up` when jobs may be left that nobody will look at."""
+        self.outcome, self.reason, self.gave_up = outcome, reason, gives_up
+
+    async def cancel_own(self, why: str) -> None:
+        """Cancel the jobs of this run that have not ended, unless somebody else may wait for them."""
+        if not self._cancels:
+            return
+        ids = [job.id for job in self.jobs if not job.final] if self.jobs else list(self._submission.answer.ids)
+        with anyio.move_on_after(_CLEAN_UP_DEADLINE, shield=True):
+            for number in ids:
+                try:
+                    await self._client.cancel(number)
+                except PipelineError as error:
+                    self.notes.append(f"job {number} was not cancelled: {error}")
+                else:
+                    self.notes.append(f"cancelled job {number}: {why}")
+
+    @property
+    def _cancels(self) -> bool:
+        return self._limits.cancel and not self._submission.adopted
 
     async def _look(self) -> None:
         ids = self._submission.answer.ids
@@ -167,14 +263,15 @@ class _Watch:
             return
         if anyio.current_time() - self._changed < self._limits.pickup:
             return
-        classes = {job.settings.get("WORKER_CLASS", "any") for job in waiting}
-        workers = [worker for worker in await self._client.workers() if worker.get("status") != "dead"]
-        served = sorted({str(worker.get("properties", {}).get("WORKER_CLASS", "?")) for worker in workers})
-        raise InfrastructureError(
+        classes = {job.settings.get("WORKER_CLASS", "any")[:200] for job in waiting}
+        workers = [worker for worker in await self._client.workers() if worker.status != "dead"]
+        served = sorted({worker.classes for worker in workers})
+        then = "submit it anew" if self._cancels else "go on waiting"
+        raise _NobodyCame(
             f"no openQA worker took {', '.join(job.title for job in waiting)} within "
             f"{duration_text(self._limits.pickup)}: WORKER_CLASS {', '.join(sorted(classes))} is asked for, "
             f"{len(workers)} workers are connected and serve {', '.join(served) or 'nothing'}. "
-            "Run again to go on waiting"
+            f"Run again to {then}"
         )
 
     async def _restart_broken(self) -> bool:
@@ -197,14 +294,18 @@ class _Watch:
 async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path) -> list[str]:
     """Write what the server keeps about the jobs; return what could not be fetched, which changes no verdict."""
     missing: list[str] = []
+    room = _PROOF_SIZE
     with anyio.move_on_after(_PROOF_DEADLINE) as scope:
         for job in jobs:
-            folder = directory / f"{job.id}-{re.sub(r'[^A-Za-z0-9._-]+', '_', job.title)}"
+            folder = directory / _folder_name(job)
             try:
-                await _write_details(client, job, folder)
+                room -= await _write_details(client, job, folder)
                 for path, name in _proof(job):
-                    await client.download(path, folder / name)
-            except PreconditionError as error:
+                    if room <= 0:
+                        raise PreconditionError(f"job {job.id}: the rest is too much for a report: see openQA itself")
+                    await client.download(path, folder / name, min(room, _FILE_SIZE))
+                    room -= (folder / name).stat().st_size
+            except (PreconditionError, OSError) as error:
                 missing.append(str(error))
             except InfrastructureError as error:
                 missing.append(str(error))
@@ -214,10 +315,15 @@ async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path) -> l
     return missing
 
 
-async def _write_details(client: OpenQA, job: Job, folder: Path) -> None:
-    details = await client.details(job.id)
+def _folder_name(job: Job) -> str:
+    """A name that can be nothing but a folder in the report, whatever the test is called."""
+    return f"{job.id}-{re.sub(r'[^A-Za-z0-9._-]+', '_', job.title)}"[:100]
+
+
+async def _write_details(client: OpenQA, job: Job, folder: Path) -> int:
+    text = json.dumps(await client.details(job.id), indent=1, sort_keys=True) + "\n"
     await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
-    await anyio.Path(folder / "job.json").write_text(json.dumps(details, indent=1, sort_keys=True) + "\n")
+    return await anyio.Path(folder / "job.json").write_text(text)
 
 
 def _proof(job: Job) -> list[tuple[str, str]]:

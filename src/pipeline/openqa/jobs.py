@@ -1,13 +1,23 @@
-"""openQA's jobs as the gate sees them (openQA 4.6 REST API: /api/v1/jobs/<id> and /api/v1/jobs/<id>/details)."""
+"""openQA's jobs as the gate sees them (openQA 4.6 REST API: /api/v1/jobs/<id> and /api/v1/jobs/<id>/details).
 
+Everything here was written by a server that tests of other people feed: names, texts and times may be anything. What a
+decision needs and is odd is a ValueError; what only a report shows is made plain, or left out.
+"""
+
+import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 FINAL_STATES = frozenset({"done", "cancelled"})
 """A job in any other state may still change its result by itself."""
 
 _GOOD_MODULES = frozenset({"passed", "softfailed", "skipped"})
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+"""A file of the server that is taken into the report: one that can only name something in its own folder."""
+
+_NAME_LENGTH, _TEXT_LENGTH, _MODULES, _FILES = 200, 4000, 2000, 200
 
 
 @dataclass(frozen=True)
@@ -24,16 +34,18 @@ class Module:
     """File names of the pictures, oldest first."""
 
     @classmethod
-    def parse(cls, data: dict[str, Any]) -> Self:
-        """Read one entry of `testresults`."""
-        steps = [step for step in data.get("details") or [] if isinstance(step, dict)]
+    def parse(cls, data: object) -> Self:
+        """Read one entry of `testresults`; TypeError when it is not one."""
+        if not isinstance(data, dict):
+            raise TypeError(f"a module that is {str(data)[:80]!r}")
+        steps = [step for step in _listed(data.get("details")) if isinstance(step, dict)]
         failing = [str(step.get("text_data") or "").strip() for step in steps if step.get("result") == "fail"]
         return cls(
-            name=str(data.get("name", "?")),
-            result=str(data.get("result", "none")),
+            name=_plain(data.get("name") or "?", _NAME_LENGTH),
+            result=str(data.get("result") or "none"),
             important=bool(data.get("important", 1)),
-            finding="\n".join(text for text in failing if text),
-            screenshots=tuple(str(step["screenshot"]) for step in steps if step.get("screenshot")),
+            finding=_plain("\n".join(text for text in failing if text), _TEXT_LENGTH),
+            screenshots=_file_names([step.get("screenshot") for step in steps]),
         )
 
 
@@ -49,6 +61,11 @@ class Job:
     reason: str = ""
     clone_id: int | None = None
     """The job that replaces this one; its result is the one that counts."""
+    replaces: frozenset[int] = frozenset()
+    """The jobs before it in its chain of clones, as far as they were seen."""
+    group_id: int | None = None
+    relatives: frozenset[int] = frozenset()
+    """The jobs that this one waits for, runs beside, or that wait for it."""
     modules: tuple[Module, ...] | None = None
     """None when the details were not read (jobs that are not final)."""
     logs: tuple[str, ...] = ()
@@ -56,20 +73,24 @@ class Job:
     seconds: float = 0.0
 
     @classmethod
-    def parse(cls, data: dict[str, Any]) -> Self:
+    def parse(cls, data: object) -> Self:
         """Read the `job` object of an answer; KeyError, TypeError or ValueError when it is not one."""
-        settings = {str(key): str(value) for key, value in (data.get("settings") or {}).items()}
-        results = data.get("testresults")
+        if not isinstance(data, dict):
+            raise TypeError(f"a job that is {str(data)[:80]!r}")
+        settings = {str(key): str(value) for key, value in _table(data.get("settings")).items()}
         return cls(
-            id=int(data["id"]),
-            state=str(data["state"]),
-            result=str(data["result"]),
-            test=str(data.get("test") or settings.get("TEST", "?")),
+            id=_number(data["id"]),
+            state=_word(data["state"]),
+            result=_word(data["result"]),
+            test=_plain(data.get("test") or settings.get("TEST", "?"), _NAME_LENGTH),
             settings=settings,
-            reason=str(data.get("reason") or ""),
-            clone_id=int(data["clone_id"]) if data.get("clone_id") else None,
-            modules=None if results is None else tuple(Module.parse(entry) for entry in results),
-            logs=tuple(str(name) for key in ("logs", "ulogs") for name in data.get(key) or []),
+            reason=_plain(data.get("reason") or "", _TEXT_LENGTH),
+            clone_id=_number(data["clone_id"]) if data.get("clone_id") else None,
+            replaces=frozenset({_number(data["origin_id"])} if data.get("origin_id") else ()),
+            group_id=_number(data["group_id"]) if data.get("group_id") else None,
+            relatives=_relatives(data.get("parents")) | _relatives(data.get("children")),
+            modules=_modules(data.get("testresults")),
+            logs=_file_names([*_listed(data.get("logs")), *_listed(data.get("ulogs"))]),
             seconds=_seconds(data.get("t_started"), data.get("t_finished")),
         )
 
@@ -82,7 +103,7 @@ class Job:
     def title(self) -> str:
         """What people call it: test suite and machine."""
         machine = self.settings.get("MACHINE")
-        return f"{self.test}@{machine}" if machine else self.test
+        return f"{self.test}@{_plain(machine, _NAME_LENGTH)}" if machine else self.test
 
     @property
     def failed_modules(self) -> tuple[Module, ...]:
@@ -95,9 +116,62 @@ class Job:
         return tuple(module for module in self.modules or () if module.important and module.result not in _GOOD_MODULES)
 
 
+def _number(value: object) -> int:
+    """An id as openQA counts: a positive whole number."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{str(value)[:80]!r} is no id")
+    return value
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{str(value)[:80]!r} is no state or result")
+    return _plain(value, _NAME_LENGTH)
+
+
+def _table(value: object) -> dict[Any, Any]:
+    if value in (None, []):  # how Perl writes an empty one
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:80]!r} where a table is expected")
+    return value
+
+
+def _modules(value: object) -> tuple[Module, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > _MODULES:
+        raise ValueError(f"test results that are {str(value)[:80]!r}")
+    return tuple(Module.parse(entry) for entry in value)
+
+
+def _relatives(value: object) -> frozenset[int]:
+    """The ids in `parents` or `children`, whatever the kind of the dependency."""
+    return frozenset(_number(number) for ids in _table(value).values() for number in ids or ())
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _file_names(found: list[Any]) -> tuple[str, ...]:
+    plain = [name for name in found if isinstance(name, str) and _FILE_NAME.fullmatch(name)]
+    return tuple(plain[:_FILES])
+
+
+def _plain(value: object, length: int) -> str:
+    """One text that can do nothing but be read."""
+    text = "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in str(value))
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def _seconds(started: object, finished: object) -> float:
+    """From start to end; 0 when either is unknown. openQA's times are UTC, with or without saying so."""
     try:
-        span = datetime.fromisoformat(str(finished)) - datetime.fromisoformat(str(started))
-    except ValueError:
+        times = [datetime.fromisoformat(str(time)) for time in (finished, started)]
+        end, begin = (time if time.tzinfo else time.replace(tzinfo=UTC) for time in times)
+        return max(0.0, (end - begin).total_seconds())
+    except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, span.total_seconds())

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from pipeline.domain import Digest
 from pipeline.errors import UsageError
@@ -16,7 +17,46 @@ from pipeline.errors import UsageError
 SUITE = "PIPELINE_SUITE"
 """The job setting that holds the fingerprint of scenarios and settings: a job without it is not ours to reuse."""
 
-_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+DISK = "PIPELINE_DISK_SHA256"
+"""The job setting that holds the sha256 of the disk: an asset's name alone says nothing about its content."""
+
+RUN = "PIPELINE_RUN"
+"""The job setting that tells the jobs of one submission from those of another."""
+
+ASSET = re.compile(r"(HDD|ISO|ASSET)_[1-9]|ISO|UEFI_PFLASH_VARS")
+"""The settings in which a job names a file (openQA, OpenQA::Utils::asset_type_from_setting)."""
+
+PLACEHOLDERS = ("disk_url", "disk_name", "version", "digest", "commit", "arch", "image")
+
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_OURS = frozenset({"DISTRI", "VERSION", "FLAVOR", "ARCH", "BUILD", "TEST"})
+_NOT_IN_A_NAME = re.compile(r"[\s=]")
+
+
+def refused_setting(name: str, asset: str = "HDD_1") -> str:
+    """Say why a setting of the user's own cannot be; empty when it can.
+
+    Anything that openQA takes is allowed (`_GROUP_ID`, `_PRIORITY`, `+HDD_2`), but for what the pipeline sets itself,
+    and for secrets, which every visitor of openQA could read.
+    """
+    bare = name.lstrip("+").removesuffix("_DECOMPRESS_URL").removesuffix("_URL")
+    if not bare or name != name.upper() or _NOT_IN_A_NAME.search(name):
+        return f"{name!r} is not a name in upper case: openQA would ignore it, or take it for something else"
+    if bare.startswith("_SECRET_"):
+        return f"{name} would be a secret in a file of the repository and among the job's settings"
+    if bare in _OURS or bare == asset or bare.startswith(("PIPELINE_", "SCENARIO_DEFINITIONS")):
+        return f"{name} is set by the pipeline"
+    return ""
+
+
+def unknown_placeholders(text: str) -> list[str]:
+    """The placeholders of a template that `filled` does not know."""
+    return [name for name in _PLACEHOLDER.findall(text) if name not in PLACEHOLDERS]
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Replace `{version}` and its like; any other brace stays as it is."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def build_id(version: str, digest: Digest) -> str:
@@ -41,12 +81,18 @@ class Order:
     digest: Digest
     disk_url: str
     """The public URL that the openQA server downloads; its file name becomes the asset's name."""
+    disk_sha256: Digest
+    """Of the file behind that URL: what booted in the gate before."""
     scenarios: str = ""
     """The scenario definitions (YAML), as text; empty when the server's own job templates decide."""
     test: str = ""
     """Limit to this scenario; empty for all of them."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Settings of the user's own, names in upper case."""
+    asset: str = "HDD_1"
+    """The setting that names the disk; with `_URL` behind it the one that names where it comes from."""
+    run: str = field(default_factory=lambda: uuid4().hex, compare=False)
+    """Tells the jobs of this submission from those of any other."""
 
     def __post_init__(self) -> None:
         if self.digest.short not in self.disk:
@@ -54,11 +100,11 @@ class Order:
                 f"the disk's file name {self.disk!r} does not hold {self.digest.short}: openQA downloads nothing when "
                 "it has a file of that name, so the name must tell digests apart"
             )
+        if not ASSET.fullmatch(self.asset):
+            raise UsageError(f"openQA takes no file by the setting {self.asset!r}; by HDD_1, ISO and ASSET_1 it does")
         for name in self.extra:
-            if not _NAME.fullmatch(name):
-                raise UsageError(f"the openQA setting {name!r} is not a name in upper case: openQA would ignore it")
-            if name.startswith(("_SECRET_", "SCENARIO_DEFINITIONS")) or name in self._own:
-                raise UsageError(f"the openQA setting {name} is not for pipeline.toml: the pipeline sets it itself")
+            if refused := refused_setting(name, self.asset):
+                raise UsageError(f"the openQA setting {refused}")
 
     @property
     def build(self) -> str:
@@ -67,13 +113,13 @@ class Order:
 
     @property
     def disk(self) -> str:
-        """The asset's name: what the jobs' HDD_1 must be."""
+        """The asset's name: what the setting `asset` of a job that boots it must be."""
         return self.disk_url.split("?")[0].rpartition("/")[2]
 
     @property
     def suite(self) -> str:
         """The fingerprint of what is run: scenarios, test and the user's settings."""
-        text = json.dumps([self.scenarios, self.test, sorted(self.extra.items())])
+        text = json.dumps([self.scenarios, self.test, self.asset, sorted(self.extra.items())])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -89,9 +135,11 @@ class Order:
             "FLAVOR": self.flavor,
             "ARCH": self.arch,
             "BUILD": self.build,
-            "HDD_1": self.disk,
-            "HDD_1_URL": self.disk_url,
+            self.asset: self.disk,
+            f"{self.asset}_URL": self.disk_url,
+            DISK: self.disk_sha256.hex,
             SUITE: self.suite,
+            RUN: self.run,
         }
 
 
@@ -138,9 +186,10 @@ def parse_answer(stdout: str, exit_code: int, stderr: str = "") -> Answer:
     """
     try:
         data, _ = json.JSONDecoder().raw_decode(stdout, stdout.index("{"))
-        ids = tuple(int(number) for number in data["ids"]) if data.get("ids") is not None else None
+        ids = _ids(data.get("ids"))
         status = int(data.get("error_status") or 200)
-    except (ValueError, TypeError):
+        product = int(data["scheduled_product_id"]) if data.get("scheduled_product_id") else None
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return _without_json(stdout, exit_code, stderr)
     error = str(data.get("error") or "")
     if not error and ids is None:
@@ -148,13 +197,22 @@ def parse_answer(stdout: str, exit_code: int, stderr: str = "") -> Answer:
     if not error and exit_code != 0:
         error = f"openqa-cli ended with exit code {exit_code}: {_tidy(stderr)}"
     failed = data.get("failed") or []
+    refused = failed if isinstance(failed, list) else [failed]
     return Answer(
         ids=ids or (),
-        failed=tuple(json.dumps(entry, sort_keys=True) for entry in (failed if isinstance(failed, list) else [failed])),
-        error=error,
+        failed=tuple(json.dumps(entry, sort_keys=True)[:500] for entry in refused),
+        error=_tidy(error),
         status=status,
-        scheduled_product=data.get("scheduled_product_id"),
+        scheduled_product=product,
     )
+
+
+def _ids(found: object) -> tuple[int, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(type(number) is int and number > 0 for number in found):
+        raise ValueError(f"job ids that are {str(found)[:80]!r}")
+    return tuple(found)
 
 
 def _without_json(stdout: str, exit_code: int, stderr: str) -> Answer:

@@ -8,12 +8,16 @@ from pipeline.errors import UsageError
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def object_key(image: str, version: str, arch: str, digest: Digest) -> str:
-    """Return `IMAGE-VERSION-ARCH-D12.qcow2`; openQA takes it over as the asset's name.
+def object_key(image: str, version: str, arch: str, digest: Digest, disk: Digest) -> str:
+    """Return `IMAGE-VERSION-ARCH-D12-S12.qcow2`; openQA takes it over as the asset's name.
 
-    openQA downloads nothing when it has a file of that name: version, architecture and digest make it unique.
+    Args:
+        image, version, arch: what people look for.
+        digest: of the image.
+        disk: sha256 of the file: one image can have been put on a disk twice, and openQA downloads nothing when it has
+            a file of that name.
     """
     for part in (image, version, arch):
         if not _PART.fullmatch(part):
             raise UsageError(f"{part!r} cannot be part of a file name: letters, digits, dot, dash and underscore can")
-    return f"{image}-{version}-{arch}-{digest.short}.qcow2"
+    return f"{image}-{version}-{arch}-{digest.short}-{disk.short}.qcow2"

@@ -49,6 +49,7 @@ class Lab:
             release="1.0.0",
             digest=Digest(f"sha256:{number:0<64}"),
             disk_url=f"http://files:8080/os-{number}.qcow2",
+            disk_sha256=Digest(f"sha256:{number:1<64}"),
             scenarios=(Path(__file__).parent / "scenarios.yaml").read_text(),
             test=test,
             extra=extra or {},

@@ -2,17 +2,21 @@
 
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, find_run, run_gate, still_passed
-from pipeline.openqa.submission import Order
-from pipeline.openqa.verdict import Expectation, State, judge_answer
+from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.submission import Answer, Order
+from pipeline.openqa.verdict import Expectation, Scenario, State, judge_answer
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import CheckStatus
 
 Lab = Any  # of conftest.py, which tests cannot import
@@ -32,7 +36,8 @@ async def test_a_pass_is_reported_reused_and_watched_until_the_tag_moves(lab: La
     order = lab.order("passes")
     expected = Expectation.of(order)
     assert await find_run(lab.client, order, expected) is None
-    outcome = await gate(lab, order, tmp_path)
+    submission = await acknowledge(lab.client, order, await lab.submit(order), expected)
+    outcome = await run_gate(lab.client, submission, tmp_path, lab.quick)
     assert outcome.outcome is Outcome.PASSED, outcome.reason
     assert [check.name for check in outcome.checks] == ["openqa", "openqa: passes@null"]
     folder = tmp_path / f"{outcome.jobs[0]}-passes_null"
@@ -65,8 +70,7 @@ async def test_a_comment_that_rewrites_the_result_does_not_open_the_gate(lab: La
     comment = "text=label:force_result:passed:trust_me"
     await lab.api("-X", "POST", f"jobs/{outcome.jobs[0]}/comments", comment)
     assert (await lab.client.job(outcome.jobs[0])).result == "passed"
-    adopted = await find_run(lab.client, order, Expectation.of(order))
-    assert adopted is not None
+    adopted = Submission(Answer(ids=outcome.jobs), Expectation.of(order), adopted=True)
     again = await run_gate(lab.client, adopted, tmp_path, lab.quick)
     assert again.outcome is Outcome.GATE_FAILED
     assert "force_result" in again.reason
@@ -152,3 +156,59 @@ async def test_the_suite_boots_the_untouched_disk_and_finds_a_regression(
     if outcome is Outcome.GATE_FAILED:
         assert "/tmp is for everybody" in found.checks[1].output
     assert "serial0.txt" in names(tmp_path)
+
+
+async def test_a_run_that_was_not_acknowledged_is_submitted_anew(lab: Lab, tmp_path: Path) -> None:
+    """As when openQA created some of its jobs, or the answer got lost."""
+    order = lab.order("passes")
+    await gate(lab, order, tmp_path)
+    assert await find_run(lab.client, order, Expectation.of(order)) is None
+
+
+async def test_a_chained_job_on_another_disk_counts_with_its_parent(lab: Lab, tmp_path: Path) -> None:
+    outcome = await gate(lab, lab.order("first,then"), tmp_path, jobs=2)
+    assert outcome.outcome is Outcome.PASSED, outcome.reason
+    assert ["with first@null, which booted the disk" in check.reason for check in outcome.checks].count(True) == 1
+
+
+async def test_a_job_on_another_disk_does_not_count_alone(lab: Lab, tmp_path: Path) -> None:
+    outcome = await gate(lab, lab.order("other disk"), tmp_path)
+    assert outcome.outcome is Outcome.PRECONDITION
+    assert "os-00000000001f.qcow2" in outcome.reason
+
+
+async def test_an_advisory_failure_and_a_known_bug_stop_nothing(lab: Lab, tmp_path: Path) -> None:
+    advisory = {"fails": Scenario(required=False)}
+    outcome = await gate(lab, lab.order("passes,fails"), tmp_path, jobs=2, scenarios=advisory)
+    assert outcome.outcome is Outcome.PASSED, outcome.reason
+    waiver = Waiver(module="no_machine", bug="https://example.org/1", until=date(2026, 1, 1))
+    known = await gate(lab, lab.order("fails"), tmp_path, waivers=[waiver], today=date(2026, 1, 1))
+    assert known.outcome is Outcome.PASSED, known.reason
+    assert known.checks[1].status is CheckStatus.WAIVED
+
+
+async def test_an_interrupted_run_leaves_no_job_behind(lab: Lab, tmp_path: Path) -> None:
+    order = lab.order("long")
+    answer = await lab.submit(order)
+    with anyio.move_on_after(3):
+        await run_gate(lab.client, Submission(answer, Expectation.of(order)), tmp_path, lab.quick)
+    assert (await lab.client.job(answer.ids[0])).result in ("user_cancelled", "none")
+    ended = await run_gate(
+        lab.client, Submission(answer, Expectation.of(order), adopted=True), tmp_path, replace(lab.quick, overall=30)
+    )
+    assert ended.outcome is Outcome.CONFLICT
+
+
+async def test_a_released_build_is_important_to_its_group(lab: Lab, tmp_path: Path) -> None:
+    group = json.loads(await lab.api("-X", "POST", "job_groups", f"name=stable {tmp_path.name}"))["id"]
+    order = lab.order("passes", {"GROUP_ID": str(group)})
+    outcome = await gate(lab, order, tmp_path)
+    assert outcome.inputs["openqa groups"] == str(group)
+    tags = tags_of(outcome.inputs, "1.0.0")
+    for _ in range(2):
+        assert await keep_results(lab.client, tags, "os 1.0.0 was promoted") == []
+    assert await lab.client.comments(f"groups/{group}") == [
+        f"tag:{order.build}:important:1.0.0\n\nos 1.0.0 was promoted"
+    ]
+    builds = json.loads(await lab.api("--json", f"job_groups/{group}/build_results"))["build_results"]
+    assert [build["tag"]["type"] for build in builds] == ["important"]

@@ -38,7 +38,7 @@ def keys(place: Place, tmp_path: Path) -> list[str]:
     """A disk that stays, one that goes, one of another image."""
     (tmp_path / "disk").write_bytes(b"disk" * 1000)
     pairs = [("prune", KEPT), ("prune", GONE), ("prune-lts", GONE)]
-    made = [object_key(image, "1.0.0", "x86_64", digest) for image, digest in pairs]
+    made = [object_key(image, "1.0.0", "x86_64", digest, digest) for image, digest in pairs]
     for key in made:
         done = run("pipeline.upload", place, tmp_path, "--key", key, "--path", str(tmp_path / "disk"))
         assert done.returncode == 0, done.stderr

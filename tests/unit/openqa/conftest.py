@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.domain import Digest
 from pipeline.openqa.jobs import Job
-from pipeline.openqa.submission import SUITE, Order
+from pipeline.openqa.submission import DISK, SUITE, Order
 from pipeline.openqa.verdict import Expectation
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -21,6 +21,7 @@ ORDER = Order(
     arch="x86_64",
     release="1.2.3",
     digest=Digest("sha256:" + "ab" * 32),
+    disk_sha256=Digest("sha256:" + "cd" * 32),
     disk_url="https://images.example.org/os-1.2.3-x86_64-abababababab.qcow2",
     scenarios="products: {}",
 )
@@ -46,7 +47,7 @@ def read_cli(name: str) -> tuple[str, int, str]:
 def ours(data: dict[str, Any], number: int | None = None) -> dict[str, Any]:
     """A recorded job with the settings that a submission of ours would have given it."""
     job = json.loads(json.dumps(data.get("job", data)))
-    job["settings"] |= {"BUILD": ORDER.build, "HDD_1": ORDER.disk, SUITE: ORDER.suite}
+    job["settings"] |= {"BUILD": ORDER.build, "HDD_1": ORDER.disk, SUITE: ORDER.suite, DISK: ORDER.disk_sha256.hex}
     if number is not None:
         job["id"] = number
     return job

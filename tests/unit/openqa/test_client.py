@@ -1,15 +1,18 @@
+import contextlib
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import respx
 import stamina
 
-from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.openqa.client import OpenQA, Signature
 from pipeline.openqa.submission import Order
 
@@ -56,7 +59,7 @@ def test_the_signature_is_the_one_a_real_server_accepted(
 async def test_without_a_key_nothing_is_signed(capture: Capture) -> None:
     route = respx.get(f"{URL}/api/v1/workers").mock(return_value=replay(capture("workers")))
     async with OpenQA(URL) as client:
-        assert [worker["status"] for worker in await client.workers()] == ["idle"]
+        assert [(worker.status, worker.classes) for worker in await client.workers()] == [("idle", "qemu_x86_64")]
     assert "x-api-key" not in route.calls.last.request.headers
 
 
@@ -97,15 +100,13 @@ async def test_the_jobs_of_a_build_are_found_by_all_that_tells_them_apart(
 ) -> None:
     listed = respx.get(f"{URL}/api/v1/jobs").mock(return_value=replay(capture("jobs-list-by-build")))
     respx.get(f"{URL}/api/v1/jobs/2").mock(return_value=replay(capture("real-passed.details")))
-    respx.get(f"{URL}/api/v1/jobs/2/details").mock(return_value=replay(capture("real-passed.details")))
-    assert len(await client.jobs_of(order)) == 1
+    assert [job.result for job in await client.jobs_of(order)] == ["passed"]
     assert dict(listed.calls.last.request.url.params) == {
         "distri": "bootcut",
         "version": "1",
         "flavor": "qcow2",
         "arch": "x86_64",
         "build": "1.2.3-abababababab",
-        "latest": "1",
     }
 
 
@@ -224,3 +225,122 @@ async def test_a_log_that_is_not_there_is_said(client: OpenQA, tmp_path: Path) -
 async def test_the_server_tells_its_time(client: OpenQA) -> None:
     respx.head(f"{URL}/").mock(return_value=httpx.Response(200, headers={"date": "Mon, 23 Nov 2026 20:00:00 GMT"}))
     assert str(await client.clock()) == "2026-11-23 20:00:00+00:00"
+
+
+ODD = [None, [], {}, "x", 7, -1, 1.5, True, [None], {"a": None}, "9" * 5000]
+"""What may stand where something else is expected."""
+
+
+@respx.mock
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:9])
+async def test_no_odd_answer_is_a_traceback(client: OpenQA, order: Order, odd: Any, tmp_path: Path) -> None:
+    """Each call comes to an end that has an outcome, or makes the best of it."""
+    respx.route(host="openqa.example.org", path="/tests/1/file/x").respond(200, content=b"x")
+    for body in (odd, {"job": odd, "jobs": odd, "workers": odd, "result": odd, "errors": odd}):
+        respx.route(host="openqa.example.org").respond(200, json=body)
+        for call in (
+            lambda: client.job(1),
+            lambda: client.newest(1),
+            lambda: client.details(1),
+            lambda: client.jobs_of(order),
+            lambda: client.workers(),
+            lambda: client.comments("jobs/1"),
+            lambda: client.restart(1),
+            lambda: client.scheduled_product(1),
+        ):
+            with contextlib.suppress(PipelineError):
+                await call()
+
+
+@respx.mock
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:9])
+@pytest.mark.parametrize("name", ["null-passed.details", "real-failed.details", "chained-parent-fails.child"])
+async def test_every_field_of_a_job_may_be_odd(client: OpenQA, capture: Capture, name: str, odd: Any) -> None:
+    job = capture(name)["response"]["json"]["job"]
+    for changed in _with_one_field_odd(job, odd):
+        respx.route(host="openqa.example.org").respond(200, json={"job": changed})
+        with contextlib.suppress(PipelineError):
+            await client.newest(5)
+
+
+def _with_one_field_odd(value: Any, odd: Any) -> Iterator[Any]:
+    """The same document as often as it has places, each time with something odd in one of them."""
+    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for place, inner in list(places)[:40]:
+        for other in [odd, *(_with_one_field_odd(inner, odd) if isinstance(inner, dict | list) else ())]:
+            copied = dict(value) if isinstance(value, dict) else list(value)
+            copied[place] = other
+            yield copied
+
+
+@respx.mock
+@pytest.mark.parametrize("content", [b"[" * 200000, b"1" * 6000, b'{"job": ' * 5000, b"\xff\xfe"])
+async def test_json_that_breaks_its_reader_is_an_outage(client: OpenQA, content: bytes) -> None:
+    respx.get(f"{URL}/api/v1/workers").respond(200, content=content)
+    with pytest.raises(InfrastructureError):
+        await client.workers()
+
+
+@respx.mock
+async def test_an_answer_without_end_is_cut_off(client: OpenQA, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.openqa.client._MAX_ANSWER", 1000)
+    respx.get(f"{URL}/api/v1/workers").respond(200, content=b" " * 1001)
+    with pytest.raises(InfrastructureError, match="more than"):
+        await client.workers()
+
+
+@respx.mock
+async def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(client: OpenQA) -> None:
+    packed = gzip.compress(b"0" * 10**6)
+    route = respx.get(f"{URL}/api/v1/workers").respond(200, content=packed, headers={"content-encoding": "gzip"})
+    with pytest.raises(InfrastructureError):
+        await client.workers()
+    assert route.calls.last.request.headers["accept-encoding"] == "identity"
+
+
+@respx.mock
+async def test_a_server_that_asks_to_wait_longer_than_there_is_time_ends_the_wait(client: OpenQA) -> None:
+    route = respx.get(f"{URL}/api/v1/workers").respond(503, headers={"Retry-After": "3600"})
+    with pytest.raises(InfrastructureError, match="wait 1h00m"):
+        await client.workers()
+    assert route.call_count == 1
+
+
+@respx.mock
+@pytest.mark.parametrize("wish", ["²", "-1", "soon", "9" * 400])
+async def test_an_odd_wish_to_wait_is_survived(client: OpenQA, wish: str) -> None:
+    headers = httpx.Headers([(b"retry-after", wish.encode())])
+    respx.get(f"{URL}/api/v1/workers").mock(return_value=httpx.Response(503, headers=headers))
+    with pytest.raises(InfrastructureError):
+        await client.workers()
+
+
+@respx.mock
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_key_and_signature_never_follow_a_redirect(client: OpenQA, tmp_path: Path, status: int) -> None:
+    elsewhere = respx.route(host="evil.example").respond(200, json={"workers": []})
+    respx.route(host="openqa.example.org").respond(status, headers={"location": "https://evil.example/"})
+    for call in (
+        client.workers,
+        lambda: client.restart(1),
+        lambda: client.comment("jobs/1", "x"),
+        lambda: client.cancel(1),
+        lambda: client.download("/tests/1/file/x", tmp_path / "x"),
+    ):
+        with pytest.raises(PreconditionError):
+            await call()
+    await client.clock()
+    assert not elsewhere.called
+
+
+@respx.mock
+async def test_a_body_that_comes_in_drops_ends_at_the_deadline() -> None:
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            await anyio.sleep(0.01)
+            yield b" "
+
+    respx.get(f"{URL}/api/v1/workers").mock(side_effect=lambda _: httpx.Response(200, content=drops()))
+    async with OpenQA(URL, deadline=0.1) as client:
+        with anyio.fail_after(5), pytest.raises(InfrastructureError, match="run again"):
+            await client.workers()

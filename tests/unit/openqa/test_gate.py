@@ -1,9 +1,12 @@
 """The gate against a model of the server: each job is a script of recorded answers, one step a look."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
+import anyio
 import httpx
 import pytest
 import respx
@@ -11,8 +14,9 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, find_run, run_gate, still_passed
-from pipeline.openqa.submission import Answer, Order
+from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation
 from pipeline.report.model import CheckStatus
 
@@ -31,18 +35,24 @@ CANCELLED = "cancel-running.z-later"
 class Server:
     """What openQA would say: jobs that move on with every look, and clones made by restarts."""
 
-    def __init__(self, as_ours: Callable[..., dict[str, Any]]) -> None:
-        self._as_ours = as_ours
+    def __init__(self, as_ours: Callable[..., dict[str, Any]], run: str) -> None:
+        self._as_ours, self._run = as_ours, run
         self.jobs: dict[int, list[dict[str, Any]]] = {}
         self.restarts: list[int] = []
+        self.cancelled: list[int] = []
+        self.comments: dict[str, list[str]] = {}
         self.after_restart: list[str] = [PASSED]
         self.refuses_restarts = False
+        self.refuses_comments = False
+        self.workers: list[Any] = []
         self.down = False
         respx.route(host="openqa").mock(side_effect=self._answer)
 
     def job(self, number: int, *captures: str, **last: Any) -> int:
         """Script a job; `last` changes its last answer."""
         script = [self._as_ours(capture, number, clone_id=None) for capture in captures]
+        for step in script:
+            step["settings"][RUN] = self._run
         script[-1] |= last
         self.jobs[number] = script
         return number
@@ -54,17 +64,31 @@ class Server:
         if parts[0] == "tests" or parts[0] == "image":
             return httpx.Response(200, content=f"content of {request.url.path}".encode())
         if parts[2] == "workers":
-            return httpx.Response(200, json={"workers": []})
+            return httpx.Response(200, json={"workers": self.workers})
         if len(parts) == 3:
-            newest = [{"id": number} for number, script in self.jobs.items() if not script[0]["clone_id"]]
-            return httpx.Response(200, json={"jobs": newest})
+            return httpx.Response(200, json={"jobs": [script[0] for script in self.jobs.values()]})
+        if parts[-1] == "comments":
+            return self._comment("/".join(parts[2:4]), request)
         number = int(parts[3])
         if parts[-1] == "restart":
             return self._restart(number)
+        if parts[-1] == "cancel":
+            self.cancelled.append(number)
+            return httpx.Response(200, json={"result": None})
+        if number not in self.jobs:
+            return httpx.Response(404, html="<!DOCTYPE html>")
         script = self.jobs[number]
         if parts[-1] != "details" and len(script) > 1:
             script.pop(0)
         return httpx.Response(200, json={"job": script[0]})
+
+    def _comment(self, place: str, request: httpx.Request) -> httpx.Response:
+        if self.refuses_comments:
+            return httpx.Response(403, json={"error": "no rights"})
+        if request.method == "POST":
+            self.comments.setdefault(place, []).append(parse_qs(request.content.decode())["text"][0])
+            return httpx.Response(200, json={"id": 1})
+        return httpx.Response(200, json=[{"text": text} for text in self.comments.get(place, [])])
 
     def _restart(self, number: int) -> httpx.Response:
         if self.refuses_restarts:
@@ -83,8 +107,8 @@ def _no_waiting() -> Iterator[None]:
 
 
 @pytest.fixture
-def server(as_ours: Callable[..., dict[str, Any]]) -> Server:
-    return Server(as_ours)
+def server(as_ours: Callable[..., dict[str, Any]], order: Order) -> Server:
+    return Server(as_ours, order.run)
 
 
 @pytest.fixture
@@ -231,22 +255,101 @@ async def test_a_submission_that_went_wrong_ends_at_once_and_never_passes(
     assert not found.checks[0].lets_through
 
 
+async def repeated(order: Order, expected: Expectation, *ids: int, failed: tuple[str, ...] = ()) -> Submission | None:
+    """What a second command finds after a first one has submitted."""
+    async with OpenQA(URL, "k", "s") as client:
+        await acknowledge(client, order, Answer(ids=ids, failed=failed), expected)
+        return await find_run(client, order, expected)
+
+
 async def test_a_run_of_this_very_order_is_adopted(server: Server, order: Order, expected: Expectation) -> None:
-    server.job(37, RUNNING, RUNNING)
-    async with OpenQA(URL) as client:
-        found = await find_run(client, order, expected)
+    found = await repeated(order, expected, server.job(37, RUNNING, RUNNING), server.job(38, PASSED))
+    assert found is not None
+    assert found.answer.ids == (37, 38)
+    assert found.adopted
+
+
+async def test_an_adopted_run_keeps_its_jobs_when_they_were_restarted(
+    server: Server, order: Order, expected: Expectation
+) -> None:
+    server.job(37, FAILED, clone_id=40)
+    server.job(40, RUNNING)
+    found = await repeated(order, expected, 37)
     assert found is not None
     assert found.answer.ids == (37,)
-    assert found.adopted
+
+
+async def test_a_run_that_was_created_only_in_part_is_not_adopted(
+    server: Server, order: Order, expected: Expectation, tmp_path: Path
+) -> None:
+    """The jobs that could be created look like a whole run that passed."""
+    ids, failed = (server.job(37, PASSED), server.job(38, RUNNING)), ('{"job_name": "upgrade"}',)
+    assert await repeated(order, expected, *ids, failed=failed) is None
+    async with OpenQA(URL, "k", "s") as client:
+        outcome = await run_gate(client, Submission(Answer(ids=ids, failed=failed), expected), tmp_path, FAST)
+        assert outcome.outcome is Outcome.PRECONDITION
+        assert server.cancelled == [38]
+        assert await find_run(client, order, expected) is None
+
+
+async def test_a_run_whose_answer_got_lost_is_not_adopted(server: Server, order: Order, expected: Expectation) -> None:
+    server.job(37, PASSED)
+    async with OpenQA(URL) as client:
+        assert await find_run(client, order, expected) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bootc-pipeline: run {run} is whole, its jobs are 38.",
+        "bootc-pipeline: run 0123 is whole, its jobs are 37.",
+        "bootc-pipeline: run {run} is whole, its jobs are .",
+        "bootc-pipeline: run {run} is whole, its jobs are " + "9" * 5000 + ".",
+        "label:force_result:passed",
+    ],
+)
+async def test_a_comment_about_something_else_acknowledges_nothing(
+    server: Server, order: Order, expected: Expectation, text: str
+) -> None:
+    server.job(37, PASSED)
+    server.comments["jobs/37"] = [text.format(run=order.run)]
+    async with OpenQA(URL) as client:
+        assert await find_run(client, order, expected) is None
+
+
+async def test_a_run_that_lost_a_job_to_the_servers_cleanup_is_not_adopted(
+    server: Server, order: Order, expected: Expectation
+) -> None:
+    assert await repeated(order, expected, server.job(37, PASSED), 38) is None
+
+
+@pytest.mark.parametrize("setting", ["PIPELINE_DISK_SHA256", "PIPELINE_SUITE", "BUILD", "PIPELINE_RUN"])
+async def test_the_run_of_another_disk_or_suite_is_not_adopted(
+    server: Server, order: Order, expected: Expectation, setting: str
+) -> None:
+    number = server.job(37, PASSED)
+    server.jobs[number][0]["settings"][setting] = "another"
+    assert await repeated(order, expected, number) is None
+
+
+async def test_a_server_that_takes_no_comment_costs_the_reuse_and_no_verdict(
+    server: Server, order: Order, expected: Expectation, tmp_path: Path
+) -> None:
+    server.refuses_comments = True
+    number = server.job(37, PASSED)
+    async with OpenQA(URL, "k", "s") as client:
+        submission = await acknowledge(client, order, Answer(ids=(number,)), expected)
+        outcome = await run_gate(client, submission, tmp_path, FAST)
+    assert outcome.outcome is Outcome.PASSED
+    assert "will not take this run up" in outcome.checks[0].output
 
 
 async def test_a_failure_of_an_earlier_run_says_how_to_repeat_it(
     server: Server, order: Order, expected: Expectation, tmp_path: Path
 ) -> None:
-    server.job(38, FAILED)
+    found = await repeated(order, expected, server.job(38, FAILED))
+    assert found is not None
     async with OpenQA(URL) as client:
-        found = await find_run(client, order, expected)
-        assert found is not None
         outcome = await run_gate(client, found, tmp_path, FAST)
     assert outcome.outcome is Outcome.GATE_FAILED
     assert "restart its jobs in openQA" in outcome.reason
@@ -256,9 +359,7 @@ async def test_a_failure_of_an_earlier_run_says_how_to_repeat_it(
 async def test_what_broke_or_was_cancelled_is_submitted_anew(
     server: Server, order: Order, expected: Expectation, capture: str
 ) -> None:
-    server.job(37, capture)
-    async with OpenQA(URL) as client:
-        assert await find_run(client, order, expected) is None
+    assert await repeated(order, expected, server.job(37, capture)) is None
 
 
 async def test_a_build_that_never_ran_is_submitted(server: Server, order: Order, expected: Expectation) -> None:
@@ -276,3 +377,98 @@ async def test_jobs_restarted_after_the_verdict_stop_the_promotion(
         server.jobs[37][0]["clone_id"] = 38
         server.job(38, RUNNING)
         assert not await still_passed(client, submission, outcome)
+
+
+SLOW = Limits(overall=0.05, pickup=60, poll=0.005, grace=0)
+
+
+async def test_jobs_are_cancelled_at_the_deadline_when_this_run_submitted_them(server: Server, gate: Gate) -> None:
+    outcome = await gate(server.job(1, RUNNING), server.job(2, PASSED), limits=SLOW)
+    assert server.cancelled == [1]
+    assert "Run again to submit it anew" in outcome.reason
+    assert "cancelled job 1" in outcome.checks[0].output
+
+
+@pytest.mark.parametrize("limits", [SLOW, Limits(overall=60, pickup=0.02, poll=0.005, grace=0)])
+async def test_jobs_are_left_on_request(server: Server, gate: Gate, limits: Limits) -> None:
+    outcome = await gate(server.job(1, SCHEDULED), limits=replace(limits, cancel=False))
+    assert not server.cancelled
+    assert "Run again to go on waiting" in outcome.reason
+
+
+async def test_jobs_that_nobody_takes_are_cancelled(server: Server, gate: Gate) -> None:
+    await gate(server.job(11, SCHEDULED), limits=Limits(overall=60, pickup=0.02, poll=0.005, grace=0))
+    assert server.cancelled == [11]
+
+
+async def test_an_adopted_run_is_never_cancelled(server: Server, expected: Expectation, tmp_path: Path) -> None:
+    submission = Submission(Answer(ids=(server.job(1, RUNNING),)), expected, adopted=True)
+    async with OpenQA(URL) as client:
+        outcome = await run_gate(client, submission, tmp_path, SLOW)
+    assert outcome.outcome is Outcome.INFRA
+    assert not server.cancelled
+
+
+async def test_an_interrupt_cancels_the_jobs_of_this_run(server: Server, gate: Gate) -> None:
+    server.job(1, RUNNING)
+    with anyio.move_on_after(0.05) as scope:
+        await gate(1, limits=Limits(overall=60, pickup=60, poll=0.005, grace=0))
+    assert scope.cancelled_caught
+    assert server.cancelled == [1]
+
+
+async def test_an_outage_leaves_the_jobs_for_a_repeated_command(server: Server, gate: Gate) -> None:
+    server.job(1, RUNNING)
+    server.down = True
+    await gate(1)
+    assert not server.cancelled
+
+
+HOSTILE = ["../../x", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "x\0y", "x" * 300, ".ssh", "CON\n", "-rf"]
+
+
+def written(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_no_name_of_the_server_leads_out_of_the_report(
+    server: Server, gate: Gate, tmp_path: Path, name: str
+) -> None:
+    module = {"name": name, "result": "failed", "details": [{"result": "fail", "screenshot": name}]}
+    settings = server.jobs[server.job(7, FAILED)][0]["settings"] | {"MACHINE": name}
+    server.job(7, FAILED, test=name, testresults=[module], logs=[name], ulogs=[name], settings=settings)
+    outcome = await gate(7)
+    assert outcome.outcome is Outcome.GATE_FAILED
+    assert [name.startswith("7-") and name.count("/") == 1 for name in written(tmp_path)] == [True]
+
+
+async def test_the_proof_has_a_bound(
+    server: Server, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("pipeline.openqa.gate._PROOF_SIZE", 10)
+    outcome = await gate(server.job(38, FAILED))
+    assert "too much for a report" in outcome.checks[0].output
+
+
+async def test_odd_workers_are_no_crash(server: Server, gate: Gate) -> None:
+    server.workers = [{"status": None, "properties": []}, {"properties": {"WORKER_CLASS": None}}]
+    outcome = await gate(server.job(11, SCHEDULED), limits=Limits(overall=60, pickup=0.02, poll=0.005, grace=0))
+    assert "2 workers are connected" in outcome.reason
+
+
+async def test_a_released_build_is_kept_by_its_groups(server: Server, gate: Gate, order: Order) -> None:
+    outcome = await gate(server.job(1, PASSED, group_id=7), server.job(2, PASSED, group_id=7), server.job(3, PASSED))
+    tags = tags_of({f"x86_64/{name}": value for name, value in outcome.inputs.items()}, "1.2.3")
+    assert tags == {(7, f"tag:{order.build}:important:1.2.3")}
+    async with OpenQA(URL, "k", "s") as client:
+        for _ in range(2):
+            assert await keep_results(client, tags, "os 1.2.3 was promoted") == []
+    assert server.comments == {"groups/7": [f"tag:{order.build}:important:1.2.3\n\nos 1.2.3 was promoted"]}
+
+
+async def test_that_openqa_cannot_be_told_of_a_release_fails_nothing(server: Server) -> None:
+    server.down = True
+    async with OpenQA(URL, "k", "s") as client:
+        (said,) = await keep_results(client, {(7, "tag:b:important:1")}, "text")
+    assert "group 7" in said

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,7 +8,19 @@ from hypothesis import strategies as st
 
 from pipeline.domain import Digest
 from pipeline.errors import UsageError
-from pipeline.openqa.submission import SUITE, Answer, Order, build_id, client_conf, parse_answer, schedule_arguments
+from pipeline.openqa.submission import (
+    DISK,
+    RUN,
+    SUITE,
+    Answer,
+    Order,
+    build_id,
+    client_conf,
+    filled,
+    parse_answer,
+    schedule_arguments,
+    unknown_placeholders,
+)
 from pipeline.openqa.verdict import Expectation, State, judge_answer
 
 Cli = Callable[[str], tuple[str, int, str]]
@@ -38,11 +51,78 @@ def test_the_disks_name_must_tell_digests_apart(order: Order) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BUILD", "HDD_1_URL", SUITE, "_SECRET_TOKEN", "lower", "A-B", "SCENARIO_DEFINITIONS_YAML"]
+    "name",
+    [
+        *("BUILD", "+BUILD", "HDD_1", "HDD_1_URL", "+HDD_1_URL", "HDD_1_DECOMPRESS_URL", "TEST", SUITE, RUN, DISK),
+        *("_SECRET_TOKEN", "lower", "A B", "A=B", "", "SCENARIO_DEFINITIONS_YAML"),
+    ],
 )
 def test_settings_of_the_users_own_cannot_replace_ours_or_carry_secrets(order: Order, name: str) -> None:
-    with pytest.raises(UsageError, match=name):
+    with pytest.raises(UsageError) as error:
         replace(order, extra={name: "x"})
+    assert name in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_GROUP", "_GROUP_ID", "GROUP_ID", "_PRIORITY", "_OBSOLETE", "+QEMURAM", "HDD_2", "HDD_2_URL", "ISO", "QEMU-X"],
+)
+def test_everything_else_that_openqa_takes_is_the_users(order: Order, name: str) -> None:
+    assert replace(order, extra={name: "x"}).settings[name] == "x"
+
+
+@pytest.mark.parametrize("asset", ["HDD_1", "HDD_2", "ISO", "ISO_1", "ASSET_1"])
+def test_the_disk_goes_out_as_the_asset_that_is_configured(order: Order, asset: str) -> None:
+    settings = replace(order, asset=asset).settings
+    assert settings[asset] == order.disk
+    assert settings[f"{asset}_URL"] == order.disk_url
+    assert {name for name in settings if name.startswith(("HDD", "ISO", "ASSET"))} == {asset, f"{asset}_URL"}
+    with pytest.raises(UsageError, match=f"{asset}_URL"):
+        replace(order, asset=asset, extra={f"{asset}_URL": "x"})
+
+
+@pytest.mark.parametrize("asset", ["REPO_1", "hdd_1", "HDD", "BUILD", "HDD_1_URL"])
+def test_what_is_no_asset_is_refused(order: Order, asset: str) -> None:
+    with pytest.raises(UsageError, match=asset):
+        replace(order, asset=asset)
+
+
+def test_another_disk_of_the_same_image_is_another_order(order: Order) -> None:
+    other = replace(order, disk_sha256=Digest("sha256:" + "ef" * 32))
+    assert other.settings[DISK] == "ef" * 32
+    assert Expectation.of(other) != Expectation.of(order)
+
+
+def test_templates_are_filled_and_other_braces_left_alone() -> None:
+    assert (
+        filled("v{version} {disk_name} {{x}} {Y} {", {"version": "1.2.3", "disk_name": "d"}) == "v1.2.3 d {{x}} {Y} {"
+    )
+    assert unknown_placeholders("{version} {verison} {Y}") == ["verison"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"ids": "123"}',
+        '{"ids": {"1": 2}}',
+        '{"ids": [true]}',
+        '{"ids": ["1"]}',
+        '{"ids": [null]}',
+        '{"ids": [-1]}',
+        '{"ids": [1], "error_status": [1]}',
+        '{"ids": [1], "scheduled_product_id": "x"}',
+        '{"ids": [1], "failed": "no"}',
+        '{"ids": ' + "[" * 100000,
+        '{"ids": [' + "9" * 5000 + "]}",
+    ],
+)
+def test_an_odd_answer_is_never_a_run(expected: Expectation, said: str) -> None:
+    assert judge_answer(parse_answer(said, 0), expected) is not None
+
+
+def test_a_long_refusal_is_cut() -> None:
+    answer = parse_answer(json.dumps({"error": "x" * 10**6, "ids": [], "failed": ["y" * 10**6]}), 1)
+    assert len(answer.error) + len(answer.failed[0]) <= 1000
 
 
 def test_another_suite_has_another_fingerprint(order: Order) -> None:
@@ -155,4 +235,4 @@ def test_any_output_gives_an_answer_and_never_a_silent_success(stdout: str, code
     answer = parse_answer(stdout, code, stderr)
     assert isinstance(answer, Answer)
     if not answer.ids:
-        assert judge_answer(answer, Expectation("b", "d", "s")) is not None
+        assert judge_answer(answer, Expectation("b", "d", "s", "f" * 64)) is not None

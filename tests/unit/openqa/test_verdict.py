@@ -1,14 +1,25 @@
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
-from pipeline.domain import Outcome
+from pipeline.domain import Channel, Outcome
 from pipeline.openqa.jobs import Job
 from pipeline.openqa.submission import Answer
-from pipeline.openqa.verdict import Expectation, State, adoptable, check_of, judge, judge_answer
-from pipeline.report.model import CheckStatus
+from pipeline.openqa.trees import bootings
+from pipeline.openqa.verdict import Expectation, Scenario, State, adoptable, check_of, judge, judge_answer, judge_jobs
+from pipeline.policy.waivers import Waiver
+from pipeline.report.model import Check, CheckStatus
 
 Recorded = Callable[..., Job]
+
+
+def reported(job: Job, expected: Expectation, link: str) -> Check:
+    """The check of the only job of a run."""
+    ((_, finding),) = judge_jobs([job], expected)
+    return check_of(job, finding, expected, link)
+
 
 PASSED, FAILED = "real-passed.details", "real-failed.details"
 
@@ -72,7 +83,7 @@ def test_a_bad_answer_is_never_a_success(
 
 def test_fewer_jobs_than_expected_are_not_a_success(recorded: Recorded, expected: Expectation) -> None:
     job = recorded(PASSED)
-    two = Expectation(expected.build, expected.disk, expected.suite, jobs=2)
+    two = replace(expected, jobs=2)
     assert judge(Answer(ids=(job.id,)), [job], two).state is State.INVALID
     assert judge(Answer(ids=(job.id, job.id)), [job, job], two).state is State.INVALID
 
@@ -94,7 +105,7 @@ def test_nothing_is_concluded_while_one_job_runs(recorded: Recorded, expected: E
     assert judge(Answer(ids=(1, 2)), jobs, expected).state is State.PENDING
 
 
-@pytest.mark.parametrize("setting", ["BUILD", "HDD_1", "PIPELINE_SUITE"])
+@pytest.mark.parametrize("setting", ["BUILD", "HDD_1", "PIPELINE_SUITE", "PIPELINE_DISK_SHA256"])
 @pytest.mark.parametrize("value", ["another", None])
 def test_a_job_on_another_disk_build_or_suite_does_not_count(
     recorded: Recorded, expected: Expectation, setting: str, value: str | None
@@ -109,9 +120,9 @@ def test_a_job_on_another_disk_build_or_suite_does_not_count(
 
 def test_softfailed_passes_only_by_configuration_and_shows_as_waived(recorded: Recorded, expected: Expectation) -> None:
     job = recorded("null-softfailed.details")
-    lenient = Expectation(expected.build, expected.disk, expected.suite, accept_softfailed=True)
+    lenient = replace(expected, accept_softfailed=True)
     assert judge(Answer(ids=(job.id,)), [job], lenient).state is State.PASSED
-    assert check_of(job, lenient, "link").status is CheckStatus.WAIVED
+    assert reported(job, lenient, "link").status is CheckStatus.WAIVED
 
 
 @pytest.mark.parametrize("capture", [FAILED, "null-failed.details"])
@@ -120,7 +131,7 @@ def test_a_comment_cannot_turn_a_failed_module_into_a_pass(
     recorded: Recorded, expected: Expectation, capture: str, result: str
 ) -> None:
     job = recorded(capture, result=result)
-    lenient = Expectation(expected.build, expected.disk, expected.suite, accept_softfailed=True)
+    lenient = replace(expected, accept_softfailed=True)
     verdict = judge(Answer(ids=(job.id,)), [job], lenient)
     assert verdict.state is State.FAILED
     assert "force_result" in verdict.reason
@@ -176,7 +187,7 @@ def test_what_follows_from_a_failed_job_names_the_job_that_failed(recorded: Reco
 
 
 def test_the_check_of_a_failed_job_says_module_finding_and_link(recorded: Recorded, expected: Expectation) -> None:
-    check = check_of(recorded(FAILED), expected, "https://openqa.example.org/tests/38")
+    check = reported(recorded(FAILED), expected, "https://openqa.example.org/tests/38")
     assert check.name == "openqa: Full Regression Suite@tcg"
     assert check.status is CheckStatus.FAILED
     assert "regression" in check.reason
@@ -185,7 +196,7 @@ def test_the_check_of_a_failed_job_says_module_finding_and_link(recorded: Record
 
 
 def test_a_skipped_job_is_reported_as_skipped(recorded: Recorded, expected: Expectation) -> None:
-    assert check_of(recorded("chained-parent-fails.child"), expected, "").status is CheckStatus.SKIPPED
+    assert reported(recorded("chained-parent-fails.child"), expected, "").status is CheckStatus.SKIPPED
 
 
 @pytest.mark.parametrize(
@@ -212,3 +223,198 @@ def test_jobs_of_somebody_else_are_never_adopted(recorded: Recorded, expected: E
 
 def test_a_good_answer_has_nothing_wrong(expected: Expectation) -> None:
     assert judge_answer(Answer(ids=(7,)), expected) is None
+
+
+def related(job: Job, *others: int, **settings: str) -> Job:
+    return replace(job, relatives=frozenset(others), settings=job.settings | settings)
+
+
+PUBLISHED = {"HDD_1": "installed-1.2.3.qcow2"}
+"""What a child boots that starts from a disk which its parent published."""
+
+
+def test_a_child_on_a_published_disk_counts_with_its_parent(recorded: Recorded, expected: Expectation) -> None:
+    jobs = [related(recorded(PASSED, 1), 2), related(recorded(PASSED, 2), 1, **PUBLISHED, MACHINE="child")]
+    verdict = judge(Answer(ids=(1, 2)), jobs, expected)
+    assert verdict.state is State.PASSED
+    assert "with Full Regression Suite@tcg, which booted the disk" in judge_jobs(jobs, expected)[1][1].reason
+
+
+def test_a_tree_is_followed_over_all_its_branches(recorded: Recorded, expected: Expectation) -> None:
+    support = related(recorded(PASSED, 1), 2, HDD_1="support-server.qcow2")
+    jobs = [support, related(recorded(PASSED, 2), 1, 3), related(recorded(PASSED, 3), **PUBLISHED)]
+    assert judge(Answer(ids=(1, 2, 3)), jobs, expected).state is State.PASSED
+
+
+def test_a_relative_that_was_restarted_since_is_still_the_relative(recorded: Recorded, expected: Expectation) -> None:
+    parent = replace(recorded(PASSED, 9), replaces=frozenset({1, 5}))
+    jobs = [parent, related(recorded(PASSED, 2), 1, **PUBLISHED)]
+    assert judge(Answer(ids=(1, 2)), jobs, expected).state is State.PASSED
+
+
+@pytest.mark.parametrize("relatives", [(), (77,), (3,)])
+def test_a_job_outside_of_such_a_tree_is_not_ours(
+    recorded: Recorded, expected: Expectation, relatives: tuple[int, ...]
+) -> None:
+    alone = [related(recorded(PASSED, n), *relatives, **PUBLISHED) for n in (2, 3)]
+    verdict = judge(Answer(ids=(1, 2, 3)), [recorded(PASSED, 1), *alone], expected)
+    assert verdict.state is State.INVALID
+    assert "installed-1.2.3.qcow2" in verdict.reason
+
+
+@pytest.mark.parametrize("setting", ["BUILD", "PIPELINE_SUITE", "PIPELINE_DISK_SHA256"])
+def test_a_relative_of_another_order_does_not_count(recorded: Recorded, expected: Expectation, setting: str) -> None:
+    jobs = [related(recorded(PASSED, 1), 2), related(recorded(PASSED, 2), 1, **(PUBLISHED | {setting: "x"}))]
+    assert judge(Answer(ids=(1, 2)), jobs, expected).state is State.INVALID
+
+
+def test_the_recorded_chain_is_one_tree(recorded: Recorded, expected: Expectation) -> None:
+    parent, child = recorded("chained-parent-fails.parent"), recorded("chained-parent-fails.child")
+    alone = replace(child, settings=child.settings | PUBLISHED)
+    assert bootings([parent, alone], "HDD_1", expected.disk).keys() == {33, 34}
+
+
+def test_one_job_that_is_shown_for_two_is_no_run(recorded: Recorded, expected: Expectation) -> None:
+    verdict = judge(Answer(ids=(1, 2)), [recorded(PASSED, 1), recorded(PASSED, 1)], expected)
+    assert verdict.state is State.BROKEN
+
+
+def test_the_disk_may_be_another_asset(recorded: Recorded, expected: Expectation) -> None:
+    iso = replace(expected, asset="ISO")
+    assert judge(Answer(ids=(1,)), [recorded(PASSED, 1)], iso).state is State.INVALID
+    job = related(recorded(PASSED, 1), ISO=expected.disk, HDD_1="empty.qcow2")
+    assert judge(Answer(ids=(1,)), [job], iso).state is State.PASSED
+
+
+@pytest.mark.parametrize("capture", [FAILED, "null-incomplete.5-done-incomplete", "cancel-running.z-later"])
+@pytest.mark.parametrize("name", ["Full Regression Suite", "Full Regression Suite@tcg", "no_vm@null", "no_vm"])
+def test_an_advisory_job_is_shown_and_stops_nothing(
+    recorded: Recorded, expected: Expectation, capture: str, name: str
+) -> None:
+    advisory = replace(expected, scenarios={name: Scenario(required=False)})
+    jobs = [recorded(PASSED, 1, test="main"), recorded(capture, 2)]
+    concerned = name in (jobs[1].test, jobs[1].title)
+    verdict = judge(Answer(ids=(1, 2)), jobs, advisory)
+    assert (verdict.state is State.PASSED) is concerned
+    if concerned:
+        (_, (job, finding)) = judge_jobs(jobs, advisory)
+        check = check_of(job, finding, advisory, "link")
+        assert not check.required
+        assert check.status is not CheckStatus.PASSED
+        assert "is not required" in verdict.reason
+
+
+def test_an_advisory_job_is_waited_for_and_must_be_ours(recorded: Recorded, expected: Expectation) -> None:
+    advisory = replace(expected, scenarios={"extra": Scenario(required=False)})
+    running = recorded("null-passed.4-running-none", 2, test="extra")
+    assert judge(Answer(ids=(1, 2)), [recorded(PASSED, 1), running], advisory).state is State.PENDING
+    foreign = related(recorded(PASSED, 2, test="extra"), BUILD="x")
+    assert judge(Answer(ids=(1, 2)), [recorded(PASSED, 1), foreign], advisory).state is State.INVALID
+
+
+def test_a_run_of_advisory_jobs_alone_is_no_gate(recorded: Recorded, expected: Expectation) -> None:
+    job = recorded(PASSED)
+    advisory = replace(expected, scenarios={job.test: Scenario(required=False)})
+    assert judge(Answer(ids=(job.id,)), [job], advisory).state is State.INVALID
+
+
+@pytest.mark.parametrize(("general", "special", "passes"), [(False, True, True), (True, False, False)])
+def test_softfailed_may_be_decided_by_scenario(
+    recorded: Recorded, expected: Expectation, general: bool, special: bool, passes: bool
+) -> None:
+    job = recorded("null-softfailed.details")
+    said = replace(expected, accept_softfailed=general, scenarios={job.test: Scenario(accept_softfailed=special)})
+    assert (judge(Answer(ids=(job.id,)), [job], said).state is State.PASSED) is passes
+
+
+TODAY = date(2026, 6, 1)
+
+
+def with_waiver(expected: Expectation, until: date = TODAY, **about: str) -> Expectation:
+    waiver = Waiver(gate=Channel.STABLE, bug="https://example.org/12", until=until, **about)
+    return replace(expected, waivers=(waiver,), today=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("about", "passes"),
+    [
+        ({"module": "regression"}, True),
+        ({"job": "Full Regression Suite"}, True),
+        ({"job": "Full Regression Suite@tcg", "module": "regression"}, True),
+        ({"module": "regression", "match": "/usr/local/bin/regression"}, True),
+        ({"module": "regression", "match": "something else"}, False),
+        ({"module": "boot"}, False),
+        ({"module": "regress"}, False),
+        ({"job": "Full"}, False),
+        ({"job": "another", "module": "regression"}, False),
+    ],
+)
+def test_a_known_bug_lets_its_own_job_and_module_through(
+    recorded: Recorded, expected: Expectation, about: dict[str, str], passes: bool
+) -> None:
+    job = recorded(FAILED)
+    waived = with_waiver(expected, **about)
+    verdict = judge(Answer(ids=(job.id,)), [job], waived)
+    assert verdict.state is (State.PASSED if passes else State.FAILED)
+    if passes:
+        assert reported(job, waived, "link").status is CheckStatus.WAIVED
+        assert "https://example.org/12" in verdict.reason
+
+
+def test_a_waiver_ends_on_its_day_and_says_so(recorded: Recorded, expected: Expectation) -> None:
+    job = recorded(FAILED)
+    ended = with_waiver(expected, until=TODAY - timedelta(days=1), module="regression")
+    verdict = judge(Answer(ids=(job.id,)), [job], ended)
+    assert verdict.state is State.FAILED
+    assert "the waiver for https://example.org/12 ended on 2026-05-31" in verdict.reason
+
+
+def test_every_failing_module_needs_a_waiver_and_one_that_never_ran_too(
+    recorded: Recorded, expected: Expectation
+) -> None:
+    waived = with_waiver(expected, module="regression")
+    for other in ("failed", "none"):
+        modules = [{"name": "regression", "result": "failed"}, {"name": "later", "result": other}]
+        job = recorded(FAILED, testresults=modules)
+        assert judge(Answer(ids=(job.id,)), [job], waived).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("capture", "state"),
+    [
+        ("null-incomplete.5-done-incomplete", State.BROKEN),
+        ("cancel-running.z-later", State.CANCELLED),
+        ("chained-parent-fails.child", State.FAILED),
+        ("null-passed.4-running-none", State.PENDING),
+    ],
+)
+def test_what_broke_or_never_ran_has_nothing_to_waive(
+    recorded: Recorded, expected: Expectation, capture: str, state: State
+) -> None:
+    job = recorded(capture)
+    assert judge(Answer(ids=(job.id,)), [job], with_waiver(expected, job=job.test)).state is state
+
+
+def test_a_known_soft_failure_is_waived_by_its_module(recorded: Recorded, expected: Expectation) -> None:
+    job = recorded("null-softfailed.details")
+    (soft,) = {module.name for module in job.modules or () if module.result == "softfailed"}
+    assert judge(Answer(ids=(job.id,)), [job], with_waiver(expected, module=soft)).state is State.PASSED
+    assert judge(Answer(ids=(job.id,)), [job], with_waiver(expected, module="x")).state is State.FAILED
+
+
+def test_a_waiver_of_a_check_says_nothing_about_openqa(recorded: Recorded, expected: Expectation) -> None:
+    job = recorded(FAILED)
+    check = Waiver(check="regression", match=".", bug="https://example.org/12", until=TODAY)
+    assert judge(Answer(ids=(job.id,)), [job], replace(expected, waivers=(check,), today=TODAY)).state is State.FAILED
+
+
+def test_a_failed_job_says_how_to_repeat_it_elsewhere(recorded: Recorded, expected: Expectation) -> None:
+    link = "https://openqa.example.org/tests/38"
+    assert f"openqa-clone-job {link}" in reported(recorded(FAILED), expected, link).output
+    assert "clone" not in reported(recorded(PASSED), expected, link).output
+
+
+def test_times_without_zone_are_openqas_own(recorded: Recorded) -> None:
+    job = recorded(PASSED, t_started="2026-01-01T00:00:00", t_finished="2026-01-01T01:00:07+01:00")
+    assert job.seconds == 7
+    assert recorded(PASSED, t_started=None, t_finished="0001-01-01T00:00:00+14:00").seconds == 0

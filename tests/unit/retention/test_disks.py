@@ -13,10 +13,12 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 RULES = Rules(older_than="30d", max_percent=100)
 KEPT, GONE = Digest("sha256:" + "a" * 64), Digest("sha256:" + "b" * 64)
 
+DISK = Digest("sha256:" + "d" * 64)
+
 
 def disk(version: str, digest: Digest, days: float | None = 90, image: str = "os", arch: str = "x86_64") -> StoredDisk:
     modified = None if days is None else NOW - timedelta(days=days)
-    return StoredDisk(object_key(image, version, arch, digest), 10, modified)
+    return StoredDisk(object_key(image, version, arch, digest, DISK), 10, modified)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,8 @@ def disk(version: str, digest: Digest, days: float | None = 90, image: str = "os
         (disk("1.2.3", GONE, days=None), False),
         (disk("1.2.3", GONE, image="os-lts"), False),
         (disk("1.2.3", GONE, image="my-os"), False),
+        (StoredDisk(f"os-1.2.3-x86_64-{GONE.short}.qcow2", 1, NOW - timedelta(days=90)), True),
+        (StoredDisk(f"os-1.2.3-x86_64-{KEPT.short}.qcow2", 1, NOW - timedelta(days=90)), False),
         (StoredDisk("os-1.2.3-x86_64.qcow2", 1, NOW - timedelta(days=90)), False),
         (StoredDisk("README", 1, NOW - timedelta(days=90)), False),
     ],

@@ -11,6 +11,9 @@ from pipeline.policy.retention.rules import Rules
 
 _VERSION = r"v?\d+\.\d+\.\d+(?:-test(?:\.\d+)?)?"
 
+_DIGESTS = r"([0-9a-f]{12})(?:-[0-9a-f]{12})?"
+"""Of the image, and of the disk; keys of earlier versions of the pipeline have no second one."""
+
 
 @dataclass(frozen=True)
 class StoredDisk:
@@ -40,7 +43,9 @@ def plan_disks(
     `kept`: every digest that stays in the image's repository. A disk goes when its key is one that `object_key` makes
     for this image, no kept digest begins as the key says, and it is older than `older_than` (and than 24 hours).
     """
-    ours = re.compile(rf"(?:.*/)?{re.escape(image)}-{_VERSION}-[A-Za-z0-9_]+-([0-9a-f]{{12}})\.qcow2")
+    ours = re.compile(
+        rf"(?:.*/)?{re.escape(image)}-{_VERSION}-[A-Za-z0-9_]+-([0-9a-f]{{12}})(?:-[0-9a-f]{{12}})?\.qcow2"
+    )
     short = {digest.short for digest in kept}
     goes: list[StoredDisk] = []
     reasons: dict[str, str] = {}
