@@ -279,7 +279,10 @@ class Config(_Table):
         Only what the file says is in it, so that a new key with a default does not take old evidence away.
         """
         gate: BaseModel = getattr(self.gates, channel.value)
-        asked = [gate.model_dump_json(exclude_defaults=True), *(waiver.model_dump_json() for waiver in self.waivers)]
+        asked = [
+            gate.model_dump_json(exclude_defaults=True),
+            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers if waiver.holds_in(channel)),
+        ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
 

@@ -2,19 +2,28 @@
 
 import re
 from datetime import date
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from pipeline.domain import Channel
 
 
 class Waiver(BaseModel):
-    """`[[waivers]]` of pipeline.toml."""
+    """`[[waivers]]` of pipeline.toml: a finding of a check, or a job or module of openQA."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    check: str
-    """The name of the check whose finding is waived."""
-    match: str
+    check: str = ""
+    """The name of the check whose finding is waived; with `job` or `module` it may be left out."""
+    match: str = ""
     """A regular expression that must occur in the finding."""
+    gate: Channel | None = None
+    """The only gate in which the waiver holds; all of them when absent."""
+    job: str = ""
+    """The openQA scenario whose failure is waived, by its test name."""
+    module: str = ""
+    """The openQA test module whose failure is waived; in every job when `job` is absent."""
     bug: str
     """Where the finding is tracked."""
     until: date
@@ -29,6 +38,36 @@ class Waiver(BaseModel):
             raise ValueError(f"not a regular expression: {error}") from error
         return value
 
+    @model_validator(mode="after")
+    def _names_one_kind_of_finding(self) -> Self:
+        if self.for_openqa and self.check:
+            raise ValueError("expected either check, or job and module of openQA")
+        if not self.for_openqa and not (self.check and self.match):
+            raise ValueError("expected check and match, or job or module of openQA")
+        if self.for_openqa and self.gate not in (None, Channel.STABLE):
+            raise ValueError("expected gate = 'stable', or none: openQA's jobs and modules are in no other gate")
+        return self
+
+    @property
+    def for_openqa(self) -> bool:
+        """Whether it is about a job or module of openQA."""
+        return bool(self.job or self.module)
+
+    @property
+    def text(self) -> str:
+        """For people: what is waived, until when and why."""
+        what = f"{self.check} {self.match!r}" if self.check else " ".join(filter(None, (self.job, self.module)))
+        return f"{what} until {self.until} ({self.bug})"
+
+    def holds_in(self, gate: Channel) -> bool:
+        """Whether it is a waiver of this gate."""
+        return self.gate in (None, gate) and (gate is Channel.STABLE or not self.for_openqa)
+
     def covers(self, check: str, finding: str, today: date) -> bool:
         """Whether this waiver lets this finding through today."""
-        return self.check == check and self.until >= today and re.search(self.match, finding) is not None
+        return (
+            bool(self.check)
+            and self.check == check
+            and self.until >= today
+            and re.search(self.match, finding) is not None
+        )

@@ -233,7 +233,7 @@ class Gate:
         outcome, reason = verdict(self._checks, stopped)
         inputs = dict(self._inputs)
         if unused := self._waivers.unused():
-            inputs["waivers_unused"] = "; ".join(f"{w.check} {w.match!r} until {w.until} ({w.bug})" for w in unused)
+            inputs["waivers_unused"] = "; ".join(waiver.text for waiver in unused)
         return Result(
             command="vm",
             outcome=outcome,
