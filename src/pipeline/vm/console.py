@@ -12,6 +12,8 @@ HEAD = TAIL = 2 << 20
 """Bytes of the beginning and of the end that are kept."""
 LONGEST_LINE = 8 << 10
 MOST_MATCHES = 200
+MOST_SIGNS = 4
+"""A console that repeats itself tells nothing new."""
 
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-9;?!]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]"
@@ -20,6 +22,10 @@ _KERNEL = re.compile(r"(?:\[ +0\.\d+\] |EFI stub: |Linux version )").match
 _USERSPACE = re.compile(r"Run /\S+ as init process|Welcome to |systemd\[1\]: systemd \S+ running in").search
 _UP = re.compile(
     r"Reached target (multi-user\.target|Multi-User System|graphical\.target|Graphical Interface)|\blogin: ?$"
+).search
+_SIGN = re.compile(
+    r"(Started|Listening on) (sshd?\.(service|socket)|OpenSSH |OpenBSD Secure Shell)"
+    r"|Reached target (network-online\.target|Network is Online)"
 ).search
 _PROMPTS = ("(initramfs) ", "Shell> ", "grub rescue>", "dracut:")
 """Shells that nobody answers; they end the wait although their line has no end."""
@@ -34,6 +40,8 @@ class Boot:
     userspace: float | None = None
     up: float | None = None
     """A login prompt or the multi-user target."""
+    signs: int = 0
+    """How many lines told that SSH may be there now."""
 
 
 class Console:
@@ -128,7 +136,10 @@ class Console:
             self._say("userspace")
         elif boot.up is None and _UP(line):
             boot.up = now
+            boot.signs += 1
             self._say("login prompt or multi-user target")
+        elif _SIGN(line):
+            boot.signs = min(boot.signs + 1, MOST_SIGNS)
 
     def _judge(self, line: str) -> None:
         for match in self._reader.read(line):

@@ -1,49 +1,108 @@
-"""Waits until the guest's SSH server lets us in, and remembers why it had to wait.
+"""Waits until the guest's SSH server lets us in, and leaves no trace in the guest while it waits.
 
-QEMU accepts on the forwarded port long before the guest does, so only the server's banner counts. And a connection that
-QEMU began before the guest had a network hangs until its retry timer fires, so it is given up and begun anew unless the
-guest is known to have taken it: this is how SSH is noticed within a quarter of a second.
+QEMU accepts on a forwarded port long before the guest does, and what it accepted it delivers: a connection that is
+given up here is tried again in the guest for 75 s (libslirp, tcp_timer.h: TCPTV_KEEP_INIT), and what reaches an SSH
+server without logging in counts there. From OpenSSH 9.8 on it counts much: PerSourcePenalties refuse the source for
+15 s and more, and MaxStartups (sshd_config(5)) drops whom it likes. To the guest everybody here is 10.0.2.2.
+
+So SSH's port has one connection at a time, at most one a second, and none before there is a sign of life. The sign is
+looked for at a port where nobody listens: a guest with a network refuses there at once, in its kernel, and no server
+hears of it. A firewall may swallow that; then the console says when to look, or the time does.
 """
 
 import errno
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import anyio
 import asyncssh
 
 from pipeline.vm.guest import Guest, GuestLost, Key
 
-INTERVAL = 0.05
-"""Seconds between two looks at a port that nobody answers."""
-PATIENCE = 0.15
-"""Seconds for a banner before asking whether the guest took the connection."""
+PACE = 1.0
+"""Seconds from the beginning of one connection to that of the next."""
+REFUSED = 5.0
+"""Seconds to wait after a login that was refused: each one adds as much to the penalty (sshd_config(5), authfail)."""
+GLANCE = 0.1
+"""Seconds between two looks for a sign of life."""
+GIVEN_UP = 60.0
+"""A connection that ends after this many seconds was given up by QEMU and never taken by the guest."""
+
+NO_ANSWER = "port 22 gave no answer at all: the guest has no network, or a firewall drops the packets"
+
+
+async def _nobody() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of the guest without a word to its SSH server."""
+
+    established: Callable[[], Awaitable[bool]] = _nobody
+    """Whether the guest (not only QEMU) has taken the connection that is open."""
+    signs: Callable[[], int] = lambda: 0
+    """How many signs of life the console of this boot has shown."""
+    patience: float = 0.0
+    """Seconds after which to try without a sign."""
 
 
 class Knock:
-    """One attempt after the other on a forwarded port of this machine.
+    """One attempt after the other on the forwarded ports of this machine."""
 
-    `established` tells whether the guest (not only QEMU) has accepted the connection that is being tried.
-    """
-
-    def __init__(self, key: Key, established: Callable[[], Awaitable[bool]]) -> None:
-        self._key, self._established = key, established
+    def __init__(self, key: Key, outlook: Outlook) -> None:
+        self._key, self._outlook = key, outlook
         self._closed = 0
-        self.problem = "port 22 gave no answer at all: the guest has no network, or a firewall drops the packets"
+        self._network = False
+        self.problem = NO_ANSWER
 
-    async def until_open(self, port: int) -> Guest:
-        """Return the guest when root's key is accepted; the caller limits how long this may take."""
+    async def until_open(self, port: int, idle: int | None = None) -> Guest:
+        """Return the guest when root's key is accepted; the caller limits how long this may take.
+
+        `port` leads to the guest's SSH, `idle` to a port of it where nobody listens.
+        """
+        async with anyio.create_task_group() as group:
+            if idle is not None:
+                group.start_soon(self._look_for_network, idle)
+            await self._sign_of_life()
+            guest = await self._admitted(port)
+            group.cancel_scope.cancel()
+        return guest
+
+    async def _look_for_network(self, idle: int) -> None:
+        """Until the guest refuses a connection, as only one with a network can."""
+        while not self._network:
+            began = time.monotonic()
+            if sock := await self._connect(idle):
+                with sock, anyio.move_on_after(PACE):
+                    await anyio.wait_readable(sock)
+                    self._network = True
+            await _sleep_until(began + PACE)
+
+    def _signs(self) -> int:
+        return self._outlook.signs() + self._network
+
+    async def _sign_of_life(self) -> None:
+        with anyio.move_on_after(self._outlook.patience):
+            while not self._signs():  # noqa: ASYNC110  none of the signs is an event
+                await anyio.sleep(GLANCE)
+
+    async def _admitted(self, port: int) -> Guest:
         while True:
+            began, pause = time.monotonic(), PACE
             sock = await self._connect(port)
             try:
-                if sock and await self._banner(sock):
+                if sock and await self._banner(sock, began):
                     return await self._log_in(sock)
             except (asyncssh.Error, OSError, GuestLost) as error:
                 self.problem = f"SSH answers and refuses us: {_said(error)}"
+                pause = REFUSED
             if sock:
                 sock.close()
-            await anyio.sleep(INTERVAL)
+            await _sleep_until(began + pause)
 
     async def _connect(self, port: int) -> socket.socket | None:
         sock = socket.socket()
@@ -62,22 +121,36 @@ class Knock:
             raise
         return sock
 
-    async def _banner(self, sock: socket.socket) -> bool:
-        """Whether the server greets; what it says stays in the socket for whoever speaks SSH."""
+    async def _banner(self, sock: socket.socket, began: float) -> bool:
+        """Whether the server greets; what it says stays in the socket for whoever speaks SSH.
+
+        A connection that the guest did not take waits for QEMU's next try, 12 s away at most. A sign of life that
+        came after it began is worth a new one at once; one that the guest took is never given up.
+        """
+        seen = self._signs()
         while True:
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(GLANCE):
                 await anyio.wait_readable(sock)
-                if sock.recv(4, socket.MSG_PEEK):
-                    return True
-                self._closed += 1
-                self.problem = (
-                    f"port 22 closed all of {self._closed} connections without an SSH banner: no SSH server listens, "
-                    "or it drops whoever connects"
-                )
+                return self._greets(sock, began)
+            if await self._outlook.established():
+                self.problem = "port 22 accepts and sends no SSH banner"
+            elif self._signs() > seen:
                 return False
-            if not await self._established():
-                return False
-            self.problem = "port 22 accepts and sends no SSH banner"
+
+    def _greets(self, sock: socket.socket, began: float) -> bool:
+        try:
+            if sock.recv(4, socket.MSG_PEEK):
+                return True
+        except ConnectionError:
+            pass  # whether the end is orderly or not says nothing
+        if time.monotonic() - began > GIVEN_UP:
+            return False
+        self._closed += 1
+        self.problem = (
+            f"port 22 closed all of {self._closed} connections without an SSH banner: no SSH server listens, "
+            "or it drops whoever connects"
+        )
+        return False
 
     async def _log_in(self, sock: socket.socket) -> Guest:
         connection = await asyncssh.connect(
@@ -95,6 +168,10 @@ class Knock:
         guest = Guest(connection)
         await guest.run("true", within=120)
         return guest
+
+
+async def _sleep_until(moment: float) -> None:
+    await anyio.sleep(max(0.0, moment - time.monotonic()))
 
 
 def _said(error: Exception) -> str:

@@ -99,17 +99,20 @@ class Machine:
         """From now on one reset is what we asked for."""
         self._resets_allowed += 1
 
-    async def ssh_port(self) -> int:
-        """The port of this machine that leads to port 22 of this boot's guest (QEMU picked it)."""
+    async def port(self, inside: int) -> int:
+        """The port of this machine that leads to a port of this boot's guest (QEMU picked it)."""
         while True:
-            found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", await self._usernet())
-            if found:
+            listed = await self._usernet()
+            if found := re.search(rf"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+{inside}\s", listed):
                 return int(found[1])
             await self.change()  # QEMU is going or coming; if it is gone, its end is the next change
 
     async def guest_accepted(self) -> bool:
-        """Whether the guest has taken a connection that came through the forwarded port."""
-        return re.search(r"TCP\[(ESTABLISHED|CLOSE_WAIT|FIN_WAIT_\d)\]", await self._usernet()) is not None
+        """Whether the guest has taken a connection to its SSH server that has two ends.
+
+        Of a connection that was given up here, or ended there, QEMU says something else than ESTABLISHED.
+        """
+        return re.search(r"TCP\[ESTABLISHED\]\s+\d+\s+\S+\s+\d+\s+\S+\s+22\s", await self._usernet()) is not None
 
     async def screenshot(self, path: Path) -> bool:
         """Write what the display shows as PNG; False when QEMU is gone or cannot."""

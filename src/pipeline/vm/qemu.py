@@ -13,6 +13,10 @@ from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.firmware import Flash
 from pipeline.vm.spec import Arch, Bus, Spec
 
+SSH = 22
+IDLE = 61022
+"""A port of the guest where nobody listens: above what Linux gives to clients, below what anybody is known to use."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -60,8 +64,8 @@ def command(
         # The disk; the cache is unsafe because the overlay is thrown away.
         "-drive", f"if=none,id=disk,file={_escaped(files.overlay)},format=qcow2,cache=unsafe,discard=unmap",
         *_disk(spec.bus),
-        # The guest sees nobody but the harness, on a port that QEMU picks, and what is served to it.
-        "-netdev", ",".join(filter(None, ["user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22", network])),
+        # The guest sees nobody but the harness, on ports that QEMU picks, and what is served to it.
+        "-netdev", ",".join(filter(None, ["user,id=net,restrict=on", *_forwards(SSH, IDLE), network])),
         "-device", "virtio-net-pci,netdev=net,romfile=",
         "-device", "virtio-rng-pci",
         # systemd reads the key from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.
@@ -73,6 +77,10 @@ def command(
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-chardev", f"socket,id=qmp,path={_escaped(files.qmp)}", "-mon", "chardev=qmp,mode=control",
     ]  # fmt: skip
+
+
+def _forwards(*inside: int) -> list[str]:
+    return [f"hostfwd=tcp:127.0.0.1:0-:{port}" for port in inside]
 
 
 def _cpu(arch: Arch, accelerator: Accelerator) -> str:

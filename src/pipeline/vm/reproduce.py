@@ -94,7 +94,7 @@ async def _serve_port(port: int, machine: Machine, relay: Relay) -> None:
 
 async def _relay_ssh(client: SocketStream, machine: Machine) -> None:
     """To whatever port leads to the guest in this boot."""
-    guest = await anyio.connect_tcp("127.0.0.1", await machine.ssh_port())
+    guest = await anyio.connect_tcp("127.0.0.1", await machine.port(qemu.SSH))
     async with guest, anyio.create_task_group() as group:
 
         async def copy(source: SocketStream, target: SocketStream) -> None:

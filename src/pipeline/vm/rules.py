@@ -44,6 +44,8 @@ class Rule:
     innocent: str
     source: str
     where: Where = Where.BOTH
+    unless: str = ""
+    """A regular expression for what else in the line makes it another matter."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class Match:
     def __str__(self) -> str:
         return f"{self.rule.name}: {self.line.strip()}"
 
+
+_WENT_ON = r"\b(ignor(ing|ed)|skipp(ing|ed)|proceeding|continuing|falling back)\b|Unable to fix SELinux"
+"""Whoever says this of a failure lived on without what failed (systemd: log_warning_errno(…, ignoring: %m))."""
+
+_FIRMWARE_STORE = r"EFI variable|efivar|\bfwupd\b"
+"""The firmware's variables are a small disk of their own, and full on many machines."""
+
+_CORE_SIGNALS = r"(?:4/ILL|5/TRAP|6/ABRT|7/BUS|8/FPE|11/SEGV|31/SYS)"
+"""What ends a program by its own mistake (signal(7), action Core); SIGQUIT and the limits are somebody's wish."""
 
 _KOLA = "coreos-assembler mantle/kola/harness.go consoleChecks"
 
@@ -217,7 +228,7 @@ RULES: tuple[Rule, ...] = (
             "invoked oom-killer",
             "Out of memory: Killed process",
             "Memory cgroup out of memory",
-            "Failed with result 'oom-kill'",
+            r"\.\w+: Failed with result 'oom-kill'",
         ),
         Severity.BAD,
         "python3 invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0, oom_score_adj=0",
@@ -275,9 +286,9 @@ RULES: tuple[Rule, ...] = (
         "segfault",
         (
             "segfault at [0-9a-f]+ ip",
-            "SIGSEGV",
+            r"(received|got|caught|by|on) (signal )?SIGSEGV",
+            "SIGSEGV: segmentation violation",
             "=11/SEGV",
-            "traps: .* general protection",
         ),
         Severity.BAD,
         "crashme[412]: segfault at 0 ip 000055d0c0a3513d sp 00007ffd0 error 4 in crashme[55d0c0a35000+1000]",
@@ -285,12 +296,28 @@ RULES: tuple[Rule, ...] = (
         "linux arch/x86/mm/fault.c; systemd src/core/service.c; " + _KOLA,
     ),
     Rule(
+        "crash",
+        (
+            r"Process \d+ \(.+\) of user \d+ terminated abnormally",
+            f"code=killed, status={_CORE_SIGNALS}",
+            r"traps: .+\[\d+\] (trap |general protection)",
+            r"(ANOM_ABEND|type=1701) .*\bsig=(4|5|6|7|8|11|31)\b",
+            r"crashed with signal \d+",
+            r"\.\w+: Failed with result 'signal'",
+        ),
+        Severity.BAD,
+        "systemd[1]: gdm.service: Main process exited, code=killed, status=6/ABRT",
+        "systemd[1]: sleeper.service: Main process exited, code=killed, status=15/TERM",
+        "systemd src/core/service.c, src/coredump/coredump.c (where no core is kept); linux arch/x86/kernel/traps.c, "
+        "kernel/auditsc.c audit_core_dumps(); gnome-shell src/main.c",
+    ),
+    Rule(
         "core dump",
         (
             "dumped core",
             "ore dumped",
             "code=dumped",
-            "Failed with result 'core-dump'",
+            r"\.\w+: Failed with result 'core-dump'",
         ),
         Severity.BAD,
         "systemd-coredump[510]: Process 502 (crashme) of user 0 dumped core.",
@@ -338,7 +365,7 @@ RULES: tuple[Rule, ...] = (
         "unit restarts too often",
         (
             "Start request repeated too quickly",
-            "Failed with result 'start-limit-hit'",
+            r"\.\w+: Failed with result 'start-limit-hit'",
             r"restart counter is at ([5-9]|\d\d+)\.",
         ),
         Severity.BAD,
@@ -352,7 +379,7 @@ RULES: tuple[Rule, ...] = (
             "start(-pre|-post)? operation timed out",
             "Timed out waiting for device",
             "Job .+/start timed out",
-            "Failed with result 'timeout'",
+            r"\.\w+: Failed with result 'timeout'",
         ),
         Severity.BAD,
         "systemd[1]: Timed out waiting for device dev-disk-by\\x2duuid-5b8e.device - /dev/disk/by-uuid/5b8e.",
@@ -403,6 +430,15 @@ RULES: tuple[Rule, ...] = (
         "app[300]: /usr/lib/app/cache: Read-only file system",
         "systemd[1]: Successfully made /usr/ read-only.",
         "linux include/uapi/asm-generic/errno-base.h EROFS",
+        unless=_WENT_ON,
+    ),
+    Rule(
+        "lived without",
+        (rf"({_WENT_ON}).*(ead-only file system|No space left on device)",),
+        Severity.WARNING,
+        'systemd-tmpfiles[288]: Failed to create directory or subvolume "/srv", ignoring: Read-only file system',
+        "systemd-udevd[301]: Failed to resolve group 'plugdev', ignoring: Unknown group",
+        "systemd src/tmpfiles/tmpfiles.c: what it ignores does not fail its unit",
     ),
     Rule(
         "disk full",
@@ -411,6 +447,7 @@ RULES: tuple[Rule, ...] = (
         "systemd-journald[200]: Failed to write entry: No space left on device",
         "systemd-journald[200]: System Journal (/var/log/journal) is 8M, max 4G, 4G free.",
         "linux include/uapi/asm-generic/errno-base.h ENOSPC",
+        unless=f"{_WENT_ON}|{_FIRMWARE_STORE}",
     ),
     Rule(
         "SELinux denial",
@@ -429,7 +466,7 @@ class Reader:
     def __init__(self, where: Where, rules: tuple[Rule, ...] = RULES) -> None:
         # One search for each alternative: Python finds a plain beginning many times faster than an alternation.
         self._searches = [
-            (re.compile(pattern).search, rule)
+            (re.compile(pattern).search, re.compile(rule.unless or r"(?!)").search, rule)
             for rule in rules
             if rule.where in (Where.BOTH, where)
             for pattern in rule.patterns
@@ -437,5 +474,5 @@ class Reader:
 
     def read(self, line: str) -> list[Match]:
         """Each rule that the line breaks, once."""
-        broken = dict.fromkeys(rule for search, rule in self._searches if search(line))
+        broken = dict.fromkeys(rule for search, unless, rule in self._searches if search(line) and not unless(line))
         return [Match(rule, line) for rule in broken]

@@ -11,14 +11,18 @@ from uuid import uuid4
 import anyio
 
 from pipeline.report.model import Phase
+from pipeline.vm import qemu
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.guest import Guest, GuestLost, Key
-from pipeline.vm.knock import Knock
+from pipeline.vm.knock import Knock, Outlook
 from pipeline.vm.machine import Machine, Overdue
 from pipeline.vm.spec import Spec
 from pipeline.vm.spent import Stopwatch, during
 
 T = TypeVar("T")
+
+SILENCE = 30.0
+"""Seconds with KVM after which SSH is tried although nothing told that the guest has a network."""
 
 
 @dataclass
@@ -76,12 +80,14 @@ class Session:
 
         Raises Dead, Overdue or InfrastructureError with what stood in the way.
         """
-        knock = Knock(self.key, self.machine.guest_accepted)
+        boot = self.machine.console.boot
+        outlook = Outlook(self.machine.guest_accepted, lambda: boot.signs, self.scaled(SILENCE))
+        knock = Knock(self.key, outlook)
         with self.machine.phase(deadline, lambda: self._stuck(deadline, knock.problem)) as scope:
-            self.port = await self.machine.ssh_port()
+            self.port = await self.machine.port(qemu.SSH)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._hurry, scope)
-                self._guest = await knock.until_open(self.port)
+                self._guest = await knock.until_open(self.port, await self.machine.port(qemu.IDLE))
                 group.cancel_scope.cancel()
         self.ready.append(self.machine.now())
         self.say("ssh ready")

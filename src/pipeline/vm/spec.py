@@ -39,8 +39,8 @@ class Deadlines(BaseModel):
 
     boot: float = 120
     """Power on until the first command over SSH."""
-    ssh_after_boot: float = 15
-    """How long SSH may lag behind the login prompt or the multi-user target."""
+    ssh_after_boot: float = 45
+    """How long SSH may lag behind the login prompt or the multi-user target: longer than OpenSSH's penalties (15 s)."""
     settle: float = 90
     """First command until systemd has no more start-up jobs."""
     check: float = 60

@@ -4,19 +4,24 @@ An executable passes with status 0 and is skipped with 77 (the convention of aut
 output is the evidence. A `test_*.py` gives a result for each of its tests.
 """
 
+import contextlib
 import os
 import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, STDOUT
 from tempfile import TemporaryDirectory
 
 import anyio
+from anyio.abc import Process
 
 from pipeline.errors import UsageError
-from pipeline.vm.guest import GuestLost
+from pipeline.vm.guest import OUTPUT_LIMIT, GuestLost
+from pipeline.vm.knock import REFUSED
 from pipeline.vm.session import Session
 from pipeline.vm.spent import during
 from pipeline.vm.verdict import Found, Skipped
@@ -25,6 +30,10 @@ GUEST_FOLDER = "/run/gate-checks"
 HOST = "ssh://guest"
 """The system under test as testinfra calls it, after which it names each test."""
 SKIP = 77
+LOGIN = 60.0
+"""Seconds with KVM that a second login may take: OpenSSH refuses for 15 s at least whom it has a reason to refuse."""
+MUX = "mux"
+"""The socket over which all of the user's connections go."""
 TIMEOUT = 300.0
 """Seconds with KVM that one executable, or all pytest modules together, may take."""
 
@@ -92,29 +101,102 @@ class UserChecks:
     async def _pytest(self, session: Session) -> list[UserResult]:
         with TemporaryDirectory(prefix="gate-pytest-") as temporary:
             folder = Path(temporary)
-            command = [
-                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                f"--hosts={HOST}",
-                f"--ssh-config={_ssh_config(folder, session)}",
-                f"--junitxml={folder / 'junit.xml'}",
-                *map(str, self.modules),
-            ]  # fmt: skip
-            limit, output = session.scaled(TIMEOUT), b""
-            with during(session.stopwatch.user_pytest), anyio.move_on_after(limit) as scope:
-                done = await anyio.run_process(
-                    command, check=False, cwd=self.folder, stderr=-2, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-                )
-                output = done.stdout
-            text = output.decode(errors="replace")
-            (session.folder / "user-pytest.txt").write_text(text)
-            if scope.cancelled_caught:
-                return [UserResult("user/pytest", Found([f"no end within {limit:.0f} s"], "an end"), limit)]
-            report = folder / "junit.xml"
-            results = read_junit(report.read_text()) if report.exists() else []
-            if done.returncode and all(not isinstance(r.found, Found) or not r.found.findings for r in results):
-                problem = Found([f"pytest exits {done.returncode}"], "tests that run", output=text)
-                results.append(UserResult("user/pytest", problem, 0.0))
-            return results
+            config = _ssh_config(folder, session)
+            async with _shared_login(config, folder, session.scaled(LOGIN)) as refusal:
+                if refusal:
+                    return [UserResult("user/pytest", Found([refusal], "a second login as root"), 0.0)]
+                return await self._modules(session, config, folder / "junit.xml")
+
+    async def _modules(self, session: Session, config: Path, report: Path) -> list[UserResult]:
+        command = [
+            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+            f"--hosts={HOST}",
+            f"--ssh-config={config}",
+            f"--junitxml={report}",
+            *map(str, self.modules),
+        ]  # fmt: skip
+        limit, log = session.scaled(TIMEOUT), session.folder / "user-pytest.txt"
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        with during(session.stopwatch.user_pytest), anyio.move_on_after(limit) as scope:
+            status = await _bounded(command, self.folder, environment, log)
+        if scope.cancelled_caught:
+            return [UserResult("user/pytest", Found([f"no end within {limit:.0f} s"], "an end"), limit)]
+        return _results(status, report, log)
+
+
+def _results(status: int, report: Path, log: Path) -> list[UserResult]:
+    """What pytest reported, and that it failed without saying so."""
+    output = log.read_text(errors="replace")
+    try:
+        results = read_junit(report.read_text(errors="replace")) if report.exists() else []
+    except (ET.ParseError, ValueError) as error:
+        return [UserResult("user/pytest", Found([f"its report is not JUnit: {error}"], "JUnit", output=output), 0.0)]
+    if status and all(not isinstance(r.found, Found) or not r.found.findings for r in results):
+        problem = Found([f"pytest exits {status}"], "tests that run", output=output)
+        results.append(UserResult("user/pytest", problem, 0.0))
+    return results
+
+
+async def _bounded(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> int:
+    """Run a program with the beginning of its output in a file, and return its status."""
+    kept = 0
+    async with await anyio.open_process(command, cwd=folder, stderr=STDOUT, env=environment) as process:
+        with log.open("wb") as file:
+            while chunk := await _next(process):
+                file.write(chunk[: OUTPUT_LIMIT - kept])
+                file.flush()
+                kept = min(OUTPUT_LIMIT, kept + len(chunk))
+        return await process.wait()
+
+
+async def _next(process: Process) -> bytes:
+    try:
+        return await process.stdout.receive() if process.stdout else b""
+    except anyio.EndOfStream:
+        return b""
+
+
+@asynccontextmanager
+async def _shared_login(config: Path, folder: Path, limit: float) -> AsyncIterator[str]:
+    """One login that all of the user's connections share, for as long as this lasts; yields why there is none.
+
+    A server that has just seen refused logins may refuse more of them for a while (sshd_config(5), PerSourcePenalties).
+    """
+    said, login = folder / "ssh.log", None
+    with anyio.move_on_after(limit):
+        while login is None:
+            login = await _logged_in(config, folder, said)
+            await anyio.sleep(0 if login else REFUSED)
+    if login is None:
+        last = (said.read_text(errors="replace").strip().splitlines() or ["ssh says nothing"])[-1]
+        yield f"no second SSH connection within {limit:.0f} s: {last}"
+        return
+    try:
+        yield ""
+    finally:
+        await _end(login)
+
+
+async def _logged_in(config: Path, folder: Path, said: Path) -> Process | None:
+    """The ssh that has logged in, or None when it was refused."""
+    with said.open("wb") as log:
+        command = ["ssh", "-F", str(config), "-o", "ControlMaster=yes", "-N", "guest"]
+        process = await anyio.open_process(command, stdin=DEVNULL, stdout=log, stderr=log)
+    try:
+        while process.returncode is None:
+            if (folder / MUX).exists():
+                return process
+            await anyio.sleep(0.05)
+    except BaseException:
+        await _end(process)
+        raise
+    return None
+
+
+async def _end(process: Process) -> None:
+    with anyio.CancelScope(shield=True), contextlib.suppress(ProcessLookupError):
+        process.kill()
+        await process.wait()
 
 
 def judge_status(status: int, output: str) -> Found | Skipped:
@@ -164,7 +246,6 @@ def _ssh_config(folder: Path, session: Session) -> Path:
         "  UserKnownHostsFile /dev/null\n"
         "  LogLevel ERROR\n"
         "  ControlMaster auto\n"
-        f"  ControlPath {folder}/mux\n"
-        "  ControlPersist 10\n"
+        f"  ControlPath {folder / MUX}\n"
     )
     return config

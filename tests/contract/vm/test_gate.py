@@ -31,6 +31,7 @@ async def test_a_healthy_system_passes_with_every_promise_checked(gate: Callable
         assert status[name] is CheckStatus.PASSED, name
     assert status["reboot"] is CheckStatus.PASSED
     assert status["user/passes.sh"] is CheckStatus.PASSED
+    assert status["user/nobody-left-unheard.sh"] is CheckStatus.PASSED
     assert status["user/fails.sh"] is CheckStatus.WAIVED
     assert status["user/skips.sh"] is CheckStatus.SKIPPED
     assert status["user/test_system.py::test_ssh_is_enabled"] is CheckStatus.PASSED

@@ -1,10 +1,18 @@
 """The repository's own checks: what is run, and what its results mean."""
 
+import stat
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncssh
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.vm import user_checks as under_test
+from pipeline.vm.guest import Key
+from pipeline.vm.spent import Stopwatch
 from pipeline.vm.user_checks import UserChecks, judge_status, read_junit
 from pipeline.vm.verdict import Found, Skipped
 
@@ -47,3 +55,83 @@ def test_each_pytest_test_has_its_own_result() -> None:
         "user/test_os.py::test_user[core]",
         Found(["assert False"], "a test that passes", output="trace"),
     )
+
+
+MODULE = """
+def test_one(host):
+    assert host.run("uname -r").stdout == "uname -r\\n"
+
+
+def test_two(host):
+    assert host.run("hostname").rc == 0
+"""
+
+SSH = """#!{python}
+# The first of these is refused, as by a server that penalises us; the second stands in for ssh's own master.
+import os, pathlib, sys, time
+count = pathlib.Path(sys.argv[0]).with_name("count")
+count.open("a").write("x")
+if len(count.read_text()) < 2:
+    sys.exit("kex_exchange_identification: read: Connection reset by peer")
+config = pathlib.Path(sys.argv[2]).read_text()
+pathlib.Path(config.split("ControlPath ")[1].split()[0]).touch()
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Any:
+    def scaled(seconds: float) -> float:
+        return seconds / 10
+
+    report = tmp_path / "report"
+    report.mkdir()
+    return SimpleNamespace(port=1, key=Key.generate(), folder=report, scaled=scaled, stopwatch=Stopwatch())
+
+
+async def test_all_connections_of_the_users_tests_share_one_login(tmp_path: Path, session: Any) -> None:
+    logins = 0
+
+    class Counting(asyncssh.SSHServer):
+        def auth_completed(self) -> None:
+            nonlocal logins
+            logins += 1
+
+    def answer(process: asyncssh.SSHServerProcess[str]) -> None:
+        process.stdout.write(f"{process.command}\n")
+        process.exit(0)
+
+    server: Any = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=Counting,
+        server_host_keys=[Key.generate().private],
+        authorized_client_keys=asyncssh.import_authorized_keys(session.key.public),
+        process_factory=answer,
+    )
+    session.port = server.get_port()
+    (tmp_path / "test_os.py").write_text(MODULE)
+    results = await UserChecks.find(tmp_path)._pytest(session)
+    server.close()
+    assert [(result.name, result.found) for result in results] == [
+        ("user/test_os.py::test_one", Found()),
+        ("user/test_os.py::test_two", Found()),
+    ]
+    assert logins == 1
+
+
+async def test_a_server_that_refuses_for_a_while_is_asked_again(
+    tmp_path: Path, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ssh"
+    program.write_text(SSH.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(under_test, "REFUSED", 0.1)
+    config = under_test._ssh_config(tmp_path, session)
+    async with under_test._shared_login(config, tmp_path, 30) as refusal:
+        assert not refusal
+    (tmp_path / "count").unlink()
+    (tmp_path / "mux").unlink()
+    async with under_test._shared_login(config, tmp_path, 0.05) as refusal:
+        assert refusal.startswith("no second SSH connection within 0 s: ")
