@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pipeline.config import Image
 from pipeline.containers.base import Reach
+from pipeline.containers.given import require_suite
 from pipeline.containers.podman import BuiltImage
 from pipeline.domain import Channel, Commit, Digest, Tag
 from pipeline.errors import GateFailed
@@ -50,6 +51,7 @@ async def image_gate(
     digest = await world.repository(image).digest(Tag(commit)) if reuse else None
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
         return Reused(image, digest, proof.digest)
+    await require_suite(world.given.source, "gates.next.tests", world.config.gates.next.tests)
     local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
     try:
         if digest:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.config import Image, Upload, architecture
 from pipeline.config import OpenQA as Server
 from pipeline.containers.disk_store import fetch_disk, upload_disk
+from pipeline.containers.given import require
 from pipeline.containers.openqa_cli import key_and_secret, schedule
 from pipeline.domain import Digest
 from pipeline.errors import PreconditionError, UsageError
@@ -26,6 +27,7 @@ from pipeline.world import World
 async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, command: str) -> GateRun:
     """For each platform: the tested disk, uploaded, through one openQA run; all of them must pass."""
     server, target = _configured(world)
+    await require(world.given.source, {"gates.stable.openqa.scenarios": server.scenarios})
     image, digest = subject.image, subject.candidate.digest
     start, folder = time.monotonic(), evidence.new_folder()
     checks, inputs = list[Check](), dict[str, str]()
