@@ -1,6 +1,7 @@
 """pipeline.toml of the user's repository: what to build, what each gate asks for, where things go."""
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.domain import Channel, Repository, Tag
+from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
 from pipeline.policy.retention.rules import Rules
@@ -31,6 +32,12 @@ GATE_NUMBERS = {Channel.NEXT: 1, Channel.TESTING: 1, Channel.STABLE: 1}
 """Raised when a check of that gate comes to mean something else: older evidence then does not count any more."""
 
 BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
+
+OUTPUT = "/output"
+"""Where the disk builder leaves the disk."""
+
+_PLACEHOLDERS = ("{ref}", "{output}", "{arch}")
+_PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
 
 _ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
@@ -55,6 +62,19 @@ def _reference(text: str) -> str:
     return text
 
 
+def _image_reference(text: str) -> str:
+    name, _, digest = text.partition("@")
+    name, _, tag = name.rpartition(":") if not digest else (name, "", "x")
+    try:
+        Repository.parse(name)
+        Digest(digest) if digest else Tag(tag)
+    except ValueError:
+        raise ValueError("expected an image with tag or digest, such as quay.io/fedora/fedora:43") from None
+    return text
+
+
+ImageReference = Annotated[str, AfterValidator(_image_reference)]
+LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_no_trailing_slash)]
 UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_no_trailing_slash)]
@@ -109,29 +129,63 @@ class Image(_Table):
         return self.update_ref or self.home(Channel.STABLE).tagged(Channel.STABLE.tag)
 
 
+class Lint(_Table):
+    """`lint` of `[gates.next]`: `bootc container lint`, when the image has bootc. Our layout checks always run."""
+
+    run: bool = True
+    fatal_warnings: bool = True
+    """Whether what bootc calls a warning fails, too."""
+    skip: tuple[LintName, ...] = ()
+    """Lints of bootc (`bootc container lint --list`) that are left out; `nonempty-boot` leaves out ours, too."""
+
+
 class NextGate(_Table):
     """`[gates.next]`: what the image must pass before it is pushed."""
 
     tests: RelativePath | None = None
     """A folder: its executables run inside the built image, network off; exit code 0 passes."""
-    lint: bool = True
-    """`bootc container lint --fatal-warnings`, when the image has bootc. Our layout checks always run."""
+    lint: Annotated[Lint, BeforeValidator(lambda found: {"run": found} if isinstance(found, bool) else found)] = Lint()
+    """A table, or just `true` or `false`."""
     timeout: Duration = 1800.0
 
 
 class Builder(_Table):
-    """The disk builder: an image with the command line of bootc-image-builder, or of its successor."""
+    """The disk builder: an image with the command line of bootc-image-builder, of its successor, or of one's own."""
 
     image: str = BOOTC_IMAGE_BUILDER
-    args: tuple[str, ...] = ("--type", "qcow2", "--rootfs", "ext4")
-    """Arguments before the image reference; `{arch}` in one becomes the machine name of the platform (`aarch64`)."""
+    args: tuple[str, ...] = ("--type", "qcow2")
+    """What it is called with, after its image's entrypoint: `{ref}` becomes the image reference, `{output}` the folder
+    for the disk, `{arch}` the machine name of the platform (`aarch64`). Without `{ref}` in any of them,
+    `--output {output} {ref}` follows, as bootc-image-builder wants it."""
     disk: RelativePath = "qcow2/disk.qcow2"
-    """Where below /output the disk is afterwards."""
+    """Where below the output folder the disk is afterwards."""
+    needs: tuple[ImageReference, ...] = ()
+    """Images that the builder takes from the same storage (`--build-container`): they are pulled there before."""
+    config: RelativePath | None = None
+    """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0
 
-    def arguments(self, platform: str) -> list[str]:
-        """What the builder is called with for the disk of this platform."""
-        return [word.replace("{arch}", architecture(platform)) for word in self.args]
+    @field_validator("args")
+    @classmethod
+    def _known_placeholders(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = {word for argument in value for word in re.findall(r"\{[a-z_]+\}", argument)} - set(_PLACEHOLDERS)
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))} is no placeholder; allowed are {', '.join(_PLACEHOLDERS)}")
+        return value
+
+    @field_validator("config")
+    @classmethod
+    def _toml_or_json(cls, value: str | None) -> str | None:
+        if value and not value.endswith((".toml", ".json")):
+            raise ValueError("expected a file that ends with .toml or .json, by which the builder tells them apart")
+        return value
+
+    def arguments(self, platform: str, reference: str) -> list[str]:
+        """What the builder is called with for the disk of `reference` for this platform."""
+        called = any("{ref}" in word for word in self.args)
+        words = self.args if called else (*self.args, "--output", "{output}", "{ref}")
+        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform)}
+        return [_PLACEHOLDER.sub(lambda found: values[found.group()], word) for word in words]
 
 
 class Budgets(_Table):

@@ -10,6 +10,7 @@ from pipeline import config
 from pipeline.domain import Channel
 from pipeline.errors import UsageError
 
+REF = "ghcr.io/owner/os:stable"
 FIRST_RUN = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
 
 
@@ -22,9 +23,44 @@ def test_two_lines_are_enough():
 
 
 def test_a_builder_is_told_which_machine_its_disk_is_for():
-    builder = config.Builder(args=("--type", "qcow2", "--target-arch={arch}"))
-    assert builder.arguments("linux/arm64") == ["--type", "qcow2", "--target-arch=aarch64"]
-    assert config.Builder().arguments("linux/arm64") == list(config.Builder().args)
+    builder = config.Builder(args=("--target-arch={arch}",))
+    assert builder.arguments("linux/arm64", REF) == ["--target-arch=aarch64", "--output", "/output", REF]
+
+
+@pytest.mark.parametrize(
+    ("args", "called"),
+    [
+        (None, f"--type qcow2 --output /output {REF}"),
+        ("build --type qcow2 --rootfs xfs", f"build --type qcow2 --rootfs xfs --output /output {REF}"),
+        (
+            "build qcow2 --bootc-ref {ref} --output-dir {output} --output-name disk",
+            f"build qcow2 --bootc-ref {REF} --output-dir /output --output-name disk",
+        ),
+        (
+            "bcvk to-disk --format qcow2 {ref} {output}/disk.qcow2",
+            f"bcvk to-disk --format qcow2 {REF} /output/disk.qcow2",
+        ),
+        ("--image={ref} {{.Arch}}", f"--image={REF} {{{{.Arch}}}}"),
+    ],
+)
+def test_every_disk_builder_can_be_called_as_it_wants(args, called):
+    builder = config.Builder(args=tuple(args.split())) if args else config.Builder()
+    assert builder.arguments("linux/amd64", REF) == called.split()
+
+
+@pytest.mark.parametrize(
+    ("written", "lint"),
+    [
+        ("true", config.Lint()),
+        ("false", config.Lint(run=False)),
+        (
+            '{ fatal_warnings = false, skip = ["nonempty-boot"] }',
+            config.Lint(fatal_warnings=False, skip=("nonempty-boot",)),
+        ),
+    ],
+)
+def test_lint_is_a_switch_or_a_table(written, lint):
+    assert config.parse(FIRST_RUN + f"[gates.next]\nlint = {written}\n").gates.next.lint == lint
 
 
 def test_durations_and_sizes_are_written_as_people_write_them():
@@ -55,6 +91,17 @@ def test_durations_and_sizes_are_written_as_people_write_them():
         ),
         (FIRST_RUN + 'update_ref = "ghcr.io/owner/os"\n', ["images.os.update_ref", "ghcr.io/owner/image:stable"]),
         (FIRST_RUN + '[gates.testing.builder]\nimge = "x"\n', ["gates.testing.builder.imge", "image, args"]),
+        (
+            FIRST_RUN + '[gates.testing.builder]\nargs = ["--ref={image}"]\n',
+            ["gates.testing.builder.args", "{image} is no placeholder", "{ref}, {output}, {arch}"],
+        ),
+        (
+            FIRST_RUN + '[gates.testing.builder]\nneeds = ["fedora"]\n',
+            ["gates.testing.builder.needs.0", "'fedora'", "with tag or digest"],
+        ),
+        (FIRST_RUN + '[gates.testing.builder]\nconfig = "disk"\n', ["gates.testing.builder.config", ".toml or .json"]),
+        (FIRST_RUN + '[gates.next]\nlint = "no"\n', ["gates.next.lint", "'no'"]),
+        (FIRST_RUN + "[gates.next]\nlint = { skips = [] }\n", ["gates.next.lint.skips", "fatal_warnings, skip"]),
         (FIRST_RUN + '[gates.stable]\nopenqa = {url = "ftp://x"}\n', ["gates.stable.openqa.url", "'ftp://x'"]),
         (
             FIRST_RUN + '[gates.stable]\nopenqa = {url = "http://x", settings = {BUILD = "1"}}\n',

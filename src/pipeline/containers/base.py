@@ -17,6 +17,8 @@ DEBIAN = "python:3.13-slim"
 
 _NAMED = re.compile(r"(:[^/:@]+)?(@.*)?$")
 """The tag and the digest at the end of an image address."""
+_INSIDE_A_CONTAINER = "/run/.containerenv"
+"""podman's mark, empty: bootc-image-builder and others set up nothing where they find neither it nor /.dockerenv."""
 _HOME = "/opt/pipeline"
 _AUTH = "/run/secrets/registry-auth.json"
 
@@ -64,7 +66,8 @@ class Reach:
     run: str = field(default_factory=lambda: uuid4().hex)
 
     def outside(self, container: dagger.Container) -> dagger.Container:
-        """Let a container talk to the configured hosts, in this run only."""
+        """Let a container talk to the configured hosts, in this run only, and know that it is one."""
+        container = container.with_new_file(_INSIDE_A_CONTAINER, "")
         for host, service in self.services.items():
             container = container.with_service_binding(host, service)
         return container.with_env_variable("PIPELINE_RUN", self.run)
@@ -96,10 +99,10 @@ class Reach:
     async def _login(self, address: str) -> Login | None:
         if self.registry_auth is None:
             return None
-        repository = Repository(*_NAMED.sub("", address).split("/", 1))
         try:
+            repository = Repository.parse(_NAMED.sub("", address))
             login = Credentials.parse(await self.registry_auth.plaintext()).login(repository)
-        except UsageError:  # a credential helper, which may be the caller's own
+        except (ValueError, UsageError):  # a name without a host; a credential helper, which may be the caller's own
             return None
         return login if login and login.password else None
 

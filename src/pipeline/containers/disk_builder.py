@@ -1,16 +1,26 @@
 """The disk image: bootc-image-builder (or what the configuration names instead) on the candidate, by digest."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from uuid import uuid4
 
+import anyio
 import dagger
 from dagger import CacheSharingMode, dag
 
-from pipeline.config import Builder
+from pipeline.config import OUTPUT, Builder
 from pipeline.containers.base import Reach, debian
-from pipeline.containers.execution import attempt
+from pipeline.containers.execution import Ran, attempt
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
-from pipeline.errors import GateFailed, InfrastructureError, PreconditionError
+from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.policy.blame import Work
+
+_SCRATCH = "/store"
+"""Where osbuild keeps what it works on."""
+_CLEANING = 600.0
+"""Seconds for emptying what a build left."""
 
 
 @dataclass(frozen=True)
@@ -22,43 +32,113 @@ class Disk:
     log: str
 
 
+class NotBuilt(GateFailed):
+    """The builder refused the image; `log` is what it printed, for the report."""
+
+    def __init__(self, reason: str, log: str) -> None:
+        super().__init__(reason)
+        self.log = log
+
+
 async def build_disk(
-    reach: Reach, builder: Builder, repository: Repository, digest: Digest, platform: str, update_ref: str
+    reach: Reach,
+    builder: Builder,
+    repository: Repository,
+    digest: Digest,
+    platform: str,
+    update_ref: str,
+    config: dagger.File | None = None,
 ) -> Disk:
     """Load the candidate under its update reference, then run the builder on that name.
 
     The builder records the name it is given as the installed system's update origin, and it never pulls. The
     storage belongs to this digest alone, so that no other promotion can put another image under the same name.
-    Raises GateFailed when the builder refuses the image, InfrastructureError when the image cannot be fetched.
+    Raises NotBuilt when the builder refuses the image, UsageError for what the configuration asks of it and
+    InfrastructureError for what the machine lacks.
     """
     architecture = platform.rpartition("/")[2]
-    storage = dag.cache_volume(f"bootc-pipeline-disk-{digest.short}-{architecture}")
-    loaded = await attempt(
-        reach.registries(toolbox()).with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED),
+    wanted = {update_ref: repository.at(digest)} | {name: name for name in builder.needs}
+    async with _room(f"{digest.short}-{architecture}") as room:
+        for name, source in wanted.items():
+            await _load(room.in_toolbox(reach), source, name, architecture)
+        image = await _pulled(reach, builder.image)
+        container = room.given(reach.outside(image)).with_directory(OUTPUT, dag.directory()).with_workdir(OUTPUT)
+        if config and builder.config:
+            container = container.with_mounted_file(f"/config.{builder.config.rpartition('.')[2]}", config)
+        built = await attempt(
+            container,
+            builder.arguments(platform, update_ref),
+            privileged=True,
+            entrypoint=True,
+            within=builder.timeout,
+        )
+        if built.code:
+            raise _refusal(builder, digest, built)
+        return Disk(await _left(builder, built), await image.image_ref(), built.said)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Storage and scratch of one candidate: on volumes, because overlay on overlay does not work."""
+
+    name: str
+
+    def given(self, container: dagger.Container) -> dagger.Container:
+        for place, volume in (STORAGE, "disk"), (_SCRATCH, "scratch"):
+            cache = dag.cache_volume(f"bootc-pipeline-{volume}-{self.name}")
+            container = container.with_mounted_cache(place, cache, sharing=CacheSharingMode.LOCKED)
+        return container
+
+    def in_toolbox(self, reach: Reach) -> dagger.Container:
+        return self.given(reach.registries(toolbox()))
+
+    async def empty(self, *places: str) -> None:
+        """Also what a killed build left; another run of the same candidate finds nothing then, which is an outage."""
+        container = self.given(toolbox()).with_env_variable("PIPELINE_TRY", uuid4().hex)
+        await attempt(container, ["find", *places, "-mindepth", "1", "-delete"], privileged=True, within=_CLEANING)
+
+
+@asynccontextmanager
+async def _room(name: str) -> AsyncIterator[_Room]:
+    """Without scratch of an earlier run, and with nothing in it afterwards, however the build ends."""
+    room = _Room(name)
+    await room.empty(_SCRATCH)
+    try:
+        yield room
+    finally:
+        with anyio.CancelScope(shield=True), suppress(PipelineError):
+            await room.empty(STORAGE, _SCRATCH)
+
+
+async def _load(tools: dagger.Container, source: str, name: str, architecture: str) -> None:
+    copied = await attempt(
+        tools,
         [
             *("skopeo", "--override-arch", architecture, "copy", "--quiet"),
-            f"docker://{repository.at(digest)}",
-            f"containers-storage:{update_ref}",
+            f"docker://{source}",
+            f"containers-storage:{name}",
         ],
         privileged=True,
     )
-    if loaded.code:
-        raise InfrastructureError(f"skopeo could not fetch {repository.at(digest)}: {loaded.end()}")
-    image = await _pulled(reach, builder.image)
-    built = await attempt(
-        reach.outside(image)
-        .with_mounted_cache(STORAGE, storage, sharing=CacheSharingMode.LOCKED)
-        .with_mounted_cache("/store", dag.cache_volume(f"bootc-pipeline-builder-{architecture}"))
-        .with_directory("/output", dag.directory())
-        .with_workdir("/output"),
-        [*builder.arguments(platform), "--output", "/output", update_ref],
-        privileged=True,
-        entrypoint=True,
-    )
-    log = built.end(lines=200)
-    if built.code:
-        raise GateFailed(f"The disk builder {builder.image} failed on {digest}: {log[-2000:]}")
-    return Disk(built.container.file(f"/output/{builder.disk}"), await image.image_ref(), log)
+    if copied.code:
+        raise copied.blamed(Work.PULL if source == name else Work.COPY, f"skopeo could not fetch {source}")
+
+
+def _refusal(builder: Builder, digest: Digest, built: Ran) -> PipelineError:
+    """In a gate's report the reason comes first; the whole log is a file beside it."""
+    error = built.blamed(Work.DISK, f"the disk builder {builder.image} on {digest}")
+    return NotBuilt(str(error).partition("\n")[0], built.said) if isinstance(error, GateFailed) else error
+
+
+async def _left(builder: Builder, built: Ran) -> dagger.File:
+    """The disk; UsageError, which says what there is instead, when it is not where the configuration says."""
+    found = [path for path in await built.container.directory(OUTPUT).glob("**/*") if not path.endswith("/")]
+    if builder.disk not in found:
+        raise UsageError(
+            f"The disk builder {builder.image} left no {builder.disk}: {OUTPUT} holds "
+            f"{', '.join(sorted(found)[:20]) or 'nothing'}. Correct gates.testing.builder.disk, or its args."
+        )
+    return built.container.file(f"{OUTPUT}/{builder.disk}")
 
 
 async def _pulled(reach: Reach, address: str) -> dagger.Container:
@@ -87,10 +167,16 @@ _REFUSALS = {
 """What the engine says of images that another try will not bring, and what to do."""
 
 
+_CHECK_IMPOSSIBLE = 1
+"""qemu-img(1), check: 2 is a damaged image, 3 lost clusters, 63 a format without a check."""
+
+
 async def examine(disk: dagger.File) -> dict[str, str]:
     """sha256 and size (bytes) of the file; GateFailed when `qemu-img check` finds it damaged."""
     looked = debian("qemu-utils").with_mounted_file("/disk.qcow2", disk)
     checked = await attempt(looked, ["qemu-img", "check", "/disk.qcow2"])
+    if checked.code == _CHECK_IMPOSSIBLE:
+        raise InfrastructureError(f"qemu-img cannot check the new disk: {checked.end()}")
     if checked.code:
         raise GateFailed(f"qemu-img check finds the new disk damaged: {checked.end()}")
     hashed = await attempt(looked, ["sha256sum", "/disk.qcow2"])

@@ -2,10 +2,19 @@
 
 from dataclasses import dataclass
 
+import anyio
 import dagger
 from dagger import ReturnType
 
-from pipeline.errors import InfrastructureError
+from pipeline.errors import InfrastructureError, PipelineError
+from pipeline.policy.blame import Work, headline, whose_fault
+
+DEADLINE = 3600.0
+"""Seconds that a tool run may take when nothing else is said; no wait is without an end."""
+OUTPUT_LIMIT = 16 * 1024**2
+"""Characters of standard output that are taken for an answer."""
+LOG_LIMIT = 1024**2
+"""Characters that are kept of what was printed, for people: the first tenth and the end."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +25,24 @@ class Ran:
     code: int
     stdout: str
     stderr: str
+    log: str = ""
+    """Both of them, in the order in which they came; the middle of a very long one is left out."""
+
+    @property
+    def said(self) -> str:
+        """All that it printed, for people."""
+        return self.log or self.stdout + self.stderr
 
     def end(self, lines: int = 20) -> str:
         """The last lines it printed, for an error message."""
-        said = self.stderr.strip() or self.stdout.strip() or f"no output, exit code {self.code}"
+        said = self.said.strip() or f"no output, exit code {self.code}"
         return "\n".join(said.splitlines()[-lines:])
+
+    def blamed(self, work: Work, what: str) -> PipelineError:
+        """The error for a run that failed: what it said last of the cause, what was tried, and what to do."""
+        blame = whose_fault(work, self.said)
+        reason = f"{headline(self.said).rstrip('.')} ({what}). {blame.advice}".strip()
+        return blame.error(f"{reason}\nIts last lines:\n{self.end()}")
 
 
 class Killed(InfrastructureError):
@@ -37,19 +59,32 @@ class Killed(InfrastructureError):
 
 
 async def attempt(
-    container: dagger.Container, command: list[str], *, privileged: bool = False, entrypoint: bool = False
+    container: dagger.Container,
+    command: list[str],
+    *,
+    privileged: bool = False,
+    entrypoint: bool = False,
+    within: float = DEADLINE,
 ) -> Ran:
-    """Run a command; any exit code is an answer.
+    """Run a command; any exit code is an answer. `within` is in seconds.
 
     Raises Killed for a signal, InfrastructureError when the container itself could not be made (an image that
-    cannot be pulled, a package that cannot be installed): neither says anything about what was to be tested.
+    cannot be pulled, a package that cannot be installed) or the command does not end in time: none of them says
+    anything about what was to be tested.
     """
     executed = container.with_exec(
         command, use_entrypoint=entrypoint, expect=ReturnType.ANY, insecure_root_capabilities=privileged
     )
     try:
-        code = await executed.exit_code()
-        return Ran(executed, code, await executed.stdout(), await executed.stderr())
+        with anyio.fail_after(within):
+            code = await executed.exit_code()
+            stdout, stderr = await executed.stdout(), await executed.stderr()
+            log = shortened(await executed.combined_output())
+    except TimeoutError:
+        raise InfrastructureError(
+            f"`{' '.join(command)}` did not end within {within:.0f} s. This says nothing about the image; "
+            "run the command again, or give it longer."
+        ) from None
     except dagger.ExecError as error:
         if error.command[-len(command) :] == command:
             raise Killed(error) from error
@@ -57,3 +92,19 @@ async def attempt(
         raise InfrastructureError(f"No tool container: `{' '.join(error.command)}` failed: {said}") from error
     except dagger.QueryError as error:
         raise InfrastructureError(f"The engine could not run `{' '.join(command)}`: {error}") from error
+    return Ran(executed, code, _answer(stdout, command), shortened(stderr), log)
+
+
+def _answer(stdout: str, command: list[str]) -> str:
+    """An answer that was cut would be read as another one."""
+    if len(stdout) > OUTPUT_LIMIT:
+        raise InfrastructureError(f"`{' '.join(command)}` printed {len(stdout)} characters; expected {OUTPUT_LIMIT}")
+    return stdout
+
+
+def shortened(log: str, limit: int = LOG_LIMIT) -> str:
+    """At most `limit` characters and one line that says how many are not there: the beginning and the end."""
+    if len(log) <= limit:
+        return log
+    first = limit // 10
+    return f"{log[:first]}\n… {len(log) - limit} characters left out …\n{log[first - limit :]}"

@@ -10,16 +10,18 @@ from typing import Self
 import dagger
 from dagger import CacheSharingMode, dag
 
-from pipeline.config import Image, NextGate, architecture
+from pipeline.config import Image, Lint, NextGate, architecture
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Commit, Digest, Tag
-from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.image.foreign import FOREIGN, looks_foreign
-from pipeline.policy.outage import looks_like_an_outage
+from pipeline.policy.blame import Work
 from pipeline.report.model import Result
 
 STORAGE = "/var/lib/containers"
+_LIMIT = 4 * 3600.0
+"""Seconds for a build, a push, or a gate, whose checks have deadlines of their own."""
 
 _PUSHED = "/pushed-digest"
 """Where a push leaves the digest of what it sent."""
@@ -37,7 +39,7 @@ events_logger = "file"
 
 def toolbox(*more: str) -> dagger.Container:
     """Debian with podman and skopeo, and `more` packages."""
-    return debian(
+    tools = debian(
         "ca-certificates",
         "catatonit",
         "libxtables12",
@@ -46,7 +48,11 @@ def toolbox(*more: str) -> dagger.Container:
         "runc",
         "skopeo",
         *more,
-    ).with_new_file("/etc/containers/containers.conf", _CONTAINERS_CONF)
+    )
+    return tools.with_new_file("/etc/containers/containers.conf", _CONTAINERS_CONF).with_env_variable(
+        "PODMAN_IGNORE_CGROUPSV1_WARNING",
+        "1",  # it would stand behind the output of whatever runs
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class BuiltImage:
             choice = ["--override-arch", platform.rpartition("/")[2]]
             pulled = await _run(["skopeo", *choice, "copy", source, target], container)
             if pulled.code:
-                raise InfrastructureError(f"skopeo could not fetch {reference} for {platform}: {pulled.end()}")
+                raise pulled.blamed(Work.COPY, f"skopeo could not fetch {reference} for {platform}")
             container = pulled.container
         return replace(self, container=container)
 
@@ -112,8 +118,7 @@ class BuiltImage:
         if gate.tests:
             container = container.with_directory("/tests", source.directory(gate.tests))
             arguments += ["--tests", "/tests"]
-        if not gate.lint:
-            arguments += ["--no-lint"]
+        arguments += lint_options(gate.lint)
         images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
         ran = await _run(
             ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],
@@ -137,19 +142,29 @@ class BuiltImage:
             listed = await _run(["podman", "manifest", "create", self.name, *images], emptied.container)
             pushed = await _run(["podman", "manifest", "push", "--all", *told, self.name, target], listed.container)
         if pushed.code:
-            raise InfrastructureError(f"The push of {image.repository}:{commit} failed: {pushed.end()}")
+            raise pushed.blamed(Work.COPY, f"The push of {image.repository}:{commit} failed")
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())
 
     def _of(self, platform: str) -> str:
         return f"{self.name}-{architecture(platform)}"
 
 
+def lint_options(lint: Lint) -> list[str]:
+    """How the harness is told about `bootc container lint`."""
+    if not lint.run:
+        return ["--no-lint"]
+    return [
+        *(() if lint.fatal_warnings else ("--lint-warnings",)),
+        *(f"--skip-lint={name}" for name in lint.skip),
+    ]
+
+
 def _not_built(image: Image, platform: str, built: Ran) -> PipelineError:
-    said = f"{image.containerfile} of {image.name} does not build for {platform}: {built.end()}"
-    if looks_foreign(built.stderr):
-        return PreconditionError(f"{said}\n{FOREIGN}")
-    return InfrastructureError(said) if looks_like_an_outage(built.stderr) else GateFailed(said)
+    what = f"{image.containerfile} of {image.name} does not build for {platform}"
+    if looks_foreign(built.said):
+        return PreconditionError(f"{what}: {built.end()}\n{FOREIGN}")
+    return built.blamed(Work.BUILD, what)
 
 
-async def _run(command: list[str], container: dagger.Container) -> Ran:
-    return await attempt(container, command, privileged=True)
+async def _run(command: list[str], container: dagger.Container, within: float = _LIMIT) -> Ran:
+    return await attempt(container, command, privileged=True, within=within)

@@ -5,17 +5,17 @@ from uuid import uuid4
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import attempt
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import InfrastructureError
+from pipeline.policy.blame import Work
 
-_LIMIT = "1h"
+_LIMIT, _DEADLINE = "1h", 3900.0
 """skopeo waits for an answer as long as it takes, unless told."""
 
 
 async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
     """Let `target:tag` name exactly the manifest `source@digest`; nothing is re-serialised.
 
-    Raises InfrastructureError with what skopeo said. The caller reads the tag back: an error may come after the
-    registry took the manifest.
+    Raises what skopeo's words mean (`pipeline.policy.blame`): PreconditionError for a final refusal of the registry,
+    else InfrastructureError. The caller reads the tag back: an error may come after the registry took the manifest.
     """
     copied = await attempt(
         # the answer of an earlier try is no answer
@@ -27,6 +27,7 @@ async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, targe
             f"docker://{source.at(digest)}",
             f"docker://{target.tagged(tag)}",
         ],
+        within=_DEADLINE,
     )
     if copied.code:
-        raise InfrastructureError(f"skopeo could not copy {source.at(digest)} to {target.tagged(tag)}: {copied.end()}")
+        raise copied.blamed(Work.COPY, f"skopeo could not copy {source.at(digest)} to {target.tagged(tag)}")

@@ -8,8 +8,9 @@ from dagger import dag
 
 from pipeline.config import Image, architecture
 from pipeline.containers import qemu
-from pipeline.containers.disk_builder import build_disk, examine
+from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
 from pipeline.containers.disk_store import store_disk
+from pipeline.containers.given import require, require_suite
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
@@ -17,6 +18,7 @@ from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.subject import Subject
 from pipeline.gates.upgrade import not_tried, upgrade_from_stable
+from pipeline.image.disk_config import Shipped, shipped_by
 from pipeline.policy.gate import verdict
 from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
@@ -44,6 +46,7 @@ async def testing_gate(
 ) -> tuple[GateRun, dict[str, DiskRecord]]:
     """One platform after the other, until one does not pass; the disks, by platform, are those that were stored."""
     start = time.monotonic()
+    await _refuse_what_is_missing(world)
     image, digest = subject.image, subject.candidate.digest
     files, disks = dag.directory(), dict[str, DiskRecord]()
     checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
@@ -78,11 +81,20 @@ async def testing_gate(
 async def _try(world: World, image: Image, digest: Digest, platform: str, *, keep_disk: bool) -> Tried:
     """A disk of the image, its boot, and the upgrade to it from the current stable."""
     gate, arch = world.config.gates.testing, architecture(platform)
+    config = world.given.source.file(gate.builder.config) if gate.builder.config else None
+    shipped = shipped_by(gate.builder.config, await config.contents()) if gate.builder.config and config else Shipped()
     try:
-        disk = await build_disk(world.reach, gate.builder, image.repository, digest, platform, image.update_reference)
-        made = await examine(disk.file)
+        disk = await build_disk(
+            world.reach, gate.builder, image.repository, digest, platform, image.update_reference, config
+        )
+        made = await examine(disk.file) | shipped.inputs
     except GateFailed as error:
-        return Tried([Check(name="disk-image", status=CheckStatus.FAILED, reason=str(error))])
+        log = error.log if isinstance(error, NotBuilt) else ""
+        return Tried(
+            [Check(name="disk-image", status=CheckStatus.FAILED, reason=str(error), output=log[-4000:])],
+            inputs=shipped.inputs,
+            files=dag.directory().with_new_file(f"disk-{arch}.log", log) if log else None,
+        )
 
     machine = await machine_of(world, image, digest, platform)
     compared = await compared_with_stable(world, image, digest, platform, machine)
@@ -99,13 +111,20 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
         upgraded = await upgrade_from_stable(world, image, digest, platform, machine, candidate_has_bootc=bootc)
     files = dag.directory().with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
     return Tried(
-        checks=[*result.checks, *upgraded.checks],
+        checks=[*shipped.checks, *result.checks, *upgraded.checks],
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
         inputs=result.inputs | made | {"builder": disk.builder} | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
     )
+
+
+async def _refuse_what_is_missing(world: World) -> None:
+    """Before a disk is made, which takes minutes."""
+    gate, source = world.config.gates.testing, world.given.source
+    await require(source, {"gates.testing.builder.config": gate.builder.config})
+    await require_suite(source, "gates.testing.checks", gate.checks, vm=True)
 
 
 def after(first: list[Phase], then: list[Phase]) -> list[Phase]:

@@ -10,7 +10,7 @@ import anyio
 
 from pipeline.errors import PipelineError
 from pipeline.image.layout import check_layout
-from pipeline.image.lint import bootc_lint
+from pipeline.image.lint import Lint, bootc_lint
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.image.packages import packages
 from pipeline.image.podman import labels, mounted
@@ -19,8 +19,8 @@ from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, Result
 
 
-async def run_gate(images: dict[str, str], *, tests: Path | None, lint: bool, deadline: float) -> Result:
-    """Lint, layout and unit tests of images in local storage, each under `deadline` seconds.
+async def run_gate(images: dict[str, str], *, tests: Path | None, lint: Lint | None, deadline: float) -> Result:
+    """Lint (unless None), layout and unit tests of images in local storage, each under `deadline` seconds.
 
     `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass.
     """
@@ -37,9 +37,9 @@ async def run_gate(images: dict[str, str], *, tests: Path | None, lint: bool, de
     return Result(command="image", outcome=outcome, reason=reason, checks=checks, duration=time.monotonic() - start)
 
 
-async def _look_at(image: str, *, tests: Path | None, lint: bool, deadline: float) -> list[Check]:
-    linted = [await bootc_lint(image, deadline=deadline)] if lint else []
-    layout = check_layout(await mounted(image), await labels(image))
+async def _look_at(image: str, *, tests: Path | None, lint: Lint | None, deadline: float) -> list[Check]:
+    linted = [await bootc_lint(image, lint, deadline=deadline)] if lint else []
+    layout = check_layout(await mounted(image), await labels(image), lint.skip if lint else ())
     return [*linted, *layout, *(await unit_tests(image, tests, deadline=deadline) if tests else [])]
 
 
@@ -49,11 +49,14 @@ def main() -> int:
     parser.add_argument("images", nargs="+", metavar="[MACHINE=]IMAGE", help="an image in podman's storage")
     parser.add_argument("--tests", type=Path, help="a folder of executables to run inside the image")
     parser.add_argument("--no-lint", action="store_true", help="leave out bootc container lint")
+    parser.add_argument("--lint-warnings", action="store_true", help="what bootc only warns of does not fail")
+    parser.add_argument("--skip-lint", action="append", default=[], metavar="NAME", help="a lint of bootc to leave out")
     parser.add_argument("--deadline", type=float, default=1800, help="seconds for each check")
     parser.add_argument("--report", type=Path, required=True, help="where result.json goes")
     given = parser.parse_args()
     images = dict(image.rpartition("=")[::2] for image in given.images)
-    result = anyio.run(partial(run_gate, images, tests=given.tests, lint=not given.no_lint, deadline=given.deadline))
+    lint = None if given.no_lint else Lint(fatal_warnings=not given.lint_warnings, skip=given.skip_lint)
+    result = anyio.run(partial(run_gate, images, tests=given.tests, lint=lint, deadline=given.deadline))
     given.report.mkdir(parents=True, exist_ok=True)
     (given.report / "result.json").write_text(result.model_dump_json(indent=2))
     first = next(iter(images.values()))  # what differs between machines is not what a release is judged by

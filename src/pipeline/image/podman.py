@@ -1,6 +1,8 @@
 """The few podman commands that the image gate needs, awaited under a deadline."""
 
 import json
+import os
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -10,6 +12,10 @@ from pathlib import Path
 import anyio
 
 from pipeline.errors import InfrastructureError
+
+_WARNING = re.compile(r'time="\S+" level=(debug|info|warning)')
+"""How podman warns of the machine that it runs on."""
+_ENVIRONMENT = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,10 @@ class Finished:
 
     @property
     def last_line(self) -> str:
-        """What it said last, for a reason."""
-        return (self.output.strip() or "no output").splitlines()[-1]
+        """What it said last, for a reason; podman's own warnings are none."""
+        lines = [line for line in self.output.splitlines() if line.strip()]
+        own = [line for line in lines if not _WARNING.match(line)]
+        return (own or lines or ["no output"])[-1].strip()
 
 
 async def podman(*arguments: str, deadline: float) -> Finished:
@@ -37,7 +45,9 @@ async def podman(*arguments: str, deadline: float) -> Finished:
     start = time.monotonic()
     try:
         with anyio.fail_after(deadline):
-            done = await anyio.run_process(["podman", *arguments], check=False, stdin=subprocess.DEVNULL)
+            done = await anyio.run_process(
+                ["podman", *arguments], check=False, stdin=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT
+            )
     except TimeoutError:
         raise InfrastructureError(f"podman {arguments[0]} did not end within {deadline:.0f} s") from None
     stdout, stderr = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))

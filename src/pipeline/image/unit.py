@@ -1,28 +1,26 @@
 """The repository's own tests of the image: every executable of a folder, run inside it with the network off."""
 
-import os
 from pathlib import Path
 
+from pipeline.errors import UsageError
 from pipeline.image.podman import run_inside
+from pipeline.image.suite import read_suite
+from pipeline.policy.suite import overlooked_unit_tests
 from pipeline.report.model import Check, CheckStatus
 
 _INSIDE = "/run/pipeline-tests"
 
 
-def executables(folder: Path) -> list[Path]:
-    """The tests of a folder, by name."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and os.access(path, os.X_OK))
-
-
 async def unit_tests(image: str, folder: Path, *, deadline: float) -> list[Check]:
     """One check for each executable: exit code 0 passes. `deadline` is for each, in seconds.
 
-    A folder without executables fails: tests were asked for, and none ran.
+    Raises UsageError for a file that looks like a test and would not run, and for a folder without tests: tests were
+    asked for.
     """
-    tests = executables(folder)
-    if not tests:
-        return [Check(name="unit", status=CheckStatus.FAILED, reason="found no executable test; expected at least one")]
-    return [await _run(image, folder, test, deadline) for test in tests]
+    files = read_suite(folder)
+    if missed := overlooked_unit_tests(files):
+        raise UsageError(f"gates.next.tests: {'; '.join(missed)}")
+    return [await _run(image, folder, folder / one.path, deadline) for one in files if one.executable]
 
 
 async def _run(image: str, folder: Path, test: Path, deadline: float) -> Check:

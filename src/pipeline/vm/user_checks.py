@@ -20,6 +20,8 @@ import anyio
 from anyio.abc import Process
 
 from pipeline.errors import UsageError
+from pipeline.image.suite import read_suite
+from pipeline.policy.suite import overlooked_vm_checks
 from pipeline.vm.guest import OUTPUT_LIMIT, GuestLost
 from pipeline.vm.knock import REFUSED
 from pipeline.vm.session import Session
@@ -59,13 +61,15 @@ class UserChecks:
     def find(cls, folder: Path) -> "UserChecks":
         """Look into the directory, not below it; other files are data for the executables.
 
-        Raises UsageError when there is nothing to run.
+        Raises UsageError when there is nothing to run, or a file that looks like a check would not be run.
         """
         files = sorted(file for file in folder.glob("*") if file.is_file()) if folder.is_dir() else []
         modules = tuple(file for file in files if file.match("test_*.py"))
         executables = tuple(file for file in files if file not in modules and os.access(file, os.X_OK))
         if not modules and not executables:
             raise UsageError(f"{folder} has no checks; expected executable files or test_*.py in it")
+        if missed := overlooked_vm_checks(read_suite(folder)):
+            raise UsageError(f"gates.testing.checks: {'; '.join(missed)}")
         return cls(folder, executables, modules)
 
     async def run(self, session: Session) -> AsyncIterator[UserResult]:
