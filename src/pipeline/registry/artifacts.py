@@ -1,10 +1,9 @@
 """Manifests that we write: artifacts, and the lists of them (OCI image specification 1.1, artifacts usage)."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Channel, Tag
 from pipeline.registry import media
 from pipeline.registry.content import Descriptor, Manifest
 
@@ -38,20 +37,6 @@ def artifact(
 def index_of(manifests: list[dict[str, Any]]) -> Manifest:
     """An index over descriptors as they are written in JSON."""
     return Manifest.of({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": manifests})
-
-
-def fallback_tag(digest: Digest) -> Tag:
-    """Where registries without the referrers API keep the list of them (distribution specification, referrers tag)."""
-    return Tag(digest.replace(":", "-"))
-
-
-_BESIDE = re.compile(r"pipeline-(?:evidence-[a-z]+|disk)-(?P<subject>[0-9a-f]{64})-[0-9a-f]{36,40}")
-
-
-def is_beside(tag: str, subject: Digest) -> bool:
-    """Whether a tag keeps evidence or a disk of an image, see `evidence` and `disk`."""
-    found = _BESIDE.fullmatch(tag)
-    return found is not None and found["subject"] == subject.hex
 
 
 def refuse_promoted(tag: Tag) -> None:

@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from pipeline.domain import Digest
 from pipeline.errors import InfrastructureError, PreconditionError
-from pipeline.registry.artifacts import is_beside
+from pipeline.registry.attached import is_ours_beside
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 
@@ -32,7 +32,7 @@ async def copy_attached(source: RepositoryClient, target: RepositoryClient, dige
 async def _tagged(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> list[Digest]:
     """What is beside the image by tags of its own: evidence and disks."""
     there = set(await target.tags())
-    names = [tag for tag in await source.tags() if is_beside(tag, digest) and tag not in there]
+    names = [tag for tag in await source.tags() if is_ours_beside(tag, digest) and tag not in there]
     copied = []
     for name in names:
         manifest = await source.manifest(name)
