@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Channel, Tag
 from pipeline.registry import media
 from pipeline.registry.content import Descriptor, Manifest
 
@@ -37,11 +37,6 @@ def artifact(
 def index_of(manifests: list[dict[str, Any]]) -> Manifest:
     """An index over descriptors as they are written in JSON."""
     return Manifest.of({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": manifests})
-
-
-def fallback_tag(digest: Digest) -> Tag:
-    """Where registries without the referrers API keep the list of them (distribution specification, referrers tag)."""
-    return Tag(digest.replace(":", "-"))
 
 
 def refuse_promoted(tag: Tag) -> None:

@@ -16,7 +16,8 @@ from anyio import to_thread
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
-from pipeline.registry.artifacts import fallback_tag, refuse_promoted
+from pipeline.registry.artifacts import refuse_promoted
+from pipeline.registry.attached import referrers_tag
 from pipeline.registry.content import Descriptor, Manifest, sha256
 from pipeline.registry.download import Download
 from pipeline.registry.transport import Body, Transient, Transport
@@ -139,7 +140,7 @@ class Attempts:
 
     async def fallback_referrers(self, subject: Digest) -> list[dict[str, Any]]:
         """The descriptors behind the fallback tag, as written (distribution specification, "Referrers tag schema")."""
-        index = await self.manifest(fallback_tag(subject))
+        index = await self.manifest(referrers_tag(subject))
         # some registries read the tag `sha256-<hex>` as the digest itself and answer with the subject
         if index is None or index.digest == subject or not index.is_index:
             return []

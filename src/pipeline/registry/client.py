@@ -20,7 +20,8 @@ from anyio import to_thread
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
-from pipeline.registry.artifacts import EMPTY, artifact, fallback_tag, index_of, refuse_promoted
+from pipeline.registry.artifacts import EMPTY, artifact, index_of, refuse_promoted
+from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, sha256
 from pipeline.registry.credentials import Credentials
@@ -252,7 +253,7 @@ class RepositoryClient:
         with self._transport.patience():
             listed = await self._api_referrers(digest, artifact_type)
             if listed is None:
-                asked = self._asked("GET manifest", fallback_tag(digest))
+                asked = self._asked("GET manifest", referrers_tag(digest))
                 listed = await self.persist(asked, partial(self._once.fallback_referrers, digest))
         return listed
 
@@ -423,7 +424,7 @@ class RepositoryClient:
 
     async def _add_to_fallback(self, subject: Digest, descriptors: Sequence[Descriptor]) -> None:
         """Add to the list behind the fallback tag until all is still there some time later; a retry reads first."""
-        tag = fallback_tag(subject)
+        tag = referrers_tag(subject)
 
         async def attempt() -> None:
             start = anyio.current_time()

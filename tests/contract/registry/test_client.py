@@ -13,7 +13,7 @@ import pytest
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
-from pipeline.registry.artifacts import fallback_tag, index_of
+from pipeline.registry.attached import index_of, referrers_tag
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest, sha256
 from pipeline.registry.credentials import Credentials
@@ -204,7 +204,7 @@ async def test_the_fallback_tag_is_an_index_as_the_specification_says(registry: 
         repo = client.repository(Repository(registry, f"test/{uuid4().hex}"))
         image = await push_image(repo, {})
         stored = await repo.push_artifact("x/y", [], subject=image.descriptor, annotations={"k": "v"})
-        index = await repo.manifest(fallback_tag(image.digest))
+        index = await repo.manifest(referrers_tag(image.digest))
         assert index
         assert index.media_type == media.OCI_INDEX
         assert index.manifests == [stored]

@@ -12,7 +12,7 @@ import respx
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
 from pipeline.registry import media
-from pipeline.registry.artifacts import artifact, fallback_tag, index_of
+from pipeline.registry.artifacts import artifact, index_of
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import sha256
 from pipeline.registry.credentials import Credentials
@@ -282,7 +282,7 @@ async def test_without_the_api_the_fallback_tag_is_read(
     index = index_of([IMAGE.descriptor.to_json()])
     subject = sha256(b"subject")
     web.get(f"{BASE}/referrers/{subject}").mock(return_value=no_such_api)
-    web.get(f"{BASE}/manifests/{fallback_tag(subject)}").mock(
+    web.get(f"{BASE}/manifests/{referrers_tag(subject)}").mock(
         return_value=httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
     )
     assert await repo.referrers(subject) == [IMAGE.descriptor]
@@ -298,13 +298,13 @@ async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, impa
 async def test_a_tag_that_is_read_as_the_digest_lists_no_referrers(web: respx.Router, repo: RepositoryClient) -> None:
     subject = index_of([IMAGE.descriptor.to_json()])
     web.get(f"{BASE}/referrers/{subject.digest}").mock(return_value=httpx.Response(404))
-    web.get(f"{BASE}/manifests/{fallback_tag(subject.digest)}").mock(
+    web.get(f"{BASE}/manifests/{referrers_tag(subject.digest)}").mock(
         return_value=httpx.Response(200, content=subject.raw, headers={"content-type": media.OCI_INDEX})
     )
     assert await repo.referrers(subject.digest) == []
 
 
-async def test_a_registry_that_understands_subjects_needs_no_fallback_tag(
+async def test_a_registry_that_understands_subjects_needs_no_referrers_tag(
     web: respx.Router, repo: RepositoryClient
 ) -> None:
     web.head(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(200))

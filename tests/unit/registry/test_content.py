@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pipeline.registry import media
-from pipeline.registry.artifacts import artifact, fallback_tag, index_of
+from pipeline.registry.artifacts import artifact, index_of
 from pipeline.registry.content import EMBEDDED, Descriptor, Manifest, Platform, sha256
 
 EMPTY = {
@@ -44,7 +44,7 @@ def test_an_artifact_is_an_image_manifest_with_the_empty_config() -> None:
     assert manifest == artifact("application/x.note", [], subject=subject, annotations={"a": "1", "b": "2"})
     assert manifest.subject == subject.digest
     assert manifest.artifact_type == "application/x.note"
-    assert fallback_tag(subject.digest) == f"sha256-{subject.digest.hex}"
+    assert referrers_tag(subject.digest) == f"sha256-{subject.digest.hex}"
 
 
 def test_the_type_in_the_document_comes_first() -> None:
