@@ -1,23 +1,41 @@
-"""What hangs on an image by the name of a tag, where no manifest says so: the one definition of it."""
+"""What counts as attached to a digest, by name: one definition for copying, retention and layouts.
+
+Three ways exist: a manifest with a `subject`, found by the referrers API; the list behind the tag `sha256-<hex>` where
+a registry lacks that API (OCI distribution specification 1.1, "Referrers tag schema"); and cosign's own tags
+`sha256-<hex>.sig`, `.att` and `.sbom` (cosign, SIGNATURE_SPEC.md), which carry no subject at all.
+"""
 
 import re
 
 from pipeline.domain import Digest, Tag
 
-_SUFFIXES = ("", ".sig", ".att", ".sbom")
-_ATTACHED = re.compile(rf"sha256-([0-9a-f]{{64}})({'|'.join(map(re.escape, _SUFFIXES))})")
+FALLBACK = ""
+"""The suffix of the list of referrers."""
+COSIGN = (".sig", ".att", ".sbom")
+"""The suffixes of what cosign attaches by name: signatures, attestations, bills of material."""
+
+_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
+
+
+def referrers_tag(digest: Digest) -> Tag:
+    """Where registries without the referrers API keep the list of what is attached to `digest`."""
+    return Tag(f"sha256-{digest.hex}{FALLBACK}")
 
 
 def attached_tags(digest: Digest) -> tuple[Tag, ...]:
-    """The tags that attach something to `digest`.
+    """Every tag that may hold something attached to `digest`: the list of referrers, then cosign's."""
+    return (referrers_tag(digest), *cosign_tags(digest))
 
-    The bare one lists referrers where a registry has no API for them (OCI distribution specification 1.1, referrers tag
-    schema); the others are cosign's signatures, attestations and bills of materials.
-    """
-    return tuple(Tag(f"sha256-{digest.hex}{suffix}") for suffix in _SUFFIXES)
+
+def cosign_tags(digest: Digest) -> tuple[Tag, ...]:
+    """The tags behind which cosign puts what belongs to `digest`."""
+    return tuple(Tag(f"sha256-{digest.hex}{suffix}") for suffix in COSIGN)
 
 
 def subject_of_tag(tag: Tag) -> Digest | None:
-    """What such a tag is attached to; None for any other tag."""
+    """Whose attachments lie behind `tag`; None for every other tag.
+
+    Any suffix counts, also one that no tool writes today: what is attached to a kept image is kept.
+    """
     found = _ATTACHED.fullmatch(tag)
     return Digest(f"sha256:{found[1]}") if found else None
