@@ -1,4 +1,4 @@
-"""What counts as attached to a digest, by name; retention decides by the same definition, which lies with the policy."""
+"""What counts as attached to a digest, by name. The definition lies with the policy: retention decides by it, too."""
 
 from pipeline.policy.attached import (
     COSIGN,

@@ -13,7 +13,8 @@ import pytest
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
-from pipeline.registry.attached import index_of, referrers_tag
+from pipeline.registry.artifacts import index_of
+from pipeline.registry.attached import referrers_tag
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest, sha256
 from pipeline.registry.credentials import Credentials

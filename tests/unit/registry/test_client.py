@@ -13,6 +13,7 @@ from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact, index_of
+from pipeline.registry.attached import referrers_tag
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import sha256
 from pipeline.registry.credentials import Credentials

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact, index_of
+from pipeline.registry.attached import referrers_tag
 from pipeline.registry.content import EMBEDDED, Descriptor, Manifest, Platform, sha256
 
 EMPTY = {

@@ -101,7 +101,7 @@ class PruneReport(BaseModel):
         lines += [f"  LOST {what}" for what in self.lost]
         if self.restore_list:
             lines.append(
-                f"restore list: {self.repository}:{self.restore_list}; `restore --list={self.restore_list}` pushes it "
+                f"restore list: {self.repository}:{self.restore_list}; `restore --tag={self.restore_list}` pushes it "
                 "back for as long as the registry has not collected the layers"
             )
         lines += [f"{self.outcome.value}: {self.reason}"]

@@ -86,7 +86,7 @@ async def read_list(repository: RepositoryClient, tag: Tag) -> RestoreList:
     if manifest is None or not tag.startswith(_TAG):
         raise PreconditionError(
             f"{repository.repository} has no restore list {tag}; expected one that prune wrote ({_TAG}…). "
-            "Run restore without a list to see them."
+            "Run restore without a tag to see them."
         )
     try:
         (layer,) = manifest.layers
