@@ -1,14 +1,24 @@
-"""Retention: what nobody can need any more goes, after a plan, and nothing else."""
+"""Retention: what nobody can need any more goes, after a plan, and nothing else; and how it comes back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.config import Image
 from pipeline.containers.disk_store import prune_uploads
-from pipeline.domain import Channel, Digest, Repository
-from pipeline.errors import UsageError
-from pipeline.registry.retention import DriverKind, PruneReport, open_driver
+from pipeline.domain import Channel, Digest, Repository, Tag
+from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.registry.retention import (
+    DriverKind,
+    PruneReport,
+    Restored,
+    list_tags,
+    open_driver,
+    pruned_before,
+    read_list,
+)
 from pipeline.registry.retention import prune as prune_repository
+from pipeline.registry.retention import restore as restore_manifests
 from pipeline.registry.retention import why_kept as why_kept_in
 from pipeline.upload.order import DiskReport, Order
 from pipeline.world import World
@@ -44,24 +54,43 @@ async def prune(world: World, *, confirm: bool, driver: str, token: str | None) 
 
     A repository of releases has roots of its own: what stays there need not stay where it was tested. Uploaded disks
     come after the manifests: they go with the images that they were made from.
+    An error ends one repository's part and is in its report: what was done elsewhere is still told.
     """
+    kind = _kind(driver)
     pruned = []
     for image in world.images:
         now = datetime.now(UTC)
-        rules, reports = world.config.retention, []
-        for home in _homes(image):
-            async with open_driver(world.registry, home, kind=_kind(driver), token=token) as opened:
-                reports.append(
-                    await prune_repository(world.registry, home, rules, confirm=confirm, now=now, driver=opened)
-                )
-        disks = None
-        target = world.config.gates.stable.upload
-        if target and world.given.upload_auth and not any(report.outcome.exit_code for report in reports):
-            kept = tuple(dict.fromkeys(digest for report in reports for digest in report.kept))
-            order = Order(image=image.name, kept=kept, rules=rules, now=now)
-            disks = await prune_uploads(world.reach, target, world.given.upload_auth, order, confirm=confirm)
-        pruned.append(Pruned(reports, disks))
+        reports = [await _prune_one(world, home, kind, token, now, confirm=confirm) for home in _homes(image)]
+        pruned.append(Pruned(reports, await _prune_disks(world, image, reports, now, confirm=confirm)))
     return pruned
+
+
+async def restore(world: World, tag: str = "") -> str:
+    """Push back what a prune deleted, from its restore list `tag`; without one, tell which lists there are.
+
+    Blobs that the registry has collected stay gone, with all that needs them. PreconditionError when no repository has
+    such a list, or when not everything is back: then with the report.
+    """
+    homes = dict.fromkeys(home for image in world.images for home in _homes(image))
+    if not tag:
+        return await _lists(world, homes)
+    try:
+        wanted = Tag(tag)
+    except ValueError as error:
+        raise UsageError(f"{error}. Give --tag the tag of a restore list, as prune printed it.") from error
+    restored: list[Restored] = []
+    for home in homes:
+        registry = world.registry.repository(home)
+        if wanted in await list_tags(registry):
+            noted = await read_list(registry, wanted)
+            restored.append(await restore_manifests(registry, noted.manifests, noted.untagged))
+    if not restored:
+        raise PreconditionError(f"There is no restore list {wanted}. {await _lists(world, homes)}")
+    told = "\n\n".join(one.text() for one in restored)
+    for one in restored:
+        if one.outcome.exit_code:
+            raise next(kind for kind in PipelineError.__subclasses__() if kind.outcome is one.outcome)(told)
+    return told
 
 
 async def why_kept(world: World, digest: str, *, driver: str, token: str | None) -> str:
@@ -81,6 +110,52 @@ async def why_kept(world: World, digest: str, *, driver: str, token: str | None)
                 )
                 answers.append(f"{home}\n{reasons}" if len(holding) > 1 else reasons)
     return "\n\n".join(answers)
+
+
+async def _prune_one(
+    world: World, home: Repository, kind: DriverKind, token: str | None, now: datetime, *, confirm: bool
+) -> PruneReport:
+    """One repository; what ends it before anything was deleted is a report, too."""
+    rules = world.config.retention
+    try:
+        async with open_driver(world.registry, home, kind=kind, token=token) as driver:
+            return await prune_repository(world.registry, home, rules, confirm=confirm, now=now, driver=driver)
+    except PipelineError as error:
+        return PruneReport(
+            repository=str(home),
+            driver=kind.value,
+            at=now,
+            confirmed=confirm,
+            outcome=error.outcome,
+            reason=f"{error} Nothing was deleted here.",
+        )
+
+
+async def _prune_disks(
+    world: World, image: Image, reports: list[PruneReport], now: datetime, *, confirm: bool
+) -> DiskReport | None:
+    target = world.config.gates.stable.upload
+    if not target or not world.given.upload_auth or any(report.outcome.exit_code for report in reports):
+        return None
+    kept = tuple(dict.fromkeys(digest for report in reports for digest in report.kept))
+    try:
+        gone = {digest for report in reports for digest in report.named}
+        for home in _homes(image):
+            gone |= await pruned_before(world.registry.repository(home))
+        order = Order(image=image.name, kept=kept, gone=tuple(gone - set(kept)), rules=world.config.retention, now=now)
+        return await prune_uploads(world.reach, target, world.given.upload_auth, order, confirm=confirm)
+    except PipelineError as error:
+        return DiskReport(outcome=error.outcome, reason=str(error), goes=[], stays={}, freed=0)
+
+
+async def _lists(world: World, homes: Iterable[Repository]) -> str:
+    lines = []
+    for home in homes:
+        registry = world.registry.repository(home)
+        for tag in await list_tags(registry):
+            noted = await read_list(registry, tag)
+            lines.append(f"{noted.at:%Y-%m-%d %H:%M} {home}:{tag}: {len(noted.manifests)} manifests")
+    return "Restore lists:\n" + "\n".join(sorted(lines)) if lines else "No prune has deleted anything yet."
 
 
 def _homes(image: Image) -> list[Repository]:

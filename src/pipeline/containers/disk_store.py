@@ -101,8 +101,8 @@ async def upload_disk(
 async def prune_uploads(
     reach: Reach, target: Upload, auth: dagger.Secret | None, order: Order, *, confirm: bool
 ) -> DiskReport:
-    """Plan which uploaded disks go, or delete them."""
-    pruned = await _run(
+    """Plan which uploaded disks go, or delete them. A report that does not say passed is a report all the same."""
+    pruned = await attempt(
         _carrier(reach, auth).with_new_file("/order.json", order.model_dump_json()),
         [
             *("python", "-m", "pipeline.upload.prune"),
@@ -111,7 +111,9 @@ async def prune_uploads(
             *(("--confirm",) if confirm else ()),
         ],
     )
-    return DiskReport.model_validate_json(pruned.stdout)
+    if pruned.stdout.strip():
+        return DiskReport.model_validate_json(pruned.stdout)
+    raise _failed(pruned)
 
 
 def _store(target: Upload, auth: dagger.Secret | None) -> list[str]:
@@ -139,5 +141,9 @@ async def _run(container: dagger.Container, command: list[str]) -> Ran:
     """The exit codes of these programs are those of the outcomes: turn them back into the error."""
     ran = await attempt(container, command)
     if ran.code:
-        raise _ERRORS.get(ran.code, InfrastructureError)(ran.end())
+        raise _failed(ran)
     return ran
+
+
+def _failed(ran: Ran) -> PipelineError:
+    return _ERRORS.get(ran.code, InfrastructureError)(ran.end())

@@ -1,41 +1,13 @@
-"""What counts as attached to a digest, by name: one definition for copying, retention and layouts.
+"""What counts as attached to a digest, by name. The definition lies with the policy: retention decides by it, too."""
 
-Three ways exist: a manifest with a `subject`, found by the referrers API; the list behind the tag `sha256-<hex>` where
-a registry lacks that API (OCI distribution specification 1.1, "Referrers tag schema"); and cosign's own tags
-`sha256-<hex>.sig`, `.att` and `.sbom` (cosign, SIGNATURE_SPEC.md), which carry no subject at all.
-"""
+from pipeline.policy.attached import (
+    COSIGN,
+    FALLBACK,
+    attached_tags,
+    cosign_tags,
+    is_ours_beside,
+    referrers_tag,
+    subject_of_tag,
+)
 
-import re
-
-from pipeline.domain import Digest, Tag
-
-FALLBACK = ""
-"""The suffix of the list of referrers."""
-COSIGN = (".sig", ".att", ".sbom")
-"""The suffixes of what cosign attaches by name: signatures, attestations, bills of material."""
-
-_ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
-
-
-def referrers_tag(digest: Digest) -> Tag:
-    """Where registries without the referrers API keep the list of what is attached to `digest`."""
-    return Tag(f"sha256-{digest.hex}{FALLBACK}")
-
-
-def attached_tags(digest: Digest) -> tuple[Tag, ...]:
-    """Every tag that may hold something attached to `digest`: the list of referrers, then cosign's."""
-    return (referrers_tag(digest), *cosign_tags(digest))
-
-
-def cosign_tags(digest: Digest) -> tuple[Tag, ...]:
-    """The tags behind which cosign puts what belongs to `digest`."""
-    return tuple(Tag(f"sha256-{digest.hex}{suffix}") for suffix in COSIGN)
-
-
-def subject_of_tag(tag: Tag) -> Digest | None:
-    """Whose attachments lie behind `tag`; None for every other tag.
-
-    Any suffix counts, also one that no tool writes today: what is attached to a kept image is kept.
-    """
-    found = _ATTACHED.fullmatch(tag)
-    return Digest(f"sha256:{found[1]}") if found else None
+__all__ = ["COSIGN", "FALLBACK", "attached_tags", "cosign_tags", "is_ours_beside", "referrers_tag", "subject_of_tag"]

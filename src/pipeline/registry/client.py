@@ -315,6 +315,10 @@ class RepositoryClient:
         await self._ensure(digest, size, stream)
         return Descriptor(media_type=media_type, digest=digest, size=size)
 
+    async def has_blob(self, digest: Digest) -> bool:
+        """Whether the blob is here."""
+        return await self.persist(self._asked("HEAD blob", digest), partial(self._once.has_blob, digest))
+
     async def take_blob(self, digest: Digest, source: Repository) -> bool:
         """Whether the blob is here, or could be taken over from `source` inside the same registry."""
         if digest in self._present:

@@ -13,6 +13,9 @@ class Order(BaseModel):
 
     image: str
     kept: tuple[Digest, ...]
+    """What stays in the image's repositories."""
+    gone: tuple[Digest, ...] = ()
+    """What was there, and is not any more: only disks of these go."""
     rules: Rules
     now: AwareDatetime
 

@@ -1,7 +1,8 @@
 """`python -m pipeline.upload.prune`: deletes the disks of images that are gone, from inside a tool container.
 
-Reads a JSON file with `image` (its name in keys), `kept` (digests that stay in the repository), `rules` (`[retention]`)
-and `now`; prints one line of JSON with what goes, was deleted and stays. Exit codes as for uploads.
+Reads a JSON file with `image` (its name in keys), `kept` (digests that stay in the repository), `gone` (those that were
+there), `rules` (`[retention]`) and `now`; prints one line of JSON with what goes, was deleted and stays. Exit codes as
+for uploads.
 """
 
 import argparse
@@ -37,7 +38,7 @@ async def prune_disks(shelf: Shelf, order: Order, *, confirm: bool) -> DiskRepor
     Without a single kept digest nothing goes: a repository without images is more likely a mistake.
     """
     try:
-        made = plan_disks(order.image, await shelf.disks(), order.kept, order.rules, order.now)
+        made = plan_disks(order.image, await shelf.disks(), order.kept, order.rules, order.now, gone=order.gone)
     except Passing as error:
         raise InfrastructureError(f"the uploaded disks cannot be listed: {error}. Nothing is deleted.") from error
     report = DiskReport(

@@ -26,7 +26,7 @@ def run(module: str, place: Place, directory: Path, *more: str) -> subprocess.Co
 
 def prune(place: Place, directory: Path, *more: str, days: float = 60) -> subprocess.CompletedProcess[str]:
     now = (datetime.now(UTC) + timedelta(days=days)).isoformat()
-    order = {"image": "prune", "kept": [KEPT], "rules": {"max_percent": 100}, "now": now}
+    order = {"image": "prune", "kept": [KEPT], "gone": [GONE], "rules": {"max_percent": 100}, "now": now}
     (directory / "order.json").write_text(json.dumps(order))
     listed = place.arguments[: place.arguments.index("--public-url")]
     place = type(place)(listed, place.public_url, place.user, place.secret)

@@ -98,6 +98,15 @@ class FakeRegistry:
         document = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "artifactType": "application/x-signature"}
         return self.put({**document, "config": empty, "layers": layers, **more}, *tags)
 
+    def images(self) -> set[Digest]:
+        """All manifests but the records of the pipeline."""
+        records = {digest for tag, digest in self.tags.items() if tag.startswith("pipeline-")}
+        return set(self.manifests) - records
+
+    def names(self) -> set[str]:
+        """All tags but those of records."""
+        return {tag for tag in self.tags if not tag.startswith("pipeline-")}
+
     # What a user can get
 
     def pull(self, digest: Digest) -> None:

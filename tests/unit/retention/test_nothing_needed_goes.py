@@ -31,7 +31,6 @@ def manifests(draw: st.DrawFn, digest: Digest) -> Manifest:
         size=draw(st.integers(0, 9)),
         children=tuple(draw(st.lists(digests, max_size=3, unique=True))) if names else (),
         subject=draw(st.none() | digests),
-        previous=draw(st.none() | st.none() | digests),
         blobs=tuple(Blob(f"sha256:{blob:064x}", 100 + blob) for blob in draw(st.lists(st.integers(0, 5), max_size=2))),
         created=draw(times),
     )
@@ -78,7 +77,7 @@ def must_stay(graph: Graph, rules: Rules) -> set[Digest]:
         more = set()
         for digest in stay:
             own = graph.manifests[digest]
-            more |= {*own.children, own.subject, own.previous}
+            more |= {*own.children, own.subject}
             more |= {other.digest for other in graph.manifests.values() if other.subject == digest}
             more |= {to for tag, to in graph.tags.items() if tag.startswith(f"sha256-{digest.hex}")}
         more &= set(graph.manifests)

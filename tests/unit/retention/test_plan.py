@@ -139,9 +139,11 @@ def test_deleting_can_uncover_more_in_the_same_plan() -> None:
 
 
 def test_a_last_tag_is_never_taken_away() -> None:
-    shop = graph(image(1), image(2), tags={sha(1): 1, "v1.0.0": 1, sha(2): 2, sha(3): 2}, stable_history=(d(2),))
-    assert [one.tag for one in plan(shop, RULES, NOW, can_untag=True).untags] == [sha(1)]
-    assert plan(shop, RULES, NOW).untags == ()
+    tags = {"night-1": 1, sha(1): 1, "v1.0.0": 1, "night-2": 2, "night-3": 2}
+    shop = graph(image(1), image(2), tags=tags, stable_history=(d(2),))
+    rules = RULES.model_copy(update={"prune_tags": ("night-*",)})
+    assert [one.tag for one in plan(shop, rules, NOW, can_untag=True).untags] == ["night-1"]
+    assert plan(shop, rules, NOW).untags == ()
 
 
 @pytest.mark.parametrize(("count", "percent", "word"), [(1, 100, "max_deletions"), (100, 60, "max_percent")])

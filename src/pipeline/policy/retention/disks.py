@@ -1,4 +1,4 @@
-"""Which uploaded disks may go: those of images that are gone, by the same rules as the images."""
+"""Which uploaded disks may go: those of images that this pipeline had and has no more, by the rules of the images."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -10,9 +10,8 @@ from pipeline.policy.retention.plan import over_limit
 from pipeline.policy.retention.rules import Rules
 
 _VERSION = r"v?\d+\.\d+\.\d+(?:-test(?:\.\d+)?)?"
-
-_DIGESTS = r"([0-9a-f]{12})(?:-[0-9a-f]{12})?"
-"""Of the image, and of the disk; keys of earlier versions of the pipeline have no second one."""
+_DISK = r"(?:-[0-9a-f]{12,64})?"
+"""The disk's own checksum, which older keys lack."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,36 @@ class DiskPlan:
 
 
 def plan_disks(
-    image: str, disks: Iterable[StoredDisk], kept: Collection[Digest], rules: Rules, now: datetime
+    image: str,
+    disks: Iterable[StoredDisk],
+    kept: Collection[Digest],
+    rules: Rules,
+    now: datetime,
+    *,
+    gone: Collection[Digest] = (),
 ) -> DiskPlan:
     """Decide over the objects in the folder where the disks of `image` are uploaded.
 
-    `kept`: every digest that stays in the image's repository. A disk goes when its key is one that `object_key` makes
-    for this image, no kept digest begins as the key says, and it is older than `older_than` (and than 24 hours).
+    `kept`: every digest that stays in the image's repositories. `gone`: those that its ledgers and restore lists name.
+    A disk goes when its key is one that `object_key` makes for this image and names a digest of `gone`, none of `kept`,
+    and it is older than `older_than` (and than 24 hours). Others may upload to the same place under the same name: what
+    the books of this pipeline do not know is theirs.
     """
-    ours = re.compile(
-        rf"(?:.*/)?{re.escape(image)}-{_VERSION}-[A-Za-z0-9_]+-([0-9a-f]{{12}})(?:-[0-9a-f]{{12}})?\.qcow2"
-    )
-    short = {digest.short for digest in kept}
+    ours = re.compile(rf"(?:.*/)?{re.escape(image)}-{_VERSION}-[A-Za-z0-9_]+-([0-9a-f]{{12}}){_DISK}\.qcow2")
+    staying, known = {digest.short for digest in kept}, {digest.short for digest in gone}
     goes: list[StoredDisk] = []
     reasons: dict[str, str] = {}
+    mine = 0
     for disk in disks:
         found = ours.fullmatch(disk.key)
         if not found:
             reasons[disk.key] = f"not a disk of {image}"
-        elif found[1] in short:
+            continue
+        if found[1] not in staying and found[1] not in known:
+            reasons[disk.key] = f"of an image that this pipeline never had ({found[1]})"
+            continue
+        mine += 1
+        if found[1] in staying:
             reasons[disk.key] = f"of an image that stays ({found[1]})"
         elif disk.modified is None:
             reasons[disk.key] = "of unknown age"
@@ -61,5 +72,4 @@ def plan_disks(
             reasons[disk.key] = "too young"
         else:
             goes.append(disk)
-    mine = [reason for reason in reasons.values() if not reason.startswith("not ")]
-    return DiskPlan(tuple(goes), reasons, over_limit(rules, len(goes), len(goes) + len(mine), "disks"))
+    return DiskPlan(tuple(goes), reasons, over_limit(rules, len(goes), mine, "disks"))

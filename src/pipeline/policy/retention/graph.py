@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Self
 
 from pipeline.domain import Digest, Tag
+from pipeline.policy.attached import subject_of_tag
 
 INDEX_TYPES = frozenset(
     {
@@ -34,7 +35,6 @@ IMAGE_CONFIG_TYPES = frozenset(
 CREATED = "org.opencontainers.image.created"
 
 _SOME_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
-_FALLBACK = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
 _REPRODUCIBLE_EPOCH = datetime(1990, 1, 1, tzinfo=UTC)
 
 
@@ -64,12 +64,14 @@ class Manifest:
     size: int = 0
     children: tuple[Digest, ...] = ()
     """The manifests of an index; for an unknown kind, every digest that occurs in it."""
+    listed: tuple["Listed", ...] = ()
+    """What an index says of its children."""
     subject: Digest | None = None
-    previous: Digest | None = None
-    """The entry before this one, in a ledger."""
     blobs: tuple[Blob, ...] = ()
     """The configuration first, then the layers."""
     created: datetime | None = None
+    unread: bool = False
+    """Known only by what an index says of it: an image for one platform, below which there is no other manifest."""
 
     @property
     def config(self) -> Digest | None:
@@ -77,6 +79,20 @@ class Manifest:
         if self.kind is not Kind.IMAGE or not self.blobs or not self.blobs[0].digest.startswith("sha256:"):
             return None
         return Digest(self.blobs[0].digest)
+
+
+class Listed(NamedTuple):
+    """A child as its index describes it."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    is_image: bool
+    """An image for one platform: reading it tells its layers and its date, and leads to no other manifest."""
+
+    def unread(self) -> Manifest:
+        """The child as far as it is known without reading it."""
+        return Manifest(self.digest, self.media_type, Kind.IMAGE, self.size, unread=True)
 
 
 class Edge(NamedTuple):
@@ -119,12 +135,6 @@ def read_time(text: object) -> datetime | None:
     return time if time > _REPRODUCIBLE_EPOCH else None
 
 
-def fallback_subject(tag: Tag) -> Digest | None:
-    """Whose referrers hang on this tag: `sha256-<hex>` (OCI distribution 1.1, referrers tag schema), `.sig`, `.att`."""
-    found = _FALLBACK.fullmatch(tag)
-    return Digest(f"sha256:{found[1]}") if found else None
-
-
 @dataclass(frozen=True)
 class Graph:
     """A repository as it was listed."""
@@ -158,13 +168,11 @@ class Graph:
             yield Edge(attached, f"attached by tag {tag} to")
 
     def needed(self, digest: Digest) -> Iterator[Edge]:
-        """All that must stay when this manifest stays: what it owns, its subject, the entry before it."""
+        """All that must stay when this manifest stays: what it owns, and its subject."""
         yield from self.owned(digest)
         manifest = self.manifests.get(digest)
         if manifest and manifest.subject:
             yield Edge(manifest.subject, "subject of")
-        if manifest and manifest.previous:
-            yield Edge(manifest.previous, "entry before")
 
     def reached(
         self, starts: Iterable[Digest], edges: Callable[[Digest], Iterable[Edge]]
@@ -198,7 +206,7 @@ class Graph:
     def stands_alone(self, digest: Digest) -> bool:
         """Whether no manifest that is present contains it and it refers to none."""
         manifest = self.manifests[digest]
-        subjects = [manifest.subject, *(fallback_subject(tag) for tag in self.tags_of(digest))]
+        subjects = [manifest.subject, *(subject_of_tag(tag) for tag in self.tags_of(digest))]
         return digest not in self._contained and not any(subject in self.manifests for subject in subjects if subject)
 
     @cached_property
@@ -220,7 +228,7 @@ class Graph:
     def _attached(self) -> dict[Digest, list[tuple[Tag, Digest]]]:
         found = defaultdict(list)
         for tag, digest in self.tags.items():
-            if subject := fallback_subject(tag):
+            if subject := subject_of_tag(tag):
                 found[subject].append((tag, digest))
         return found
 
@@ -230,7 +238,7 @@ class Graph:
 
 
 def _read(digest: Digest, media_type: str, content: bytes) -> Manifest:
-    document: dict[str, Any] = json.loads(content)
+    document: dict[str, Any] = json.loads(content.decode())
     media_type = document.get("mediaType") or media_type
     annotations: dict[str, str] = document.get("annotations") or {}
     common: dict[str, Any] = {
@@ -239,8 +247,9 @@ def _read(digest: Digest, media_type: str, content: bytes) -> Manifest:
         "created": read_time(annotations.get(CREATED)),
     }
     if media_type in INDEX_TYPES:
-        children = dict.fromkeys(_manifest_digest(entry) for entry in document.get("manifests") or [])
-        return Manifest(digest, media_type, Kind.INDEX, children=tuple(children), **common)
+        listed = tuple(_listed(entry) for entry in document.get("manifests") or [])
+        children = tuple(dict.fromkeys(child.digest for child in listed))
+        return Manifest(digest, media_type, Kind.INDEX, children=children, listed=listed, **common)
     if media_type in IMAGE_TYPES:
         config = document["config"]
         is_image = config["mediaType"] in IMAGE_CONFIG_TYPES and not document.get("artifactType")
@@ -260,6 +269,12 @@ def _manifest_digest(descriptor: dict[str, str]) -> Digest:
     if not text.startswith("sha256:"):
         raise UnsupportedDigest(f"the manifest {text} is not addressed by sha256")
     return Digest(text)
+
+
+def _listed(descriptor: dict[str, Any]) -> Listed:
+    kind = str(descriptor.get("mediaType"))
+    is_image = kind in IMAGE_TYPES and bool(descriptor.get("platform")) and not descriptor.get("artifactType")
+    return Listed(_manifest_digest(descriptor), kind, int(descriptor.get("size") or 0), is_image)
 
 
 def _blob(descriptor: dict[str, Any]) -> Blob:

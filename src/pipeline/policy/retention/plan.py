@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipeline.domain import Digest, Tag
-from pipeline.policy.retention.graph import Edge, Graph, Kind, fallback_subject
-from pipeline.policy.retention.rules import FLOOR, Role, Rules
+from pipeline.policy.attached import subject_of_tag
+from pipeline.policy.retention.graph import Edge, Graph, Kind
+from pipeline.policy.retention.rules import FLOOR, Role, Rules, is_commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class RetentionPlan:
     kept: Mapping[Digest, str]
     """Every manifest that stays, with the rule that keeps it or the step that leads to it."""
     freed: int
-    """Bytes, by estimate: manifests and blobs that nothing kept names. The registry frees them when it collects."""
+    """Bytes at most: manifests and blobs that nothing kept names, as far as it was read. Freed by the registry's own
+    collection."""
     refused: str = ""
     """Why this plan must not be carried out as it is (a limit); empty when it may."""
     paths: Mapping[Digest, Step] = field(default_factory=dict, repr=False)
@@ -170,12 +172,16 @@ def _judged(
 
 
 def _untags(graph: Graph, rules: Rules, now: datetime) -> Iterator[Untag]:
-    """Old candidate tags of digests that stay under a tag of their own right; those of a channel keep all tags."""
+    """Old extra tags of digests that stay under a tag of their own right; those of a channel keep all tags.
+
+    The tag of a commit stays with its image: without it the commit counts as never built, and the rerun of an old
+    release would wait for a build or make another one.
+    """
     candidates = [tag for tag in sorted(graph.tags) if rules.role(tag) is Role.CANDIDATE]
     times = {digest: time for tag in candidates if (time := graph.time(digest := graph.tags[tag]))}
     newest = sorted(times, key=lambda digest: (times[digest], digest), reverse=True)
     beyond = {digest for digest in newest[rules.keep_last :] if now - times[digest] > rules.age}
-    for tag in candidates:
+    for tag in (tag for tag in candidates if not is_commit(tag)):
         digest = graph.tags[tag]
         roles = {name: rules.role(name) for name in graph.tags_of(digest)}
         others = [name for name, role in roles.items() if role.is_root]
@@ -192,7 +198,7 @@ def _ordered(graph: Graph, doomed: Iterable[Digest]) -> list[Digest]:
     before: dict[Digest, set[Digest]] = defaultdict(set)
     for digest in waiting:
         manifest = graph.manifests[digest]
-        subjects = [manifest.subject, *(fallback_subject(tag) for tag in graph.tags_of(digest))]
+        subjects = [manifest.subject, *(subject_of_tag(tag) for tag in graph.tags_of(digest))]
         before[digest] = {other for other in (*manifest.children, *subjects) if other in waiting and other != digest}
     for others in before.values():
         for other in others:

@@ -8,18 +8,21 @@ from fnmatch import fnmatchcase
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.domain import Channel, Tag
-from pipeline.policy.retention.graph import fallback_subject
+from pipeline.policy.attached import subject_of_tag
 from pipeline.quantities import Duration
 
 FLOOR = timedelta(hours=24)
 """Nothing younger goes, whatever the configuration says: somebody may be about to tag it."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}(\.[1-9][0-9]*)?")
 _VERSION = re.compile(r"v\d+\.\d+\.\d+.*")
 _CHANNELS = frozenset(channel.value for channel in Channel)
 _RECORDS = "pipeline-"
-_BESIDE_AN_IMAGE = ("pipeline-evidence-", "pipeline-disk-")
-"""They live as long as the image that their manifest names as its subject."""
+
+
+def is_commit(tag: Tag) -> bool:
+    """Whether it is the tag of a candidate: a commit, and its number when there are several (`:<sha>.2`)."""
+    return bool(_COMMIT.fullmatch(tag))
 
 
 class Role(StrEnum):
@@ -54,6 +57,8 @@ class Rules(BaseModel):
     """Glob patterns of further tags that keep what they point at."""
     prune_tags: tuple[str, ...] = ()
     """Glob patterns of further tags, beside the commits, that may go when they are old."""
+    forget_tags: tuple[str, ...] = ()
+    """Glob patterns of version tags that were deleted on purpose: prune stops when one that a ledger names is gone."""
     max_deletions: int = Field(default=500, ge=0)
     """A plan that deletes more manifests is refused."""
     max_percent: float = Field(default=50, ge=0, le=100)
@@ -64,20 +69,23 @@ class Rules(BaseModel):
         """How old something has to be before it may go: `older_than`, but at least the floor."""
         return max(timedelta(seconds=self.older_than), FLOOR)
 
+    def must_be_there(self, tag: Tag) -> bool:
+        """Whether a tag that a ledger once moved is expected for ever."""
+        precious = self.role(tag) in (Role.CHANNEL, Role.VERSION)
+        return precious and not any(fnmatchcase(tag, pattern) for pattern in self.forget_tags)
+
     def role(self, tag: Tag) -> Role:
         """What this tag means. Whatever could be precious wins over what could go."""
         if tag in _CHANNELS:
             return Role.CHANNEL
         if _VERSION.fullmatch(tag):
             return Role.VERSION
-        if tag.startswith(_BESIDE_AN_IMAGE):
+        if subject_of_tag(tag):
             return Role.ATTACHED
         if tag.startswith(_RECORDS):
             return Role.RECORD
         if any(fnmatchcase(tag, pattern) for pattern in self.keep_tags):
             return Role.PATTERN
-        if fallback_subject(tag):
-            return Role.ATTACHED
-        if _COMMIT.fullmatch(tag) or any(fnmatchcase(tag, pattern) for pattern in self.prune_tags):
+        if is_commit(tag) or any(fnmatchcase(tag, pattern) for pattern in self.prune_tags):
             return Role.CANDIDATE
         return Role.FOREIGN

@@ -1,18 +1,15 @@
 """Carries out a plan: looks before each deletion, stops at the first surprise, and checks every root afterwards."""
 
-from collections.abc import Iterable
-from functools import partial
-
 import anyio
 
-from pipeline.domain import Digest, Outcome, Tag
+from pipeline.domain import Digest, Outcome
 from pipeline.errors import ConflictError, PipelineError
-from pipeline.policy.retention import Graph, RetentionPlan, Rules
+from pipeline.policy.retention import Deletion, Graph, RetentionPlan, Rules
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.content import Manifest
 from pipeline.registry.retention.driver import Done, Driver
 from pipeline.registry.retention.record import RecordKeeper
 from pipeline.registry.retention.report import Deleted, PruneReport, Skipped
+from pipeline.registry.retention.restore import RestoreList, Untagged, store_list
 from pipeline.registry.retention.watch import Watch
 from pipeline.registry.retention.waves import each
 
@@ -26,7 +23,7 @@ async def carry_out(
     record: RecordKeeper,
     report: PruneReport,
 ) -> None:
-    """Delete and untag as planned, and write into `report` what became of each step.
+    """Note in a restore list what goes, delete and untag as planned; `report` tells what became of each step.
 
     An error ends it: the report then holds what was done, and its outcome and reason say why it ended. The next run
     finishes.
@@ -36,31 +33,18 @@ async def carry_out(
     try:
         await record.open(waiting)
         try:
+            noted = await _noted(repository, plan, waiting, report)
+            report.restore_list = await store_list(repository, noted)
             await _untag(driver, plan, watch, report)
-            await _delete(repository, driver, graph, plan, record, watch, waiting, report)
+            await _delete(driver, graph, noted, record, watch, waiting, report)
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(60):
-                await record.close(waiting if report.deleted else ())
+                await record.close(waiting if report.deleted or report.unclear else ())
     except PipelineError as error:
         started = bool(report.deleted or report.untagged)
         report.outcome = Outcome.PARTIAL if started and not isinstance(error, ConflictError) else error.outcome
         report.reason = f"stopped after {len(report.deleted)} of {len(plan.deletions)} deletions: {error}"
     await _verify(repository, graph, plan, watch, report)
-
-
-async def restore(repository: RepositoryClient, deleted: Iterable[Deleted]) -> list[Digest]:
-    """Push manifests from a restore list again, with their tags; what a registry has collected meanwhile fails.
-
-    Raises InfrastructureError for a manifest whose blobs are gone.
-    """
-    back = []
-    for one in reversed(list(deleted)):
-        manifest = Manifest(one.digest, one.media_type, one.manifest.encode())
-        refs: list[Digest | Tag] = [one.digest, *one.tags]
-        for ref in refs:
-            await repository.persist(f"restore {ref}", partial(repository.put_manifest, manifest, ref))
-        back.append(one.digest)
-    return back
 
 
 async def _untag(driver: Driver, plan: RetentionPlan, watch: Watch, report: PruneReport) -> None:
@@ -74,46 +58,59 @@ async def _untag(driver: Driver, plan: RetentionPlan, watch: Watch, report: Prun
             watch.untagged(untag.tag)
 
 
+async def _noted(
+    repository: RepositoryClient, plan: RetentionPlan, waiting: list[Digest], report: PruneReport
+) -> RestoreList:
+    """Read everything that goes; what is gone already drops out of `waiting`."""
+    noted: dict[Digest, Deleted] = {}
+
+    async def read(one: Deletion) -> None:
+        found = await repository.raw_manifest(one.digest)
+        if found is None:
+            waiting.remove(one.digest)
+            return
+        noted[one.digest] = Deleted(
+            digest=one.digest, media_type=one.media_type, tags=one.tags, manifest=found.raw.decode(), note=one.reason
+        )
+
+    await each(plan.deletions, read)
+    return RestoreList(
+        repository=report.repository,
+        at=report.at,
+        manifests=tuple(noted[one.digest] for one in plan.deletions if one.digest in noted),
+        untagged=tuple(Untagged(tag=one.tag, digest=one.digest) for one in plan.untags),
+    )
+
+
 async def _delete(
-    repository: RepositoryClient,
     driver: Driver,
     graph: Graph,
-    plan: RetentionPlan,
+    noted: RestoreList,
     record: RecordKeeper,
     watch: Watch,
     waiting: list[Digest],
     report: PruneReport,
 ) -> None:
     needed: dict[Digest, Digest] = {}
-    for deletion in plan.deletions:
-        digest = deletion.digest
+    for one in noted.manifests:
+        digest = one.digest
         if holder := needed.get(digest):
-            report.skipped.append(Skipped(digest=digest, tags=deletion.tags, reason=f"{holder} stays and needs it"))
+            report.skipped.append(Skipped(digest=digest, tags=one.tags, reason=f"{holder} stays and needs it"))
             waiting.remove(digest)
             continue
         await record.renew(waiting)
         await record.check()
         await watch.before_delete(digest)
-        manifest = await repository.raw_manifest(digest)
-        if manifest is None:
-            waiting.remove(digest)
-            continue
-        result = await driver.delete(digest, deletion.tags)
+        report.unclear = [digest]
+        result = await driver.delete(digest, one.tags)
+        report.unclear = []
         waiting.remove(digest)
         if result.done is Done.SKIPPED:
-            report.skipped.append(Skipped(digest=digest, tags=deletion.tags, reason=result.note))
+            report.skipped.append(Skipped(digest=digest, tags=one.tags, reason=result.note))
             needed |= dict.fromkeys(graph.reached([digest], graph.needed), digest)
             continue
         watch.deleted(digest)
-        report.deleted.append(
-            Deleted(
-                digest=digest,
-                media_type=deletion.media_type,
-                tags=deletion.tags,
-                manifest=manifest.raw.decode(errors="replace"),
-                note=result.note,
-            )
-        )
+        report.deleted.append(one.model_copy(update={"note": result.note}))
 
 
 async def _verify(

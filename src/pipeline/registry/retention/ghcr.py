@@ -4,18 +4,41 @@ A *version* of a package is a manifest with its tags; deleting it deletes the ta
 """
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import ConflictError, InfrastructureError
+from pipeline.errors import ConflictError
 from pipeline.registry.retention.driver import Done, Result, Snapshot
-from pipeline.registry.retention.rest import Rest, words
+from pipeline.registry.retention.rest import Rest, unreadable
 
 API = "https://api.github.com"
 
 _PAGE = 100
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a package holds under one digest."""
+
+    id: int
+    digest: Digest
+    tags: tuple[Tag, ...]
+    pushed: datetime | None
+    """When it was pushed or tagged, the later of the two."""
+
+    @classmethod
+    def read(cls, found: Any) -> "Version":
+        """From the API's JSON; ValueError, TypeError or a LookupError for any other."""
+        times = [_time(found[key]) for key in ("created_at", "updated_at") if found.get(key)]
+        return cls(
+            id=int(found["id"]),
+            digest=Digest(found["name"]),
+            tags=tuple(Tag(name) for name in found["metadata"]["container"]["tags"]),
+            pushed=max(times, default=None),
+        )
 
 
 class GhcrDriver:
@@ -36,14 +59,12 @@ class GhcrDriver:
         tags: dict[Tag, Digest | None] = {}
         untagged, pushed = set(), {}
         async for version in self._each_version():
-            digest, names = _digest(version), _tags(version)
-            self._ids[digest] = version["id"]
-            times = [datetime.fromisoformat(version[key]) for key in ("created_at", "updated_at") if version.get(key)]
-            if times:
-                pushed[digest] = max(times)
-            tags |= dict.fromkeys(names, digest)
-            if not names:
-                untagged.add(digest)
+            self._ids[version.digest] = version.id
+            if version.pushed:
+                pushed[version.digest] = version.pushed
+            tags |= dict.fromkeys(version.tags, version.digest)
+            if not version.tags:
+                untagged.add(version.digest)
         return Snapshot(tags, frozenset(untagged), pushed)
 
     async def delete(self, digest: Digest, tags: tuple[Tag, ...]) -> Result:
@@ -57,14 +78,17 @@ class GhcrDriver:
             return Result(Done.GONE)
         path = f"{await self._path()}/{version}"
         found = await self._rest.ask("GET", path, fine=(200, 404))
-        if found.status_code == 404:
+        if found.status == 404:
             return Result(Done.GONE)
-        if extra := sorted(set(_tags(found.json())) - set(tags)):
+        now = self._read(found.document())
+        if now.digest != digest:
+            raise ConflictError(f"version {version} of {self._repository} is {now.digest}, expected {digest}")
+        if extra := sorted(set(now.tags) - set(tags)):
             raise ConflictError(f"{digest} carries the tag {extra[0]}, which it did not when the plan was made")
         answer = await self._rest.ask("DELETE", path, fine=(204, 400, 404))
-        if answer.status_code == 400:
-            return Result(Done.SKIPPED, words(answer))
-        return Result(Done.DELETED if answer.status_code == 204 else Done.GONE)
+        if answer.status == 400:
+            return Result(Done.SKIPPED, answer.words)
+        return Result(Done.DELETED if answer.status == 204 else Done.GONE)
 
     async def untag(self, tag: Tag, digest: Digest) -> Result:
         """Never: GitHub deletes whole versions."""
@@ -73,38 +97,38 @@ class GhcrDriver:
     async def _find(self, digest: Digest) -> int | None:
         """The id of a version that came after the listing."""
         async for version in self._each_version():
-            self._ids[_digest(version)] = version["id"]
-            if _digest(version) == digest:
+            self._ids[version.digest] = version.id
+            if version.digest == digest:
                 break
         return self._ids.get(digest)
 
-    async def _each_version(self) -> AsyncIterator[dict[str, Any]]:
+    async def _each_version(self) -> AsyncIterator[Version]:
         params: dict[str, str | int] = {"per_page": _PAGE, "state": "active"}
         async for page in self._rest.pages(await self._path(), params):
+            if not isinstance(page, list):
+                raise unreadable("a page of versions", TypeError(f"a {type(page).__name__}"), self._repository)
             for version in page:
-                try:
-                    _digest(version)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise InfrastructureError(
-                        f"GitHub listed a version of {self._repository} that cannot be read ({error}): expected a "
-                        "digest as its name. Nothing is deleted."
-                    ) from error
-                yield version
+                yield self._read(version)
+
+    def _read(self, version: Any) -> Version:
+        try:
+            return Version.read(version)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise unreadable("a version", error, self._repository) from error
 
     async def _path(self) -> str:
         """Where the versions are; packages of organisations and of people have different addresses."""
         if not self._versions:
-            owner = (await self._rest.ask("GET", f"/users/{self._owner}")).json()
-            kind = "orgs" if owner["type"] == "Organization" else "users"
+            owner = (await self._rest.ask("GET", f"/users/{self._owner}")).document()
+            try:
+                kind = "orgs" if owner["type"] == "Organization" else "users"
+            except (LookupError, TypeError) as error:
+                raise unreadable("the owner", error, self._repository) from error
             package = quote(self._package, safe="")
             self._versions = f"/{kind}/{self._owner}/packages/container/{package}/versions"
         return self._versions
 
 
-def _digest(version: dict[str, Any]) -> Digest:
-    return Digest(version["name"])
-
-
-def _tags(version: dict[str, Any]) -> tuple[Tag, ...]:
-    container = (version.get("metadata") or {}).get("container") or {}
-    return tuple(Tag(name) for name in container.get("tags") or [])
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,6 +1,6 @@
 """Reads a whole repository into a graph. Any error ends it: a plan is made from everything or not at all."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field, ValidationError
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.policy.retention import Graph, Manifest, Rules, UnsupportedDigest, plan, read_manifest, undecided
-from pipeline.policy.retention.graph import CREATED, read_time
-from pipeline.policy.retention.rules import Role
-from pipeline.registry import ledger
+from pipeline.policy.retention.graph import CREATED, INDEX_TYPES, read_time
+from pipeline.policy.retention.rules import Role, is_commit
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.retention.books import Books, read_books
 from pipeline.registry.retention.driver import Driver, Snapshot
 from pipeline.registry.retention.waves import each
 
@@ -23,6 +23,7 @@ class Listing:
     """The graph, and what came up while it was read."""
 
     graph: Graph
+    books: Books
     warnings: tuple[str, ...] = ()
 
 
@@ -32,27 +33,32 @@ async def read(
     rules: Rules,
     now: datetime,
     *,
-    leftovers: Iterable[Digest] = (),
+    leftovers: Collection[Digest] = (),
     wanted: Digest | None = None,
+    whole: bool = False,
 ) -> Listing:
     """List everything that a plan needs to know.
 
     Of manifests that no root holds, creation times are read too, and the referrers of what could go: those of others
-    cannot be deleted and need not be known. `leftovers`: digests from an interrupted run. `wanted`: a manifest to read
-    in any case, with the subjects above it. Raises InfrastructureError and PreconditionError.
+    cannot be deleted and need not be known. Nor need the images of an index that has a date: they are not read.
+    `leftovers`: digests from an interrupted run. `wanted`: a manifest to read in any case, with the subjects above it.
+    `whole`: read what could go also where an index tells enough, as is right before it goes.
+    Raises InfrastructureError and PreconditionError.
     """
     snapshot = await driver.snapshot()
-    history, entries = await _ledgers(repository)
+    tags = await _all_tags(repository, snapshot)
+    books = await read_books(repository, tags)
+    await _see_all_tags(repository, rules, tags, books)
     crawl = Crawl(repository)
-    await crawl.fetch_tags(await _all_tags(repository, snapshot))
-    await crawl.fetch([*snapshot.untagged, *entries, *leftovers, *history[: rules.rollback_targets]])
-    crawl.link(entries)
+    await crawl.fetch_tags(tags)
+    targets = books.history[: rules.rollback_targets]
+    await crawl.fetch([*snapshot.untagged, *books.entries, *leftovers, *targets])
     if wanted:
         await crawl.fetch_with_subjects(wanted)
-    absent = await _dangling(repository, rules, crawl.absent)
+    absent = await _dangling(repository, rules, crawl.absent, interrupted=bool(leftovers))
 
     def graph() -> Graph:
-        return Graph(crawl.manifests, crawl.tags, snapshot.pushed, history, frozenset(leftovers))
+        return Graph(crawl.manifests, crawl.tags, snapshot.pushed, books.history, frozenset(leftovers))
 
     dated: set[Digest] = set()
     asked: set[Digest] = set()
@@ -64,14 +70,16 @@ async def read(
         if not doomed:
             break
         asked.update(doomed)
+        if whole:
+            await crawl.fetch_whole(doomed)
         await crawl.fetch_referrers(doomed)
     if driver.can_untag:
         await crawl.fetch_times(part for part in _shared(graph(), rules) if part not in dated)
-    return Listing(graph(), (*_expiring(snapshot, rules), *absent))
+    return Listing(graph(), books, (*_expiring(snapshot, rules), *absent))
 
 
 class Crawl:
-    """Follows digests from manifest to manifest, each read once."""
+    """Follows digests from manifest to manifest, each read at most once."""
 
     def __init__(self, repository: RepositoryClient) -> None:
         self._repository = repository
@@ -80,7 +88,8 @@ class Crawl:
         self.absent: list[Tag] = []
         """Tags that were listed and lead nowhere."""
         self._missing: set[Digest] = set()
-        self._has_referrers_api = True
+        self._referrers_api: bool | None = None
+        """None before the first answer."""
 
     async def fetch_tags(self, tags: dict[Tag, Digest | None]) -> None:
         """Read what these tags point at, and all below."""
@@ -88,29 +97,50 @@ class Crawl:
         async def one(tag: Tag) -> None:
             known = tags[tag]
             found = self.manifests.get(known) if known else None
-            found = found or await self._read(known or tag)
+            found = found if found and not found.unread else await self._read(known or tag)
             if found:
                 self.tags[tag] = found.digest
             else:
                 self.absent.append(tag)
 
         await each(list(tags), one)
-        await self.fetch(child for manifest in list(self.manifests.values()) for child in manifest.children)
+        await self._fetch_below(list(self.manifests.values()))
 
     async def fetch(self, digests: Iterable[Digest]) -> None:
         """Read these manifests and all below; what is missing may be so: an index need not be complete."""
         wave = self._unknown(digests)
-        while wave:
+        await each(wave, self._read_or_miss)
+        await self._fetch_below([self.manifests[digest] for digest in wave if digest in self.manifests])
+
+    async def _fetch_below(self, manifests: list[Manifest]) -> None:
+        """Read what these lead to; of the images of an index it is enough to know that they are listed."""
+        while manifests:
+            nested = {one.digest for above in manifests for one in above.listed if one.media_type in INDEX_TYPES}
+            for image in (one for above in manifests for one in above.listed if one.is_image):
+                if image.digest not in self._missing:
+                    self.manifests.setdefault(image.digest, image.unread())
+            wave = self._unknown(child for above in manifests for child in above.children)
             await each(wave, self._read_or_miss)
-            wave = self._unknown(
-                child for digest in wave if digest in self.manifests for child in self.manifests[digest].children
-            )
+            if lost := sorted(nested & self._missing):
+                raise PreconditionError(
+                    f"{self._repository.repository} has no {lost[0]}, an index that another one lists: what it leads "
+                    "to cannot be known. Nothing is deleted; push it again, or delete what lists it."
+                )
+            manifests = [self.manifests[digest] for digest in wave if digest in self.manifests]
+
+    async def fetch_whole(self, digests: Iterable[Digest]) -> None:
+        """Read those of these that are known only from their index, and all below."""
+        unread = [digest for digest in digests if digest in self.manifests and self.manifests[digest].unread]
+        for digest in unread:
+            del self.manifests[digest]
+        await self.fetch(unread)
 
     async def fetch_with_subjects(self, digest: Digest) -> None:
         """Read a manifest and what it refers to, up to the image."""
         at: Digest | None = digest
         while at and at not in self._missing:
             await self.fetch([at])
+            await self.fetch_whole([at])
             found = self.manifests.get(at)
             at = found.subject if found and found.subject not in self.manifests else None
 
@@ -119,10 +149,16 @@ class Crawl:
         found: dict[Digest, None] = {}
 
         async def one(digest: Digest) -> None:
-            if self._has_referrers_api:
-                referrers = await self._repository.api_referrers(digest)
-                self._has_referrers_api = referrers is not None
-                found.update(dict.fromkeys(one.digest for one in referrers or ()))
+            if self._referrers_api is False:
+                return
+            referrers = await self._repository.api_referrers(digest)
+            if referrers is None and self._referrers_api:
+                raise InfrastructureError(
+                    f"{self._repository.repository} answered about referrers, and then had no such API: expected "
+                    "what is attached to everything that may go. Nothing is deleted; run again."
+                )
+            self._referrers_api = referrers is not None
+            found.update(dict.fromkeys(one.digest for one in referrers or ()))
 
         await each(digests, one)
         await self.fetch(found)
@@ -131,17 +167,13 @@ class Crawl:
         """Read from their configuration when these images were created."""
 
         async def one(digest: Digest) -> None:
+            if self.manifests[digest].unread and await self._read(digest) is None:
+                return
             manifest = self.manifests[digest]
             if (config := manifest.config) and not manifest.created:
                 self.manifests[digest] = replace(manifest, created=await self._created(config))
 
         await each(digests, one)
-
-    def link(self, entries: dict[Digest, Digest | None]) -> None:
-        """Note which entry of a ledger comes before which."""
-        for digest, previous in entries.items():
-            if digest in self.manifests:
-                self.manifests[digest] = replace(self.manifests[digest], previous=previous)
 
     def _unknown(self, digests: Iterable[Digest]) -> list[Digest]:
         fresh = dict.fromkeys(digests)
@@ -155,7 +187,8 @@ class Crawl:
         found = await self._repository.raw_manifest(ref)
         if found is None:
             return None
-        if found.digest not in self.manifests:
+        known = self.manifests.get(found.digest)
+        if known is None or known.unread:
             digest = ref if isinstance(ref, Digest) else found.digest
             try:
                 self.manifests[digest] = read_manifest(digest, found.media_type, found.raw)
@@ -203,10 +236,10 @@ def _undated(graph: Graph, rules: Rules, now: datetime) -> list[Digest]:
 
 
 def _shared(graph: Graph, rules: Rules) -> list[Digest]:
-    """What has a commit's tag beside one of its own right, and no date yet: the age decides over the extra tag."""
+    """What has an extra tag beside one of its own right, and no date yet: the age decides over the extra tag."""
     roles = {tag: rules.role(tag) for tag in graph.tags}
     kept = {graph.tags[tag] for tag, role in roles.items() if role.is_root}
-    both = {graph.tags[tag] for tag, role in roles.items() if role is Role.CANDIDATE} & kept
+    both = {graph.tags[tag] for tag, role in roles.items() if role is Role.CANDIDATE and not is_commit(tag)} & kept
     undated = [digest for digest in both if graph.time(digest) is None]
     parts = dict.fromkeys(part for digest in undated for part in (digest, *graph.manifests[digest].children))
     return [part for part in parts if part in graph.manifests]
@@ -226,7 +259,7 @@ async def _all_tags(repository: RepositoryClient, snapshot: Snapshot) -> dict[Ta
     tags = dict(snapshot.tags)
     for tag in await repository.tags():
         tags.setdefault(tag, None)
-    for tag in [channel.tag for channel in Channel]:
+    for tag in (channel.tag for channel in Channel):
         if tag not in tags and await repository.raw_manifest(tag):
             raise InfrastructureError(
                 f"{repository.repository} has a tag {tag} that its list of tags does not show: expected a whole list. "
@@ -235,25 +268,31 @@ async def _all_tags(repository: RepositoryClient, snapshot: Snapshot) -> dict[Ta
     return tags
 
 
-async def _ledgers(repository: RepositoryClient) -> tuple[tuple[Digest, ...], dict[Digest, Digest | None]]:
-    """What stable pointed at, newest first, and every entry with the one before it."""
-    history: list[Digest] = []
-    entries: dict[Digest, Digest | None] = {}
-    for channel in Channel:
-        async for record in ledger.walk(repository, channel):
-            entries[record.digest] = None
-            if channel is Channel.STABLE:
-                moves = [move for move in record.entry.moves if move.tag == channel.tag]
-                history += [digest for move in moves for digest in (move.new, move.old) if digest]
-    return tuple(dict.fromkeys(history)), entries
+async def _see_all_tags(
+    repository: RepositoryClient, rules: Rules, tags: Mapping[Tag, Digest | None], books: Books
+) -> None:
+    """A channel or version that a ledger knows and the list of tags lacks would be a lost root."""
+    for tag in sorted(tag for tag in books.tags if tag not in tags and rules.must_be_there(tag)):
+        if await repository.raw_manifest(tag):
+            raise InfrastructureError(
+                f"{repository.repository} has a tag {tag} that its list of tags does not show: expected a whole list. "
+                "Nothing is deleted; run again when the registry is quiet."
+            )
+        raise PreconditionError(
+            f"{repository.repository} has no tag {tag}, which its ledger says was written: expected all that was "
+            "released. Nothing is deleted; run an interrupted promotion again, push a lost tag by its "
+            "digest (`history` tells it), or name one that was deleted on purpose in forget_tags of [retention]."
+        )
 
 
-async def _dangling(repository: RepositoryClient, rules: Rules, absent: list[Tag]) -> tuple[str, ...]:
-    """Look again at tags that lead nowhere: PreconditionError for one that should keep something."""
+async def _dangling(
+    repository: RepositoryClient, rules: Rules, absent: list[Tag], *, interrupted: bool
+) -> tuple[str, ...]:
+    """Look again at tags that lead nowhere: PreconditionError for one, unless an interrupted prune left it behind."""
     warnings = []
     listed = set(await repository.tags()) if absent else set()
     for tag in sorted(listed & set(absent)):
-        if rules.role(tag).is_root or await repository.raw_manifest(tag):
+        if not interrupted or rules.role(tag).is_root or await repository.raw_manifest(tag):
             raise PreconditionError(
                 f"{repository.repository} lists the tag {tag}, but answered that there is no manifest behind it: "
                 "what it should keep cannot be known. Nothing is deleted; push the tag again or remove it."

@@ -9,7 +9,7 @@ from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.retention.apply import carry_out
 from pipeline.registry.retention.driver import Driver
 from pipeline.registry.retention.listing import read
-from pipeline.registry.retention.record import RecordKeeper, find_record, forget_record
+from pipeline.registry.retention.record import RecordKeeper, find_record
 from pipeline.registry.retention.report import PruneReport
 
 _SKEW = timedelta(minutes=5)
@@ -34,7 +34,7 @@ async def prune(
     before = client.requests
     await _same_time(repo, now)
     record = await find_record(repo)
-    listing = await read(repo, driver, rules, now, leftovers=record.digests if record else ())
+    listing = await read(repo, driver, rules, now, leftovers=record.digests if record else (), whole=confirm)
     made = plan(listing.graph, rules, now, can_untag=driver.can_untag)
     report = PruneReport(
         repository=str(repository),
@@ -44,10 +44,11 @@ async def prune(
         warnings=list(listing.warnings),
     )
     report.follow(made)
+    report.named = listing.books.named
     if made.empty:
         report.outcome, report.reason = Outcome.UNCHANGED, "there is nothing to delete"
-        if confirm and record and not record.holds(now):
-            await forget_record(repo, driver)
+        if confirm and record and record.digests and not record.holds(now):
+            await _forget(RecordKeeper(repo, driver, now))
     elif made.refused:
         report.outcome = Outcome.PRECONDITION
         report.reason = f"{made.refused}. Nothing is deleted; look at the plan, then raise the limit if it is right"
@@ -73,6 +74,12 @@ async def why_kept(
         if deletion.digest == digest:
             return f"{digest} may go: {deletion.reason}"
     raise PreconditionError(f"{repository} holds no manifest {digest}; expected one that was pushed there")
+
+
+async def _forget(record: RecordKeeper) -> None:
+    """Nothing is left of what an interrupted prune had planned."""
+    await record.open(())
+    await record.close(())
 
 
 async def _same_time(repository: RepositoryClient, now: datetime) -> None:

@@ -3,15 +3,38 @@
 A deleted tag can be brought back for as long as the repository's time machine is set to (Quay API, `/tag/`).
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import ConflictError, InfrastructureError
+from pipeline.errors import ConflictError
 from pipeline.registry.retention.driver import Done, Result, Snapshot
-from pipeline.registry.retention.rest import Rest
+from pipeline.registry.retention.rest import Rest, endless, unreadable
 
 _PAGE = 100
+_PAGES = 10_000
+
+
+@dataclass(frozen=True)
+class LivingTag:
+    """A tag, since when it points where it points, and when it ends by itself."""
+
+    name: Tag
+    digest: Digest
+    since: datetime | None
+    until: datetime | None
+
+    @classmethod
+    def read(cls, found: Any) -> "LivingTag":
+        """From the API's JSON; ValueError, TypeError, OverflowError or a LookupError for any other."""
+        start, end = found.get("start_ts"), found.get("end_ts")
+        return cls(
+            name=Tag(found["name"]),
+            digest=Digest(found["manifest_digest"]),
+            since=_time(start) if start else None,
+            until=_time(end) if end else None,
+        )
 
 
 class QuayDriver:
@@ -22,6 +45,7 @@ class QuayDriver:
 
     def __init__(self, rest: Rest, repository: Repository) -> None:
         self._rest = rest
+        self._repository = repository
         self._tags = f"/api/v1/repository/{repository.path}/tag/"
 
     async def snapshot(self) -> Snapshot:
@@ -31,15 +55,17 @@ class QuayDriver:
         expiring: dict[Tag, datetime] = {}
         page, more = 1, True
         while more:
-            answer = (await self._rest.ask("GET", self._tags, params=_query(page=page))).json()
-            for one in answer["tags"]:
-                tag, digest = _read(one)
-                tags[tag] = digest
-                if start := one.get("start_ts"):
-                    pushed[digest] = max(_time(start), pushed.get(digest, _time(0)))
-                if end := one.get("end_ts"):
-                    expiring[tag] = _time(end)
-            page, more = page + 1, answer["has_additional"]
+            listed, more = await self._page(page=page)
+            fresh = [one for one in listed if one.name not in tags]
+            if page > _PAGES or (more and not fresh):
+                raise endless(self._repository)
+            for one in listed:
+                tags[one.name] = one.digest
+                if one.since:
+                    pushed[one.digest] = max(one.since, pushed.get(one.digest, one.since))
+                if one.until:
+                    expiring[one.name] = one.until
+            page += 1
         return Snapshot(tags, pushed=pushed, expiring=expiring)
 
     async def delete(self, digest: Digest, tags: tuple[Tag, ...]) -> Result:
@@ -52,8 +78,8 @@ class QuayDriver:
 
     async def untag(self, tag: Tag, digest: Digest) -> Result:
         """Delete a tag, if it still points there."""
-        answer = (await self._rest.ask("GET", self._tags, params=_query(specificTag=tag))).json()
-        now = {_read(one)[1] for one in answer["tags"]}
+        listed, _ = await self._page(specificTag=tag)
+        now = {one.digest for one in listed if one.name == tag}
         if not now:
             return Result(Done.GONE)
         if now != {digest}:
@@ -61,21 +87,16 @@ class QuayDriver:
                 f"the tag {tag} moved from {digest} to {', '.join(sorted(now))} since the plan was made"
             )
         deleted = await self._rest.ask("DELETE", self._tags + tag, fine=(204, 404))
-        return Result(Done.DELETED if deleted.status_code == 204 else Done.GONE)
+        return Result(Done.DELETED if deleted.status == 204 else Done.GONE)
 
-
-def _query(**more: str | int) -> dict[str, str | int]:
-    return {"onlyActiveTags": "true", "limit": _PAGE, **more}
-
-
-def _read(one: dict[str, Any]) -> tuple[Tag, Digest]:
-    try:
-        return Tag(one["name"]), Digest(one["manifest_digest"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InfrastructureError(
-            f"Quay listed a tag that cannot be read ({error}): expected a name and a manifest digest. "
-            "Nothing is deleted."
-        ) from error
+    async def _page(self, **asked: str | int) -> tuple[list[LivingTag], bool]:
+        """Some active tags, and whether there are more."""
+        params = {"onlyActiveTags": "true", "limit": _PAGE, **asked}
+        answer = (await self._rest.ask("GET", self._tags, params=params)).document()
+        try:
+            return [LivingTag.read(one) for one in answer["tags"]], bool(answer["has_additional"])
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+            raise unreadable("the list of tags", error, self._repository) from error
 
 
 def _time(seconds: float) -> datetime:

@@ -1,5 +1,9 @@
 """The record that a prune is running: it keeps a second one away, tells promotions what is about to go, and remembers
-after an interruption what nothing leads to any more."""
+after an interruption what nothing leads to any more.
+
+Its tag is written again and never deleted: what is read must not be what was deleted, which a registry may answer in
+ways of its own.
+"""
 
 import secrets
 from collections.abc import Iterable
@@ -31,6 +35,7 @@ class State(StrEnum):
 
     RUNNING = "running"
     INTERRUPTED = "interrupted"
+    ENDED = "ended"
 
 
 class PruneRecord(BaseModel):
@@ -64,12 +69,6 @@ async def find_record(repository: RepositoryClient) -> PruneRecord | None:
             f"{repository.repository}:{PRUNING} is not a record of a prune: {error}. "
             "Somebody else wrote to this tag; find out who, then delete it."
         ) from error
-
-
-async def forget_record(repository: RepositoryClient, driver: Driver) -> None:
-    """Remove the record of an interrupted prune, when nothing is left of its plan."""
-    if manifest := await repository.raw_manifest(PRUNING):
-        await driver.delete(manifest.digest, (PRUNING,))
 
 
 async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now: datetime) -> None:
@@ -141,12 +140,10 @@ class RecordKeeper:
             await self._write(State.RUNNING, digests)
 
     async def close(self, digests: Iterable[Digest]) -> None:
-        """Remove the record, or leave one for the next run about the `digests` that were not deleted."""
+        """Note that this run has ended, and for the next one which `digests` were not deleted."""
         await self.check()
-        if left := tuple(digests):
-            await self._write(State.INTERRUPTED, left)
-        elif self._written:
-            await self._driver.delete(self._written, (PRUNING,))
+        left = tuple(digests)
+        await self._write(State.INTERRUPTED if left else State.ENDED, left)
 
     async def _write(self, state: State, digests: Iterable[Digest]) -> None:
         elapsed = timedelta(seconds=anyio.current_time() - self._started)

@@ -9,7 +9,7 @@ _SHOWN = 40
 
 
 class Deleted(BaseModel):
-    """One line of the restore list: with these bytes the manifest can be pushed again while its blobs are there."""
+    """One manifest: with these bytes the manifest can be pushed again while its blobs are there."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,12 +45,18 @@ class PruneReport(BaseModel):
     planned: tuple[Deletion, ...] = ()
     planned_untags: tuple[Untag, ...] = ()
     freed: int = 0
-    """Bytes, by estimate, if all of the plan is carried out."""
+    """Bytes at most, if all of the plan is carried out."""
     refused: str = ""
     known: tuple[Digest, ...] = Field(default=(), exclude=True, repr=False)
     """All manifests of the listing."""
+    named: frozenset[Digest] = Field(default=frozenset(), exclude=True, repr=False)
+    """All that the ledgers ever named."""
     deleted: list[Deleted] = []
-    """The restore list, in the order of deletion; to be pushed again from its end."""
+    """In the order of deletion."""
+    unclear: list[Digest] = []
+    """What the deletion of which was broken off: it may be there, or not, or without some of its tags."""
+    restore_list: Tag | None = None
+    """Where everything that was about to go is noted for `restore`, written before the first deletion."""
     untagged: list[Untag] = []
     skipped: list[Skipped] = []
     verified: int = 0
@@ -78,7 +84,7 @@ class PruneReport(BaseModel):
         stays = self.total - len(self.planned)
         lines = [
             f"{self.repository}: {_count(self.total, 'manifest')}, {len(self.planned)} may go, {stays} stay, "
-            f"{_size(self.freed)} by estimate"
+            f"at most {_size(self.freed)}"
         ]
         if self.confirmed:
             lines.append(
@@ -91,7 +97,13 @@ class PruneReport(BaseModel):
         lines += _some([_goes(deletion) for deletion in self.planned])
         lines += _some([f"  untag {one.tag} from {one.digest.short}: {one.reason}" for one in self.planned_untags])
         lines += [f"  stays {one.digest.short} {' '.join(one.tags)}: {one.reason}" for one in self.skipped]
+        lines += [f"  unclear {digest.short}: the answer to its deletion is missing" for digest in self.unclear]
         lines += [f"  LOST {what}" for what in self.lost]
+        if self.restore_list:
+            lines.append(
+                f"restore list: {self.repository}:{self.restore_list}; `restore --tag={self.restore_list}` pushes it "
+                "back for as long as the registry has not collected the layers"
+            )
         lines += [f"{self.outcome.value}: {self.reason}"]
         return "\n".join(lines)
 

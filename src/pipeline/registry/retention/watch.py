@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from pipeline.domain import Digest, Tag
 from pipeline.errors import ConflictError
+from pipeline.policy.attached import subject_of_tag
 from pipeline.policy.retention import Graph, Rules
-from pipeline.policy.retention.graph import fallback_subject
 from pipeline.policy.retention.rules import Role
-from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.retention.books import is_written_once, promised
 from pipeline.registry.retention.listing import Crawl
 from pipeline.registry.retention.record import PRUNING
 from pipeline.registry.retention.waves import each
@@ -80,8 +80,8 @@ class Watch:
     def _may_move(self, tag: Tag, digest: Digest) -> bool:
         role = self._role(tag)
         if role is Role.ATTACHED:
-            return fallback_subject(tag) == digest
-        return role.is_root and role is not Role.VERSION
+            return subject_of_tag(tag) == digest
+        return role.is_root and role is not Role.VERSION and not is_written_once(tag)
 
     def _role(self, tag: Tag) -> Role:
         if tag not in self._roles:
@@ -95,9 +95,7 @@ class Watch:
         named = {digest}
         for manifest in crawl.manifests.values():
             named |= {manifest.digest, *manifest.children} | ({manifest.subject} if manifest.subject else set())
-        if name := ledger.Name.parse(tag):
-            for record in await ledger.since(self._repository, name.channel, name.number):
-                named |= {move.new for move in record.entry.moves}
+        named |= await promised(self._repository, tag, self._graph.manifests)
         if needed := sorted(named & self._doomed):
             raise ConflictError(
                 f"the tag {tag}, which appeared or moved since the plan was made, needs {needed[0]}, "
