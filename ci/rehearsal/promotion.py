@@ -141,7 +141,7 @@ class Promotions:
             passed(results)
         return Counted(seconds, Counter(map(purpose, self.proxy.log)))
 
-    async def _push(self, image: Image, commit: Commit, labels: dict[str, str]) -> None:
+    async def _push(self, image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
         """An index of two platforms, at the tag of its commit."""
         async with RegistryClient(plain_http={self.host}) as client:
             repo = client.repository(image.repository)
@@ -164,7 +164,9 @@ class Promotions:
                 )
                 await repo.put_manifest(manifest, manifest.digest)
                 listed.append(manifest.descriptor.to_json() | {"platform": platform})
-            await repo.put_manifest(index_of(listed), Tag(commit))
+            index = index_of(listed)
+            await repo.put_manifest(index, Tag(commit))
+            return index.digest
 
 
 def purpose(line: str) -> str:

@@ -179,10 +179,12 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
     """Write `entry` after all that are there, and wait until the registry lists it.
 
     Others may write at the same moment: both entries stand. After an InfrastructureError the same call may be
-    repeated; an entry that got through is then one of those before. PreconditionError when clocks differ.
+    repeated: an entry that got through is recognised while it is the newest. PreconditionError when clocks differ.
     """
     await refuse_wrong_clock(repo, entry.at)
     before = await heads(repo, entry.channel)
+    if again := next((record for record in before if _same(record.entry, entry)), None):
+        return again
     number = 1 + max((record.entry.number for record in before), default=0)
     entry = entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
     layer = await repo.push_blob(entry.model_dump_json().encode(), media.LEDGER_ENTRY)
@@ -192,6 +194,10 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
     await repo.push_manifest(written, name.tag)
     await repo.tags()  # does not answer before it has the tag
     return Record(written.digest, entry)
+
+
+def _same(written: Entry, entry: Entry) -> bool:
+    return written.model_copy(update={"number": entry.number, "previous": entry.previous}) == entry
 
 
 def _named(tags: Iterable[Tag], channel: Channel) -> list[Name]:

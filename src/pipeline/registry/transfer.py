@@ -26,7 +26,7 @@ async def copy_attached(source: RepositoryClient, target: RepositoryClient, dige
         raise PreconditionError(
             f"{target.repository} holds no {digest}; expected the image before what is attached to it"
         )
-    return [*await _tagged(source, target, digest), *await _follow(source, target, digest)]
+    return list(dict.fromkeys([*await _tagged(source, target, digest), *await _follow(source, target, digest)]))
 
 
 async def _tagged(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> list[Digest]:

@@ -3,13 +3,13 @@
 import os
 
 from pipeline.config import Image
-from pipeline.domain import Commit, Tag
+from pipeline.domain import Commit, Digest, Tag
 from pipeline.registry import media
 from pipeline.registry.client import RegistryClient, index_of
 from pipeline.registry.content import Descriptor, Manifest
 
 
-async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
+async def push(image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
     """An index of two platforms, at the tag of its commit."""
     async with RegistryClient(plain_http={image.repository.host}) as client:
         repo = client.repository(image.repository)
@@ -33,4 +33,6 @@ async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
             )
             await repo.put_manifest(manifest, manifest.digest)
             listed.append(manifest.descriptor.to_json() | {"platform": platform})
-        await repo.put_manifest(index_of(listed), Tag(commit))
+        index = index_of(listed)
+        await repo.put_manifest(index, Tag(commit))
+        return index.digest

@@ -110,10 +110,13 @@ async def test_every_byte_and_what_hangs_on_it(
 ) -> None:
     make, media_type, layer_type = KINDS[kind]
 
-    async def push(image: Image, commit: Commit, labels: Labels) -> None:
+    async def push(image: Image, commit: Commit, labels: Labels) -> Digest:
         await make(tmp_path / uuid4().hex, image, commit, labels, skopeo)
+        return await behind(image, commit)
 
-    bench = Bench(configured(f"bytes/{uuid4().hex}", host=any_registry, plain=True), copy, push)
+    platforms = ("linux/amd64", "linux/arm64") if "index" in kind else ("linux/amd64",)
+    config = configured(f"bytes/{uuid4().hex}", host=any_registry, plain=True, platforms=platforms)
+    bench = Bench(config, copy, push)
     commit = bench.git.commit()
     bench.git.tags |= {VERSION: commit, f"{VERSION}-test": commit}
     (built_next,) = await bench.build_next()
@@ -144,8 +147,9 @@ async def test_every_byte_and_what_hangs_on_it(
 async def test_an_index_below_an_index_is_refused(registry: str, copy: Any, skopeo: str, tmp_path: Path) -> None:
     """skopeo does not copy one; that is no outage, and nothing has moved."""
 
-    async def push(image: Image, commit: Commit, labels: Labels) -> None:
+    async def push(image: Image, commit: Commit, labels: Labels) -> Digest:
         await nested(tmp_path / "layout", image, commit, labels, skopeo)
+        return await behind(image, commit)
 
     bench = Bench(configured(f"bytes/{uuid4().hex}", host=registry, plain=True), copy, push)
     bench.git.commit()
@@ -154,6 +158,14 @@ async def test_an_index_below_an_index_is_refused(registry: str, copy: Any, skop
     assert "lists another index" in built_next.reason
     async with RegistryClient(plain_http={registry}) as client:
         assert await client.repository(bench.images[0].repository).digest(Channel.NEXT.tag) is None
+
+
+async def behind(image: Image, commit: Commit) -> Digest:
+    """What a tool that pushed to the tag of a commit says that it pushed."""
+    async with RegistryClient(plain_http={image.repository.host}) as client:
+        found = await client.repository(image.repository).digest(Tag(commit))
+    assert found
+    return found
 
 
 async def attach(repo: RepositoryClient, built: Manifest) -> Digest:

@@ -13,12 +13,21 @@ import anyio
 import pytest
 
 from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
-from pipeline.errors import ConflictError, PreconditionError
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import ledger, media
+from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
-from pipeline.registry.content import Manifest, sha256
+from pipeline.registry.content import Descriptor, sha256
 from pipeline.registry.disk import attach_disk, fetch_disk
-from pipeline.registry.evidence import Evidence, attach_evidence, fetch_report, find_evidence, statement
+from pipeline.registry.evidence import (
+    Evidence,
+    attach_evidence,
+    evidence_tags,
+    fetch_report,
+    find_evidence,
+    statement,
+    verdicts,
+)
 from pipeline.registry.ledger import Entry, Kind
 from pipeline.report.model import Move, Result
 
@@ -40,7 +49,13 @@ async def push_image(repo: RepositoryClient, words: str = "an image") -> Digest:
 
 def evidence(digest: Digest, gate: Channel = Channel.TESTING, *, minutes: int = 0, **found: object) -> Evidence:
     result = Result.model_validate(
-        {"command": "gate", "outcome": Outcome.PASSED, "reason": "fine", "digest": digest}
+        {
+            "command": "gate",
+            "outcome": Outcome.PASSED,
+            "reason": "fine",
+            "digest": digest,
+            "checks": [{"name": "boot", "status": "passed"}],
+        }
         | {"started": NOON + timedelta(minutes=minutes)}
         | found
     )
@@ -57,16 +72,25 @@ async def history(repo: RepositoryClient) -> list[ledger.Record]:
     return [record async for record in ledger.walk(repo, Channel.STABLE)]
 
 
-async def test_evidence_comes_back_newest_first(repo: RepositoryClient) -> None:
+async def test_evidence_comes_back_newest_first_whatever_the_clocks_said(repo: RepositoryClient) -> None:
     digest = await push_image(repo)
-    old, new = evidence(digest), evidence(digest, minutes=5, outcome=Outcome.GATE_FAILED)
-    second = await attach_evidence(repo, digest, new, b"report of the new")
-    first = await attach_evidence(repo, digest, old, b"report of the old")
+    first = await attach_evidence(repo, digest, evidence(digest, minutes=5), b"report of the first")
+    second = await attach_evidence(repo, digest, evidence(digest, outcome=Outcome.GATE_FAILED), b"of the second")
     await attach_evidence(repo, digest, evidence(digest, Channel.NEXT), b"of another gate")
     found = await find_evidence(repo, digest, Channel.TESTING)
-    assert [one.digest for one in found] == [second, first]
-    assert [one.evidence for one in found] == [new, old]
-    assert await fetch_report(repo, found[0]) == b"report of the new"
+    assert found == [second, first]
+    assert second.evidence.follows == [first.statement]
+    assert await fetch_report(repo, found[0]) == b"of the second"
+
+
+async def test_a_statement_that_is_attached_again_with_a_new_date_is_the_same_evidence(repo: RepositoryClient) -> None:
+    digest = await push_image(repo)
+    passed = await attach_evidence(repo, digest, evidence(digest), b"report")
+    failed = await attach_evidence(repo, digest, evidence(digest, outcome=Outcome.GATE_FAILED), b"report")
+    layer = Descriptor(media_type=media.IN_TOTO, digest=passed.statement, size=len(await repo.blob(passed.statement)))
+    again = artifact(media.EVIDENCE, [layer], subject=await repo.describe(digest), annotations={"date": "2999"})
+    await repo.push_manifest(again, Tag(evidence_tags(Channel.TESTING, digest) + again.digest.hex[:36]))
+    assert verdicts(await find_evidence(repo, digest, Channel.TESTING)) == [failed]
 
 
 async def test_the_same_evidence_is_stored_once(repo: RepositoryClient) -> None:
@@ -78,10 +102,9 @@ async def test_the_same_evidence_is_stored_once(repo: RepositoryClient) -> None:
 
 async def test_evidence_about_another_digest_does_not_count(repo: RepositoryClient) -> None:
     digest, other = await push_image(repo), await push_image(repo, "another image")
-    described = await repo.describe(digest)
     layer = await repo.push_blob(statement(other, "x/y", evidence(other)), media.IN_TOTO)
-    marks = {"vnd.bootc-pipeline.gate": "testing", "org.opencontainers.image.created": NOON.isoformat()}
-    await repo.push_artifact(media.EVIDENCE, [layer], subject=described, annotations=marks)
+    swapped = artifact(media.EVIDENCE, [layer], subject=await repo.describe(digest))
+    await repo.push_manifest(swapped, Tag(evidence_tags(Channel.TESTING, digest) + swapped.digest.hex[:36]))
     assert await find_evidence(repo, digest, Channel.TESTING) == []
     assert await find_evidence(repo, other, Channel.TESTING) == []
 
@@ -133,69 +156,68 @@ async def test_the_disk_command_pushes_and_fetches(registry: str, tmp_path: Path
 
 
 async def test_the_ledger_grows_and_is_walked_newest_first(repo: RepositoryClient) -> None:
-    assert await ledger.head(repo, Channel.STABLE) is None
-    first = await ledger.append(repo, entry(1), expect=None)
-    second = await ledger.append(repo, entry(2), expect=first)
-    assert await ledger.append(repo, entry(2), expect=first) == second, "a repeated call finds its own entry"
-    third = await ledger.append(repo, entry(3), expect=second)
-    assert await ledger.append(repo, entry(2), expect=first) == second, "even under a newer one"
+    assert await ledger.heads(repo, Channel.STABLE) == []
+    first, second, third = [await ledger.append(repo, entry(number)) for number in (1, 2, 3)]
     records = await history(repo)
-    assert [record.digest for record in records] == [third, second, first]
+    assert records == [third, second, first]
     assert [record.entry.number for record in records] == [3, 2, 1]
     assert [record.entry.reason for record in records] == ["release 3", "release 2", "release 1"]
-    assert await ledger.head(repo, Channel.STABLE) == records[0]
-    assert await ledger.head(repo, Channel.TESTING) is None
+    assert await ledger.heads(repo, Channel.STABLE) == [third]
+    assert await ledger.heads(repo, Channel.TESTING) == []
 
 
-async def test_appending_to_an_old_head_is_a_conflict(repo: RepositoryClient) -> None:
-    first = await ledger.append(repo, entry(1), expect=None)
-    second = await ledger.append(repo, entry(2), expect=first)
-    for stale in (None, first):
-        with pytest.raises(ConflictError, match="somebody else"):
-            await ledger.append(repo, entry(3), expect=stale)
-    assert [record.digest for record in await history(repo)] == [second, first]
-
-
-async def test_of_many_writers_at_once_one_wins(repo: RepositoryClient) -> None:
-    first = await ledger.append(repo, entry(0), expect=None)
-    won: list[Digest] = []
-    lost: list[int] = []
+async def test_of_many_writers_at_once_none_is_lost_and_the_next_entry_names_them_all(any_registry: str) -> None:
+    path = f"test/{uuid4().hex}"
+    written: list[ledger.Record] = []
 
     async def write(number: int) -> None:
-        try:
-            won.append(await ledger.append(repo, entry(number), expect=first))
-        except ConflictError:
-            lost.append(number)
+        async with RegistryClient(plain_http={any_registry}, deadline=10) as client:
+            written.append(await ledger.append(client.repository(Repository(any_registry, path)), entry(number)))
 
     async with anyio.create_task_group() as group:
         for number in range(1, 7):
             group.start_soon(write, number)
-    assert [record.digest for record in await history(repo)] == [*won, first]
-    assert (len(won), len(lost)) == (1, 5)
+    async with RegistryClient(plain_http={any_registry}, deadline=10) as client:
+        repo = client.repository(Repository(any_registry, path))
+        last = await ledger.append(repo, entry(7))
+        assert {one.digest for one in await history(repo)} == {one.digest for one in [*written, last]}
+        assert await ledger.heads(repo, Channel.STABLE) == [last]
+
+
+async def test_a_hold_is_in_force_until_it_is_released_by_name(repo: RepositoryClient) -> None:
+    first = await ledger.append(repo, entry(1, kind=Kind.HOLD, moves=[]))
+    second = await ledger.append(repo, entry(2, kind=Kind.HOLD, moves=[]))
+    await ledger.append(repo, entry(3, kind=Kind.OVERRIDE))
+    assert (await ledger.standing(repo, Channel.STABLE)).holds == (second, first)
+    await ledger.append(repo, entry(4, kind=Kind.RELEASE, moves=[], releases=[first.digest]))
+    assert (await ledger.standing(repo, Channel.STABLE)).holds == (second,)
 
 
 async def test_a_deleted_entry_shows(registry: str) -> None:
     async with RegistryClient(plain_http={registry}) as client:
         repo = client.repository(Repository(registry, f"test/{uuid4().hex}"))
-        first = await ledger.append(repo, entry(1), expect=None)
-        second = await ledger.append(repo, entry(2), expect=first)
-        await ledger.append(repo, entry(3), expect=second)
-        await repo.delete(second)
-        with pytest.raises(PreconditionError, match=f"entry 2 .{second}. is missing"):
+        _, second, _ = [await ledger.append(repo, entry(number)) for number in (1, 2, 3)]
+        await repo.delete(second.digest)
+        with pytest.raises((PreconditionError, InfrastructureError), match=f"entry 2|{second.digest.hex}"):
             await history(repo)
 
 
-async def test_a_rewritten_entry_shows(repo: RepositoryClient) -> None:
-    first = await ledger.append(repo, entry(1), expect=None)
-    second = await ledger.append(repo, entry(2), expect=first)
-    shortened = entry(3).model_copy(update={"number": 3})
-    layer = await repo.push_blob(shortened.model_dump_json().encode(), media.LEDGER_ENTRY)
-    await repo.push_artifact(media.LEDGER, [layer], tag=ledger.head_tag(Channel.STABLE))
-    with pytest.raises(PreconditionError, match="number 3, yet names none before it"):
+async def test_an_entry_under_another_name_shows(repo: RepositoryClient) -> None:
+    first = await ledger.append(repo, entry(1))
+    layer = await repo.push_blob(
+        entry(2, number=2, previous=[first.digest], kind=Kind.HOLD, moves=[]).model_dump_json().encode(),
+        media.LEDGER_ENTRY,
+    )
+    hidden = artifact(media.LEDGER, [layer])
+    await repo.push_manifest(hidden, ledger.Name(2, hidden.digest, Channel.STABLE, Kind.PROMOTION).tag)
+    with pytest.raises(PreconditionError, match="is not one of it: it says stable, 2, hold"):
         await history(repo)
-    skipped = entry(3).model_copy(update={"number": 3, "previous": first})
-    layer = await repo.push_blob(skipped.model_dump_json().encode(), media.LEDGER_ENTRY)
-    await repo.push_artifact(media.LEDGER, [layer], tag=ledger.head_tag(Channel.STABLE))
-    with pytest.raises(PreconditionError, match="expected 2"):
+
+
+async def test_an_entry_that_skips_those_before_it_shows(repo: RepositoryClient) -> None:
+    await ledger.append(repo, entry(1))
+    layer = await repo.push_blob(entry(2, number=2).model_dump_json().encode(), media.LEDGER_ENTRY)
+    skipping = artifact(media.LEDGER, [layer])
+    await repo.push_manifest(skipping, ledger.Name(2, skipping.digest, Channel.STABLE, Kind.PROMOTION).tag)
+    with pytest.raises(PreconditionError, match="names none before it"):
         await history(repo)
-    assert isinstance(await repo.manifest(second), Manifest)

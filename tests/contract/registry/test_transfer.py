@@ -33,7 +33,7 @@ async def prepare(repo: RepositoryClient, folder: Path) -> tuple[Digest, Evidenc
     evidence = Evidence(gate=Channel.TESTING, gate_version="1", result=result, disks={"linux/amd64": disk})
     stored = await attach_evidence(repo, image, evidence, b"report")
     signature = await repo.push_blob(b"signature", "application/x.signature")
-    await repo.push_artifact("application/x.signature", [signature], subject=await repo.describe(stored))
+    await repo.push_artifact("application/x.signature", [signature], subject=await repo.describe(stored.digest))
     return image, evidence
 
 

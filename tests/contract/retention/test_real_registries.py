@@ -51,11 +51,11 @@ async def shop(shelf: Any, client: Any) -> dict[str, Digest]:
         reason="first",
         command="promote-stable",
     )
-    made["first entry"] = await ledger.append(repo, entry, expect=None)
+    made["first entry"] = (await ledger.append(repo, entry)).digest
     again = entry.model_copy(
         update={"moves": [entry.moves[0].model_copy(update={"old": made["released before"], "new": made["released"]})]}
     )
-    made["second entry"] = await ledger.append(repo, again, expect=made["first entry"])
+    made["second entry"] = (await ledger.append(repo, again)).digest
     return made
 
 
