@@ -205,7 +205,10 @@ async def test_a_deleted_entry_shows(registry: str) -> None:
 async def test_an_entry_under_another_name_shows(repo: RepositoryClient) -> None:
     first = await ledger.append(repo, entry(1))
     layer = await repo.push_blob(
-        entry(2, number=2, previous=[first.digest], kind=Kind.HOLD, moves=[]).model_dump_json().encode(),
+        entry(2, kind=Kind.HOLD, moves=[])
+        .model_copy(update={"number": 2, "previous": [first.digest]})
+        .model_dump_json()
+        .encode(),
         media.LEDGER_ENTRY,
     )
     hidden = artifact(media.LEDGER, [layer])
@@ -216,7 +219,9 @@ async def test_an_entry_under_another_name_shows(repo: RepositoryClient) -> None
 
 async def test_an_entry_that_skips_those_before_it_shows(repo: RepositoryClient) -> None:
     await ledger.append(repo, entry(1))
-    layer = await repo.push_blob(entry(2, number=2).model_dump_json().encode(), media.LEDGER_ENTRY)
+    layer = await repo.push_blob(
+        entry(2).model_copy(update={"number": 2}).model_dump_json().encode(), media.LEDGER_ENTRY
+    )
     skipping = artifact(media.LEDGER, [layer])
     await repo.push_manifest(skipping, ledger.Name(2, skipping.digest, Channel.STABLE, Kind.PROMOTION).tag)
     with pytest.raises(PreconditionError, match="names none before it"):
