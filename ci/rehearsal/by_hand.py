@@ -64,16 +64,20 @@ async def _testing(repository: Repository) -> ByHand:
     carrier = await outside(_harness(debian("ca-certificates"))).sync()
     path = gate.builder.image.partition("/")[2]
     builder = await outside(
-        dag.container().from_(f"localhost:{REGISTRY}/{path}", registry_service=service).with_workdir("/output")
+        dag.container()
+        .from_(f"localhost:{REGISTRY}/{path}", registry_service=service)
+        .with_new_file("/run/.containerenv", "")
+        .with_workdir("/output")
     ).sync()
 
     async with timed("fetch the image"):
         command = ["skopeo", "copy", "--quiet", *insecure, source, f"containers-storage:{target}"]
         await tools.with_exec(command, insecure_root_capabilities=True).sync()
+    arguments = gate.builder.arguments("linux/amd64", target)
     async with timed("build the disk"):
         built = await (
             builder.with_mounted_cache(STORAGE, storage)
-            .with_exec([*gate.builder.args, target], use_entrypoint=True, insecure_root_capabilities=True)
+            .with_exec(arguments, use_entrypoint=True, insecure_root_capabilities=True)
             .sync()
         )
     disk = built.file("/output/qcow2/disk.qcow2")

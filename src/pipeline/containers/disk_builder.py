@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import anyio
@@ -82,20 +82,22 @@ class _Room:
     """Storage and scratch of one candidate: on volumes, because overlay on overlay does not work."""
 
     name: str
+    filling: str = field(default_factory=lambda: uuid4().hex)
+    """Makes every run with it one of its own: what the engine remembers of an earlier one is no longer in there."""
 
     def given(self, container: dagger.Container) -> dagger.Container:
         for place, volume in (STORAGE, "disk"), (_SCRATCH, "scratch"):
             cache = dag.cache_volume(f"bootc-pipeline-{volume}-{self.name}")
             container = container.with_mounted_cache(place, cache, sharing=CacheSharingMode.LOCKED)
-        return container
+        return container.with_env_variable("PIPELINE_TRY", self.filling)
 
     def in_toolbox(self, reach: Reach) -> dagger.Container:
         return self.given(reach.registries(toolbox()))
 
     async def empty(self, *places: str) -> None:
         """Also what a killed build left; another run of the same candidate finds nothing then, which is an outage."""
-        container = self.given(toolbox()).with_env_variable("PIPELINE_TRY", uuid4().hex)
-        await attempt(container, ["find", *places, "-mindepth", "1", "-delete"], privileged=True, within=_CLEANING)
+        command = ["find", *places, "-mindepth", "1", "-delete"]
+        await attempt(self.given(toolbox()), command, privileged=True, within=_CLEANING)
 
 
 @asynccontextmanager

@@ -18,6 +18,10 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
 
 _AUTH = "/run/secrets/auth"
+_STARTING = 600.0
+"""Seconds for what comes before a program's own deadline begins: its container, and the disk mounted in it."""
+_LIMIT = 4 * 3600.0
+"""Seconds for gigabytes between the engine and a registry; the programs retry under deadlines of their own."""
 _ERRORS: dict[int, type[PipelineError]] = {
     kind.outcome.exit_code: kind for kind in (UsageError, PreconditionError, ConflictError, InfrastructureError)
 }
@@ -92,7 +96,9 @@ async def upload_disk(
             *("--timeout", str(target.timeout)),
             *("--key", key),
             *("--path", "/disk.qcow2"),
+            *("--timeout", str(target.timeout)),
         ],
+        target.timeout + _STARTING,
     )
     answer = json.loads(uploaded.stdout)
     return {str(name): str(value) for name, value in answer.items()}
@@ -137,9 +143,9 @@ def _where(reach: Reach, repository: Repository) -> list[str]:
     ]
 
 
-async def _run(container: dagger.Container, command: list[str]) -> Ran:
+async def _run(container: dagger.Container, command: list[str], within: float = _LIMIT) -> Ran:
     """The exit codes of these programs are those of the outcomes: turn them back into the error."""
-    ran = await attempt(container, command)
+    ran = await attempt(container, command, within=within)
     if ran.code:
         raise _failed(ran)
     return ran

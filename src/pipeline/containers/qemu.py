@@ -18,6 +18,8 @@ SSH_PORT, CONSOLE_PORT = 2222, 2223
 CANDIDATE = "/candidate"
 """Where the OCI image layout is that an older system is to upgrade to."""
 
+_LIMIT = 4 * 3600.0
+"""Seconds: the harness has deadlines of its own, which it scales without KVM; this one is for a harness that hangs."""
 _DISK, _SPEC = "/disk.qcow2", "/spec.json"
 
 
@@ -41,6 +43,7 @@ async def boot(
     only: Sequence[str] = (),
     *,
     candidate: dagger.Directory | None = None,
+    within: float = _LIMIT,
 ) -> tuple[Result, dagger.Directory]:
     """Boot the disk and check it; returns the result and the report folder (console, journal, screenshots).
 
@@ -58,6 +61,7 @@ async def boot(
             *(word for name in only for word in ("--only", name)),
         ],
         privileged=True,  # the only way to /dev/kvm
+        within=within,
     )
     report = ran.container.directory("/report")
     if "result.json" not in await report.entries():

@@ -99,7 +99,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     machine = await machine_of(world, image, digest, platform)
     compared = await compared_with_stable(world, image, digest, platform, machine)
     own_checks = world.given.source.directory(gate.checks) if gate.checks else None
-    result, report = await qemu.boot(world.reach, disk.file, compared, own_checks)
+    result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
     _same_disk(result, made["disk sha256"])
     # also a disk that failed: whoever looks for the cause boots that very file
     stored = await store_disk(world.reach, image.repository, digest, platform, disk, made) if keep_disk else None

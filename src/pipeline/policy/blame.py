@@ -113,7 +113,11 @@ _TABLE = [
     _Sign(Work.BUILD, _REGISTRY + r"(unauthorized|authentication required|denied)", _LOGIN),
     _Sign(Work.PULL, r"manifest unknown|name unknown|repository name not known", _ABSENT),
     # the disk builder
-    _Sign(Work.DISK, r"image not known|not in /var/lib/containers/storage|does not resolve to an image", _EMPTIED),
+    _Sign(
+        Work.DISK,
+        r"image not known|no container storage|not in /var/lib/containers/storage|does not resolve to an image",
+        _EMPTIED,
+    ),
     _Sign(
         Work.DISK,
         r"can't lookup blockdev|fsconfig\(\) failed|losetup|loop device|/dev/loop\S*: (no such|failed|cannot)|"

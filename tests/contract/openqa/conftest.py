@@ -121,6 +121,7 @@ def disk(context: dagger.Directory) -> dagger.File:
     script = """
         skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny:1
         podman build --quiet --network host --build-arg BASE=localhost/tiny:1 --tag localhost/os:1 /context
+        : >/run/.containerenv
         disk-builder --type qcow2 --output /output localhost/os:1
     """
     return (

@@ -28,7 +28,8 @@ SIGNED = ("shim-signed", "grub-efi-amd64-signed")
 """What Secure Boot accepts; for a disk, not for this machine."""
 
 _BUILD = (
-    "skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny"
+    ": >/run/.containerenv"
+    " && skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny"
     " && disk-builder --type raw localhost/tiny"
 )
 

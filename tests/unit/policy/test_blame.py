@@ -64,6 +64,7 @@ DISKS = [
     ("bootupd is required for ostree-based installs\nerror: running osbuild failed: exit status 1", GateFailed, ""),
     ("a finding that nobody has ever seen", GateFailed, ""),
     ("error: image not known: ghcr.io/o/os:stable", InfrastructureError, "again"),
+    ("error: no container storage in /var/lib/containers/storage", InfrastructureError, "again"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,123 @@
+"""A disk is built as the product does it, and each way in which that fails has its own outcome: in the engine.
+
+The builder is the lab's stand-in, which wants and says what the real one does.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import dagger
+import pytest
+from dagger import dag
+
+from pipeline.config import Builder
+from pipeline.containers.base import Reach
+from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, examine
+from pipeline.containers.execution import attempt
+from pipeline.containers.podman import STORAGE, toolbox
+from pipeline.domain import Digest, Repository
+from pipeline.errors import InfrastructureError, PipelineError, UsageError
+from pipeline.lab.images import disk_builder, tiny_os
+from pipeline.lab.registry import PORT, registry
+
+ROOT = Path(__file__).parents[3]
+HOST = f"registry:{PORT}"
+REF = "ghcr.io/owner/os:stable"
+FAILING = ["no-space", "killed", "no-loop", "no-privilege", "setup", "no-disk"]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A registry with the tiny OS, an image of its kind that lacks what a builder wants, and builders that fail."""
+
+    reach: Reach
+    images: dict[str, Digest]
+
+    async def build(self, builder: Builder, image: str = "tiny", config: dagger.File | None = None) -> Disk:
+        repository = Repository(HOST, f"test/{image}")
+        return await build_disk(self.reach, builder, repository, self.images[image], "linux/amd64", REF, config)
+
+
+@pytest.fixture(scope="module")
+async def lab(engine: None) -> Lab:
+    files = dag.host().directory(str(ROOT / "ci" / "lab"))
+    service = registry(files, f"contract-{uuid4().hex}")
+    for fails in ["", *FAILING]:
+        container = disk_builder(files).with_env_variable("LAB_FAILS", fails)
+        await container.publish(f"localhost:{PORT}/builder:{fails or 'works'}", registry_service=service)
+    reach = Reach({"registry": service}, plain_http=(HOST,))
+    script = """
+        skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny
+        printf 'FROM localhost/tiny\\nLABEL lab.small=0\\n' | podman build --quiet --network host --tag localhost/bare -
+        for image in tiny bare; do
+            skopeo copy --quiet --digestfile /digest containers-storage:localhost/$image docker://$HOST/test/$image
+            echo "$image=$(cat /digest)"
+        done
+    """
+    filled = await attempt(
+        reach.registries(toolbox())
+        .with_mounted_file("/tiny.oci", tiny_os(files))
+        .with_mounted_cache(STORAGE, dag.cache_volume(f"contract-{uuid4().hex}"))
+        .with_env_variable("HOST", HOST),
+        ["sh", "-ec", script],
+        privileged=True,
+    )
+    assert filled.code == 0, filled.said
+    found = dict(line.split("=", 1) for line in filled.stdout.splitlines() if "=sha256:" in line)
+    return Lab(reach, {name: Digest(digest) for name, digest in found.items()})
+
+
+def builder(tag: str = "works", **more: object) -> Builder:
+    return Builder.model_validate({"image": f"{HOST}/builder:{tag}"} | more)
+
+
+async def test_the_disk_is_built_under_the_update_reference_and_nothing_is_left_behind(lab: Lab) -> None:
+    text = '[[customizations.user]]\nname = "core"\nkey = "ssh-ed25519 AAAA nobody"\n'
+    config = dag.directory().with_new_file("disk.toml", text).file("disk.toml")
+    disk = await lab.build(builder(config="disk_config/disk.toml", needs=[f"{HOST}/test/bare:latest"]), config=config)
+    assert (await examine(disk.file))["qemu-img check"] == "No errors were found on the image."
+    assert "boot loaders" in disk.log
+    assert "@sha256:" in disk.builder
+    storage = dag.cache_volume(f"bootc-pipeline-disk-{lab.images['tiny'].short}-amd64")
+    looked = await attempt(
+        toolbox().with_mounted_cache("/left", storage).with_env_variable("RUN", uuid4().hex), ["ls", "/left"]
+    )
+    assert looked.stdout == ""
+
+
+async def test_the_successor_is_called_as_it_wants(lab: Lab) -> None:
+    called = builder(args=["--type", "raw", "--output", "{output}/here", "{ref}"], disk="here/image/disk.raw")
+    assert await (await lab.build(called)).file.size() > 1024**2
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "said"),
+    [
+        (builder("no-space"), InfrastructureError, "No space left on device"),
+        (builder("killed"), InfrastructureError, "killed"),
+        (builder("no-loop"), InfrastructureError, "unused loop device"),
+        (builder("no-privilege"), InfrastructureError, "Operation not permitted"),
+        (builder("setup"), InfrastructureError, "cannot ensure the environment"),
+        (builder("no-disk"), UsageError, "/output holds manifest-qcow2.json"),
+        (builder(args=["--in-vm"]), UsageError, "unknown flag: --in-vm"),
+        (builder(args=["--type", "qcow3"]), UsageError, "invalid choice: 'qcow3'"),
+        (builder(config="disk.toml"), UsageError, "unknown keys found"),
+        (builder(needs=[f"{HOST}/nothing:1"]), PipelineError, f"{HOST}/nothing:1"),
+    ],
+    ids=lambda value: getattr(value, "image", "") and f"{value.image.rpartition(':')[2]} {' '.join(value.args)}",
+)
+async def test_what_is_not_the_images_fault_is_no_verdict(lab, failing, error, said) -> None:
+    wrong = dag.directory().with_new_file("disk.toml", "[customizations.nothing]\n").file("disk.toml")
+    with pytest.raises(error) as caught:
+        await lab.build(failing, config=wrong if failing.config else None)
+    assert said in str(caught.value)
+    assert not isinstance(caught.value, NotBuilt)
+
+
+async def test_what_the_image_lacks_is_the_reason_and_the_whole_log_is_kept(lab: Lab) -> None:
+    with pytest.raises(NotBuilt) as caught:
+        await lab.build(builder(), image="bare")
+    assert str(caught.value).startswith("FileNotFoundError")
+    assert "file_contexts" in str(caught.value).splitlines()[0]
+    assert "mounted" in caught.value.log
