@@ -87,6 +87,8 @@ class Expectation:
     jobs: int = 1
     """At least this many; fewer means that the suite did not really run."""
     accept_softfailed: bool = False
+    version: str = ""
+    """openQA's VERSION of the run."""
     asset: str = "HDD_1"
     """The setting that names the disk in a job that boots it."""
     scenarios: Mapping[str, Scenario] = field(default_factory=dict)
@@ -114,6 +116,7 @@ class Expectation:
             sha256=order.disk_sha256.hex,
             jobs=jobs,
             accept_softfailed=accept_softfailed,
+            version=order.version,
             asset=order.asset,
             scenarios=scenarios or {},
             waivers=waivers,

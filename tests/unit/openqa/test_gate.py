@@ -461,11 +461,13 @@ async def test_odd_workers_are_no_crash(server: Server, gate: Gate) -> None:
 async def test_a_released_build_is_kept_by_its_groups(server: Server, gate: Gate, order: Order) -> None:
     outcome = await gate(server.job(1, PASSED, group_id=7), server.job(2, PASSED, group_id=7), server.job(3, PASSED))
     tags = tags_of({f"x86_64/{name}": value for name, value in outcome.inputs.items()}, "1.2.3")
-    assert tags == {(7, f"tag:{order.build}:important:1.2.3")}
+    assert tags == {(7, f"tag:{order.version}-{order.build}:important:1.2.3")}
     async with OpenQA(URL, "k", "s") as client:
         for _ in range(2):
             assert await keep_results(client, tags, "os 1.2.3 was promoted") == []
-    assert server.comments == {"groups/7": [f"tag:{order.build}:important:1.2.3\n\nos 1.2.3 was promoted"]}
+    assert server.comments == {
+        "groups/7": [f"tag:{order.version}-{order.build}:important:1.2.3\n\nos 1.2.3 was promoted"]
+    }
 
 
 async def test_that_openqa_cannot_be_told_of_a_release_fails_nothing(server: Server) -> None:
