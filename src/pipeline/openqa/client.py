@@ -18,6 +18,7 @@ import httpx
 import stamina
 
 from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.openqa.foreign import readable
 from pipeline.openqa.jobs import Job
 from pipeline.openqa.submission import Order
 from pipeline.quantities import duration_text, size_text
@@ -78,7 +79,7 @@ class Worker:
             raise TypeError(f"a worker that is {str(data)[:80]!r}")
         properties = data.get("properties")
         said = properties.get("WORKER_CLASS") if isinstance(properties, dict) else None
-        return cls(str(data.get("status")), str(said or "?")[:200])
+        return cls(readable(data.get("status"), 80), readable(said or "?", 200))
 
 
 class OpenQA:
@@ -217,7 +218,7 @@ class OpenQA:
         if newest.id != number:
             return newest.id
         with self._understood(data):
-            why = "; ".join(str(error)[:500] for error in data.get("errors") or []) or "it gives no reason"
+            why = "; ".join(readable(error, 500) for error in data.get("errors") or []) or "it gives no reason"
         raise PreconditionError(f"openQA does not restart job {number}: {why}")
 
     async def download(self, path: str, target: Path, limit: int = 32 * 1024**2) -> None:
@@ -381,6 +382,6 @@ def _said(response: httpx.Response) -> str:
     if "html" in response.headers.get("content-type", "") and response.text.lstrip().startswith("<"):
         return "a web page"
     try:
-        return str(response.json()["error"])[:500]
+        return readable(response.json()["error"], 500)
     except (ValueError, LookupError, TypeError, RecursionError):
-        return " ".join(response.text.split())[:200]
+        return readable(" ".join(response.text.split()), 200)

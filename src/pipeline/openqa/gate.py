@@ -160,6 +160,7 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
         reason=watch.reason,
         checks=[summary, *checks],
         inputs={
+            "openqa version": submission.expected.version,
             "openqa build": submission.expected.build,
             "openqa disk": submission.expected.disk,
             "openqa overview": client.overview(submission.expected.build),

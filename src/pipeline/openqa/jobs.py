@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from pipeline.openqa.foreign import readable
+
 FINAL_STATES = frozenset({"done", "cancelled"})
 """A job in any other state may still change its result by itself."""
 
@@ -17,7 +19,8 @@ _GOOD_MODULES = frozenset({"passed", "softfailed", "skipped"})
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """A file of the server that is taken into the report: one that can only name something in its own folder."""
 
-_NAME_LENGTH, _TEXT_LENGTH, _MODULES, _FILES = 200, 4000, 2000, 200
+_NAME_LENGTH, _SETTING_LENGTH, _TEXT_LENGTH = 200, 20_000, 4000
+_MODULES, _FILES = 2000, 200
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class Module:
         steps = [step for step in _listed(data.get("details")) if isinstance(step, dict)]
         failing = [str(step.get("text_data") or "").strip() for step in steps if step.get("result") == "fail"]
         return cls(
-            name=_plain(data.get("name") or "?", _NAME_LENGTH),
-            result=str(data.get("result") or "none"),
+            name=readable(data.get("name") or "?", _NAME_LENGTH),
+            result=readable(data.get("result") or "none", _NAME_LENGTH),
             important=bool(data.get("important", 1)),
-            finding=_plain("\n".join(text for text in failing if text), _TEXT_LENGTH),
+            finding=readable("\n".join(text for text in failing if text), _TEXT_LENGTH),
             screenshots=_file_names([step.get("screenshot") for step in steps]),
         )
 
@@ -77,14 +80,17 @@ class Job:
         """Read the `job` object of an answer; KeyError, TypeError or ValueError when it is not one."""
         if not isinstance(data, dict):
             raise TypeError(f"a job that is {str(data)[:80]!r}")
-        settings = {str(key): str(value) for key, value in _table(data.get("settings")).items()}
+        settings = {
+            readable(key, _NAME_LENGTH): readable(value, _SETTING_LENGTH)
+            for key, value in _table(data.get("settings")).items()
+        }
         return cls(
             id=_number(data["id"]),
             state=_word(data["state"]),
             result=_word(data["result"]),
-            test=_plain(data.get("test") or settings.get("TEST", "?"), _NAME_LENGTH),
+            test=readable(data.get("test") or settings.get("TEST", "?"), _NAME_LENGTH),
             settings=settings,
-            reason=_plain(data.get("reason") or "", _TEXT_LENGTH),
+            reason=readable(data.get("reason") or "", _TEXT_LENGTH),
             clone_id=_number(data["clone_id"]) if data.get("clone_id") else None,
             replaces=frozenset({_number(data["origin_id"])} if data.get("origin_id") else ()),
             group_id=_number(data["group_id"]) if data.get("group_id") else None,
@@ -103,7 +109,7 @@ class Job:
     def title(self) -> str:
         """What people call it: test suite and machine."""
         machine = self.settings.get("MACHINE")
-        return f"{self.test}@{_plain(machine, _NAME_LENGTH)}" if machine else self.test
+        return f"{self.test}@{readable(machine, _NAME_LENGTH)}" if machine else self.test
 
     @property
     def failed_modules(self) -> tuple[Module, ...]:
@@ -128,7 +134,7 @@ def _number(value: object) -> int:
 def _word(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{str(value)[:80]!r} is no state or result")
-    return _plain(value, _NAME_LENGTH)
+    return readable(value, _NAME_LENGTH)
 
 
 def _table(value: object) -> dict[Any, Any]:
@@ -159,12 +165,6 @@ def _listed(value: object) -> list[Any]:
 def _file_names(found: list[Any]) -> tuple[str, ...]:
     plain = [name for name in found if isinstance(name, str) and _FILE_NAME.fullmatch(name)]
     return tuple(plain[:_FILES])
-
-
-def _plain(value: object, length: int) -> str:
-    """One text that can do nothing but be read."""
-    text = "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in str(value))
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _seconds(started: object, finished: object) -> float:

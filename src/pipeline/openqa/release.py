@@ -13,14 +13,16 @@ def tags_of(inputs: Mapping[str, str], version: str) -> set[tuple[int, str]]:
         inputs: of the gate's result (`GateOutcome.inputs`), with or without an architecture before the names.
         version: of the release.
 
-    The form is openQA's: `tag:<build>:important:<description>` in a comment of the group (OpenQA::Schema::Result::
-    Comments). Jobs without a group have nowhere to put it.
+    The form is openQA's: `tag:<VERSION>-<BUILD>:important:<description>` in a comment of the group. VERSION must be
+    there: of a BUILD that has a dash, openQA takes what is before the dash for it (OpenQA::Schema::Result::Comments,
+    tag; JobGroups, important_builds). Jobs without a group have nowhere to put it.
     """
     found = set[tuple[int, str]]()
     for name, groups in inputs.items():
         prefix, is_groups, _ = name.rpartition("openqa groups")
         if is_groups:
-            tag = f"tag:{inputs.get(f'{prefix}openqa build', '')}:important:{version}"
+            run = "-".join(inputs.get(f"{prefix}openqa {part}", "") for part in ("version", "build"))
+            tag = f"tag:{run}:important:{version}"
             found |= {(int(group), tag) for group in groups.split() if group.isascii() and group.isdigit()}
     return found
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from pipeline.domain import Digest
 from pipeline.errors import UsageError
+from pipeline.openqa.foreign import readable
 
 SUITE = "PIPELINE_SUITE"
 """The job setting that holds the fingerprint of scenarios and settings: a job without it is not ours to reuse."""
@@ -225,4 +226,4 @@ def _without_json(stdout: str, exit_code: int, stderr: str) -> Answer:
 
 def _tidy(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    return " ".join(plain.split())[:500]
+    return readable(" ".join(plain.split()), 500)

@@ -208,7 +208,7 @@ async def test_a_released_build_is_important_to_its_group(lab: Lab, tmp_path: Pa
     for _ in range(2):
         assert await keep_results(lab.client, tags, "os 1.0.0 was promoted") == []
     assert await lab.client.comments(f"groups/{group}") == [
-        f"tag:{order.build}:important:1.0.0\n\nos 1.0.0 was promoted"
+        f"tag:{order.version}-{order.build}:important:1.0.0\n\nos 1.0.0 was promoted"
     ]
-    builds = json.loads(await lab.api("--json", f"job_groups/{group}/build_results"))["build_results"]
-    assert [build["tag"]["type"] for build in builds] == ["important"]
+    builds = json.loads(await lab.api(f"job_groups/{group}/build_results", "show_tags=1"))["build_results"]
+    assert [(build["key"], build["tag"]["type"]) for build in builds] == [(f"1-{order.build}", "important")]

@@ -1,5 +1,6 @@
 """The gate against a model of the server: each job is a script of recorded answers, one step a look."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, f
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation
-from pipeline.report.model import CheckStatus
+from pipeline.report.model import CheckStatus, Result
 
 URL = "http://openqa:9526"
 FAST = Limits(overall=5, pickup=5, poll=0, grace=0)
@@ -66,7 +67,7 @@ class Server:
         if parts[2] == "workers":
             return httpx.Response(200, json={"workers": self.workers})
         if len(parts) == 3:
-            return httpx.Response(200, json={"jobs": [script[0] for script in self.jobs.values()]})
+            return httpx.Response(200, content=json.dumps({"jobs": [script[0] for script in self.jobs.values()]}))
         if parts[-1] == "comments":
             return self._comment("/".join(parts[2:4]), request)
         number = int(parts[3])
@@ -80,7 +81,7 @@ class Server:
         script = self.jobs[number]
         if parts[-1] != "details" and len(script) > 1:
             script.pop(0)
-        return httpx.Response(200, json={"job": script[0]})
+        return httpx.Response(200, content=json.dumps({"job": script[0]}))
 
     def _comment(self, place: str, request: httpx.Request) -> httpx.Response:
         if self.refuses_comments:
@@ -460,11 +461,13 @@ async def test_odd_workers_are_no_crash(server: Server, gate: Gate) -> None:
 async def test_a_released_build_is_kept_by_its_groups(server: Server, gate: Gate, order: Order) -> None:
     outcome = await gate(server.job(1, PASSED, group_id=7), server.job(2, PASSED, group_id=7), server.job(3, PASSED))
     tags = tags_of({f"x86_64/{name}": value for name, value in outcome.inputs.items()}, "1.2.3")
-    assert tags == {(7, f"tag:{order.build}:important:1.2.3")}
+    assert tags == {(7, f"tag:{order.version}-{order.build}:important:1.2.3")}
     async with OpenQA(URL, "k", "s") as client:
         for _ in range(2):
             assert await keep_results(client, tags, "os 1.2.3 was promoted") == []
-    assert server.comments == {"groups/7": [f"tag:{order.build}:important:1.2.3\n\nos 1.2.3 was promoted"]}
+    assert server.comments == {
+        "groups/7": [f"tag:{order.version}-{order.build}:important:1.2.3\n\nos 1.2.3 was promoted"]
+    }
 
 
 async def test_that_openqa_cannot_be_told_of_a_release_fails_nothing(server: Server) -> None:
@@ -472,3 +475,22 @@ async def test_that_openqa_cannot_be_told_of_a_release_fails_nothing(server: Ser
     async with OpenQA(URL, "k", "s") as client:
         (said,) = await keep_results(client, {(7, "tag:b:important:1")}, "text")
     assert "group 7" in said
+
+
+ODD = [None, [None], {"a": None}, 7, "9" * 5000, "\ud800", "\x1b]0;x\x07../" * 900]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(odd)[:9])
+@pytest.mark.parametrize("capture", [FAILED, SCHEDULED])
+async def test_a_run_with_any_field_odd_has_an_outcome_and_a_report(
+    server: Server, gate: Gate, capture: str, odd: Any, tmp_path: Path
+) -> None:
+    """A whole gate for each place in a job: the result must be one that can be written down."""
+    fields = list(server.jobs[server.job(1, capture)][0])
+    server.refuses_restarts = True
+    for name in fields:
+        number = server.job(1, capture, **{name: odd})
+        outcome = await gate(number, limits=Limits(overall=0.005, pickup=0.001, poll=0.001, grace=0))
+        assert outcome.outcome in Outcome
+        result = Result(command="promote-stable", outcome=outcome.outcome, reason=outcome.reason, checks=outcome.checks)
+        assert result.model_dump_json().encode()

@@ -361,6 +361,18 @@ def test_a_known_bug_lets_its_own_job_and_module_through(
         assert "https://example.org/12" in verdict.reason
 
 
+def test_the_only_module_of_a_job_may_be_the_known_bug(recorded: Recorded, expected: Expectation) -> None:
+    job = recorded("null-failed.details")
+    assert [module.result for module in job.modules or ()] == ["canceled"]
+    assert judge(Answer(ids=(job.id,)), [job], with_waiver(expected, module="regression")).state is State.PASSED
+
+
+@pytest.mark.parametrize("modules", [None, [], [{"name": "regression", "result": "none"}]])
+def test_a_job_in_which_nothing_ran_is_no_known_bug(recorded: Recorded, expected: Expectation, modules: object) -> None:
+    job = recorded(FAILED, testresults=modules)
+    assert judge(Answer(ids=(job.id,)), [job], with_waiver(expected, job=job.test)).state is State.FAILED
+
+
 def test_a_waiver_ends_on_its_day_and_says_so(recorded: Recorded, expected: Expectation) -> None:
     job = recorded(FAILED)
     ended = with_waiver(expected, until=TODAY - timedelta(days=1), module="regression")

@@ -1,0 +1,102 @@
+"""Every tested disk goes through openQA, side by side; server, store and registry are stand-ins."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.config import parse
+from pipeline.domain import Commit, Digest, Outcome
+from pipeline.errors import PreconditionError
+from pipeline.gates import openqa
+from pipeline.gates.subject import Subject
+from pipeline.openqa.gate import GateOutcome
+from pipeline.openqa.submission import Order
+from pipeline.policy.candidate import Candidate
+from pipeline.policy.tags import ReleaseTag
+from pipeline.registry.evidence import DiskRecord
+from pipeline.report.model import Check, CheckStatus
+
+CANDIDATE = Digest("sha256:" + "a" * 64)
+DISKS = {"linux/amd64": Digest("sha256:" + "b" * 64), "linux/arm64": Digest("sha256:" + "c" * 64)}
+CONFIG = """
+[images.os]
+repository = "ghcr.io/o/os"
+platforms = ["linux/amd64", "linux/arm64"]
+[gates.stable]
+upload = { url = "https://up.example.org/d", public_url = "https://images.example.org/d" }
+[gates.stable.openqa]
+url = "https://openqa.example.org"
+flavor = ["server", "desktop"]
+settings = { NOTE = "{image} {version} {arch} {digest} {commit}", MY_DISK = "{disk_name} {disk_url}" }
+"""
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Order]:
+    """What was submitted; the desktop fails on arm64."""
+    made: list[Order] = []
+
+    async def fetched(*_: object) -> str:
+        return "disk"
+
+    async def uploaded(*_: object) -> dict[str, str]:
+        return {"uploaded to": "there"}
+
+    async def ran(_world: object, _server: object, order: Order, folder: Path) -> GateOutcome:
+        made.append(order)
+        bad = (order.arch, order.flavor) == ("aarch64", "desktop")
+        check = Check(name="openqa", status=CheckStatus.FAILED if bad else CheckStatus.PASSED)
+        return GateOutcome(Outcome.GATE_FAILED if bad else Outcome.PASSED, folder.name, [check], {"openqa build": "b"})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(openqa, "fetch_disk", fetched)
+    monkeypatch.setattr(openqa, "upload_disk", uploaded)
+    monkeypatch.setattr(openqa, "_run", ran)
+    return made
+
+
+async def run(disks: dict[str, Digest]) -> Any:
+    config = parse(CONFIG)
+    world = SimpleNamespace(config=config, reach=None, given=SimpleNamespace(upload_auth=None))
+    records = {
+        platform: DiskRecord(sha256=sha256, size=1, manifest=CANDIDATE, builder="b")
+        for platform, sha256 in disks.items()
+    }
+    proof = SimpleNamespace(evidence=SimpleNamespace(disks=records))
+    subject = Subject(config.images["os"], Candidate(CANDIDATE, Commit("d" * 40)))
+    return await openqa.openqa_gate(world, subject, ReleaseTag.parse("v1.2.3"), proof, "promote-stable")  # type: ignore[arg-type]
+
+
+async def test_every_disk_and_flavor_is_an_order_of_its_own(orders: list[Order]) -> None:
+    await run(DISKS)
+    assert sorted((order.arch, order.flavor, order.disk_sha256, order.disk) for order in orders) == [
+        (arch, flavor, DISKS[platform], f"os-1.2.3-{arch}-{'a' * 12}-{DISKS[platform].short}.qcow2")
+        for platform, arch in (("linux/arm64", "aarch64"), ("linux/amd64", "x86_64"))
+        for flavor in ("desktop", "server")
+    ]
+
+
+async def test_one_failure_fails_the_gate_and_every_part_is_reported(orders: list[Order]) -> None:
+    result = (await run(DISKS)).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert result.reason == "openqa-aarch64-desktop"
+    assert [check.name for check in result.checks] == [
+        f"{arch}/{flavor}/openqa" for arch in ("x86_64", "aarch64") for flavor in ("server", "desktop")
+    ]
+    assert result.inputs["aarch64/server/disk sha256"] == DISKS["linux/arm64"].hex
+    assert result.inputs["x86_64/desktop/openqa build"] == "b"
+
+
+async def test_templates_are_filled_for_each_order(orders: list[Order]) -> None:
+    await run(DISKS)
+    for order in orders:
+        assert order.settings["NOTE"] == f"os 1.2.3 {order.arch} {CANDIDATE} {'d' * 40}"
+        assert order.settings["MY_DISK"] == f"{order.disk} https://images.example.org/d/{order.disk}"
+
+
+async def test_a_platform_without_a_tested_disk_submits_nothing(orders: list[Order]) -> None:
+    with pytest.raises(PreconditionError, match="linux/arm64"):
+        await run({"linux/amd64": DISKS["linux/amd64"]})
+    assert not orders
