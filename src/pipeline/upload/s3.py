@@ -85,6 +85,10 @@ class S3:
         """All objects of the folder."""
         try:
             batches = await to_thread.run_sync(lambda: list(obstore.list(self._store)), abandon_on_cancel=True)
+        except FileNotFoundError as error:
+            raise PreconditionError(
+                f"{self._where}: there is no such bucket; create it, or correct upload.url"
+            ) from error
         except BaseError as error:
             raise self._meaning(error) from error
         return [StoredDisk(one["path"], one["size"], one["last_modified"]) for batch in batches for one in batch]

@@ -1,5 +1,6 @@
 """A web server that takes PUT, with or without WebDAV (RFC 4918)."""
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
@@ -38,7 +39,10 @@ class Web:
             raise PreconditionError(f"{self._url} answered {response.status_code}: check user and password")
         if not response.is_success:
             raise Passing(f"{self._url} answered {response.status_code} to HEAD")
-        return int(response.headers.get("content-length", 0))
+        length = response.headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise Passing(f"{self._url} answered HEAD without a size")
+        return int(length)
 
     async def disks(self) -> list[StoredDisk]:
         """All files of the folder, by WebDAV; PreconditionError for a server without it."""
@@ -54,7 +58,10 @@ class Web:
                 f"{self._url} answered {response.status_code} to PROPFIND: expected a WebDAV folder, whose files can "
                 "be listed. Delete old disks on the server itself."
             )
-        return [file for answer in ElementTree.fromstring(response.content) if (file := _file(answer))]  # noqa: S314
+        try:
+            return [file for answer in ElementTree.fromstring(response.content) if (file := _file(answer))]  # noqa: S314
+        except (ElementTree.ParseError, ValueError, TypeError) as error:
+            raise Passing(f"{self._url} answered PROPFIND with what is no list of files ({error})") from error
 
     async def delete(self, key: str) -> None:
         """Delete a file, if it is there."""
@@ -97,4 +104,6 @@ def _file(answer: ElementTree.Element) -> StoredDisk | None:
     modified = answer.findtext(".//{DAV:}getlastmodified")
     size = answer.findtext(".//{DAV:}getcontentlength") or "0"
     time = parsedate_to_datetime(modified) if modified else None
+    if time and not time.tzinfo:  # RFC 5322: "-0000" says that the zone is not known
+        time = time.replace(tzinfo=UTC)
     return StoredDisk(path.rpartition("/")[2], int(size), time)

@@ -13,7 +13,7 @@ from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import ConflictError
 from pipeline.policy.retention import Rules
 from pipeline.registry import ledger
-from pipeline.registry.retention import prune, refuse_while_pruning, restore, see_whole
+from pipeline.registry.retention import prune, read_list, refuse_while_pruning, restore, see_whole
 from pipeline.registry.retention.oci import OciDriver
 from pipeline.report.model import Move
 
@@ -80,7 +80,7 @@ async def test_prune_then_collect_then_pull(
         shelf.pull(tag, tmp_path / f"tag{number}")
     for name in ("released", "released before", "next", "young", "shared", "inner index"):
         shelf.pull(shop[name], tmp_path / name.replace(" ", "-"))
-    assert shelf.tags().isdisjoint({f"{4:040x}", f"{6:040x}", "pipeline-pruning"})
+    assert shelf.tags().isdisjoint({f"{4:040x}", f"{6:040x}"})
     assert [record.digest async for record in ledger.walk(repo, Channel.STABLE)] == [
         shop["second entry"],
         shop["first entry"],
@@ -98,23 +98,27 @@ async def test_before_the_collection_everything_can_be_restored(
     now = datetime.now(UTC)
     report = await prune(client, shelf.repository, RULES, confirm=True, now=now, driver=OciDriver(repo))
     assert not shelf.has(shop["old index"])
-    await restore(repo, report.deleted)
+    noted = await read_list(repo, report.restore_list)
+    back = await restore(repo, noted.manifests, noted.untagged)
+    assert back.outcome is Outcome.PASSED, back.text()
     assert all(shelf.has(digest) for digest in shop.values())
     shelf.pull(f"{6:040x}", tmp_path / "back")
 
 
 async def test_an_extra_tag_goes_only_where_the_registry_untags(shelf: Any, client: Any, tmp_path: Path) -> None:
-    digest = shelf.image("v2.0.0", f"{7:040x}", days=300)
+    digest = shelf.image("v2.0.0", f"{7:040x}", "night-1", days=300)
     shelf.image("stable", days=1)
     shelf.image(f"{8:040x}", days=2)
     repo = client.repository(shelf.repository)
+    rules = RULES.model_copy(update={"prune_tags": ("night-*",)})
     now = datetime.now(UTC)
-    report = await prune(client, shelf.repository, RULES, confirm=True, now=now, driver=OciDriver(repo))
+    report = await prune(client, shelf.repository, rules, confirm=True, now=now, driver=OciDriver(repo))
     assert report.outcome is Outcome.PASSED, report.text()
-    assert [one.tag for one in report.planned_untags] == [f"{7:040x}"]
+    assert [one.tag for one in report.planned_untags] == ["night-1"]
     assert bool(report.untagged) != bool(report.skipped)
-    assert (f"{7:040x}" in shelf.tags()) == bool(report.skipped)
-    assert not [tag for tag in shelf.tags() if tag.startswith("pipeline-")]
+    assert ("night-1" in shelf.tags()) == bool(report.skipped)
+    assert f"{7:040x}" in shelf.tags(), "the commit counts as built"
+    assert not [tag for tag in shelf.tags() if tag.startswith("pipeline-probe")]
     shelf.pull("v2.0.0", tmp_path / "kept")
     shelf.pull(digest, tmp_path / "by-digest")
 
