@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline.domain import Channel, Digest, Repository, Tag
+from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
 from pipeline.policy.retention.rules import Rules
@@ -48,8 +49,31 @@ def _relative(path: str) -> str:
     return path
 
 
-def _no_trailing_slash(url: str) -> str:
+def _address(url: str) -> str:
+    """Without a trailing slash; a login in it would show in arguments, logs and reports."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reads and checks it
+    except ValueError:
+        raise ValueError("expected an address such as https://host.example.org:8443/folder") from None
+    if "@" in parts.netloc:
+        raise ValueError("expected no user name or password in an address; give them as a secret")
     return url.rstrip("/")
+
+
+def _without_login(text: Any) -> Any:
+    """What may be shown of a value: never what stands before an `@`."""
+    return f"…@{text.rpartition('@')[2]}" if isinstance(text, str) and "@" in text else text
+
+
+def _once_each(platforms: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(platforms)) < len(platforms):
+        raise ValueError("expected each platform once (linux/arm64/v8 is linux/arm64)")
+    return platforms
+
+
+def _usual_platform(text: Any) -> Any:
+    return usual_platform(text) if isinstance(text, str) else text
 
 
 def _reference(text: str) -> str:
@@ -76,13 +100,13 @@ def _image_reference(text: str) -> str:
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_no_trailing_slash)]
-UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_no_trailing_slash)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_address)]
+UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_address)]
 RepositoryName = Annotated[
     Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
-Platform = Literal["linux/amd64", "linux/arm64"]
+Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
 SkipReason = Literal[
     "bootc-lost",
     "first-release",
@@ -114,7 +138,7 @@ class Image(_Table):
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
     containerfile: RelativePath = "Containerfile"
     context: RelativePath = "."
-    platforms: tuple[Platform, ...] = Field(("linux/amd64",), min_length=1)
+    platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
     build_args: dict[str, str] = {}
     update_ref: Annotated[str, AfterValidator(_reference)] = ""
     """What an installed system follows for updates; `:stable` unless said otherwise."""
@@ -425,7 +449,11 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             return f"{file}: {key}: this key is required and not there"
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            return f"{file}: {key}: found {_found(document, path)!r}; expected {message.removeprefix('expected ')}"
+            found = _found(document, path)
+            shown = _without_login(found)
+            if shown != found:
+                message = message.replace(str(found), shown)
+            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}"
 
 
 def _found(document: Any, path: list[Any]) -> Any:

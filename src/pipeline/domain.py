@@ -131,3 +131,15 @@ class Repository:
     def tagged(self, tag: Tag) -> str:
         """The reference by tag."""
         return f"{self}:{tag}"
+
+
+_SAME = {"arm64/v8": "arm64", "amd64/v1": "amd64", "arm": "arm/v7"}
+
+
+def usual_platform(text: str) -> str:
+    """`os/architecture[/variant]` in one spelling: `linux/arm64/v8` is `linux/arm64`, `linux/amd64/v2` stays apart.
+
+    The spelling is that of containerd's platforms package (`Normalize`), where `linux/arm` is `linux/arm/v7`.
+    """
+    system, _, processor = text.partition("/")
+    return f"{system}/{_SAME.get(processor, processor)}" if processor else text

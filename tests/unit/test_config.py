@@ -163,3 +163,34 @@ def test_the_gate_version_is_the_same_in_every_process():
         for seed in ("1", "2")
     }
     assert len(versions) == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        '[gates.stable]\nopenqa = { url = "https://u:CANARY@openqa.example.org" }',
+        '[gates.stable]\nopenqa = { url = "https://u:CANARY/x@openqa.example.org" }',
+        '[gates.stable]\nupload = { url = "https://u:CANARY@dav.example.org/c", public_url = "https://i.example.org" }',
+        '[gates.stable]\nupload = { url = "s3://b/c", public_url = "https://u:CANARY@i.example.org" }',
+        '[gates.stable]\nupload = { url = "s3://b", public_url = "https://i", endpoint = "https://CANARY@s3" }',
+    ],
+)
+def test_a_login_in_an_address_is_refused_and_not_repeated(lines: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        config.parse(f'[images.os]\nrepository = "r.test/os"\n{lines}\n')
+    assert "CANARY" not in str(refused.value)
+
+
+def test_a_login_in_a_repository_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError) as refused:
+        config.parse('[images.os]\nrepository = "me:CANARY@r.test/os"\n')
+    assert "CANARY" not in str(refused.value)
+
+
+def test_a_platform_has_one_spelling() -> None:
+    found = config.parse('[images.os]\nrepository = "r.test/os"\nplatforms = ["linux/amd64/v1", "linux/arm64/v8"]\n')
+    assert found.images["os"].platforms == ("linux/amd64", "linux/arm64")
+    with pytest.raises(UsageError, match="each platform once"):
+        config.parse('[images.os]\nrepository = "r.test/os"\nplatforms = ["linux/arm64", "linux/arm64/v8"]\n')
+    with pytest.raises(UsageError, match="linux/amd64"):
+        config.parse('[images.os]\nrepository = "r.test/os"\nplatforms = ["linux/amd64/v3"]\n')

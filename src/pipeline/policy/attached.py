@@ -42,8 +42,3 @@ def subject_of_tag(tag: Tag) -> Digest | None:
     """
     found = _ATTACHED.fullmatch(tag) or _OURS.fullmatch(tag)
     return Digest(f"sha256:{found[1]}") if found else None
-
-
-def is_ours_beside(tag: Tag, subject: Digest) -> bool:
-    """Whether a tag keeps evidence or a disk of an image."""
-    return bool(_OURS.fullmatch(tag)) and subject_of_tag(tag) == subject

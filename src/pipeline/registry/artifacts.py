@@ -5,7 +5,10 @@ from typing import Any
 
 from pipeline.domain import Channel, Tag
 from pipeline.registry import media
+from pipeline.registry.attached import referrers_tag as fallback_tag
 from pipeline.registry.content import Descriptor, Manifest
+
+__all__ = ["EMPTY", "artifact", "fallback_tag", "index_of", "refuse_promoted"]
 
 EMPTY = b"{}"
 """The config of every artifact."""

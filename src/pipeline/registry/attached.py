@@ -5,9 +5,8 @@ from pipeline.policy.attached import (
     FALLBACK,
     attached_tags,
     cosign_tags,
-    is_ours_beside,
     referrers_tag,
     subject_of_tag,
 )
 
-__all__ = ["COSIGN", "FALLBACK", "attached_tags", "cosign_tags", "is_ours_beside", "referrers_tag", "subject_of_tag"]
+__all__ = ["COSIGN", "FALLBACK", "attached_tags", "cosign_tags", "referrers_tag", "subject_of_tag"]

@@ -52,9 +52,11 @@ def widened(actions: str, challenge: Challenge, path: str) -> str:
 
     Some registries name only `pull` whatever was tried, others want actions of their own for deleting.
     """
-    kind, _, rest = challenge.parameters.get("scope", "").partition(":")
-    name, _, wanted = rest.rpartition(":")
-    further = wanted.split(",") if (kind, name) == ("repository", path) else []
+    further: list[str] = []
+    for scope in challenge.parameters.get("scope", "").split():
+        kind, _, rest = scope.partition(":")
+        name, _, wanted = rest.rpartition(":")
+        further += wanted.split(",") if (kind, name) == ("repository", path) else []
     return ",".join(dict.fromkeys([*actions.split(","), *filter(None, further)]))
 
 
@@ -64,24 +66,29 @@ class TokenRequest:
 
     method: str
     url: str
-    params: dict[str, str]
+    params: dict[str, str | list[str]]
     form: dict[str, str] | None = None
     authorization: str | None = None
 
 
 def token_request(challenge: Challenge, scope: str, login: Login | None) -> TokenRequest:
-    """What buys a token for `scope` (`repository:NAME:pull,push`); ValueError when the challenge names no realm."""
+    """What buys a token for `scope`; ValueError when the challenge names no realm.
+
+    `scope`: `repository:NAME:pull,push`, several with spaces between, which the token server is asked for one by one.
+    """
     realm = challenge.parameters.get("realm", "")
     if not realm.startswith(("https://", "http://")):
         raise ValueError(f"a bearer challenge whose realm is {realm!r}, not a URL")
-    asked = {"scope": scope}
-    if service := challenge.parameters.get("service"):
-        asked["service"] = service
+    service = challenge.parameters.get("service")
+    named = {"service": service} if service else {}
     if login and login.identity_token:
-        form = asked | {
+        form = named | {
+            "scope": scope,
             "grant_type": "refresh_token",
             "refresh_token": login.identity_token,
             "client_id": "bootc-pipeline",
         }
         return TokenRequest("POST", realm, {}, form)
+    several = scope.split()
+    asked: dict[str, str | list[str]] = {"scope": several if len(several) > 1 else scope, **named}
     return TokenRequest("GET", realm, asked, authorization=basic(login) if login else None)

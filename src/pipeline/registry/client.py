@@ -4,7 +4,6 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 `attempts` holds the single requests, `transport` how they are repeated.
 """
 
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,14 +15,15 @@ from typing import Any, Self, TypeVar
 
 import anyio
 from anyio import to_thread
+from pydantic import ValidationError
 
-from pipeline.domain import Digest, Repository, Tag
+from pipeline.domain import Digest, Repository, Tag, usual_platform
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, artifact, index_of, refuse_promoted
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
-from pipeline.registry.content import Descriptor, Manifest, Platform, sha256
+from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json, sha256
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import Download, measured
 from pipeline.registry.transport import Body, Transient, Transport
@@ -31,6 +31,8 @@ from pipeline.registry.transport import Body, Transient, Transport
 T = TypeVar("T")
 
 _CHUNK = 1 << 20
+_IN_MEMORY = 64 << 20
+"""Bytes of content that is read at once."""
 _SLOWEST = 1 << 20
 """Bytes a second: transfers are given their size over this on top of the deadline."""
 _SETTLE, _LONGEST = 0.25, 5.0
@@ -126,7 +128,6 @@ class RepositoryClient:
         """Tags that this client wrote: the registry said that it has them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
-        self._has_no_referrers_api = False
 
     async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
@@ -192,14 +193,17 @@ class RepositoryClient:
         return await self.persist(f"GET tags of {self.repository}", attempt)
 
     async def _list_tags(self) -> list[Tag]:
+        """A list that ends is asked once more for what comes after its last tag: some registries cut it silently."""
         tags: set[Tag] = set()
         page: Page = None
         pages: set[Page] = set()
         with self._transport.patience():
             while page not in pages:
                 pages.add(page)
-                names, page = await self.persist(f"GET tags of {self.repository}", partial(self._once.tags, page))
+                names, following = await self.persist(f"GET tags of {self.repository}", partial(self._once.tags, page))
+                fresh = not tags.issuperset(names)
                 tags.update(names)
+                page = following or (self._once.tags_after(names[-1]) if fresh else None)
                 if page is None:
                     break
         return sorted(tags)
@@ -223,10 +227,16 @@ class RepositoryClient:
                 images = await self._listed(manifest)
                 if not images:
                     raise PreconditionError(f"{self.repository.at(digest)} is an index that lists no image")
-                fitting = [image for found, image in images if str(found) == platform]
+                fitting = [image for found, image in images if str(found) == usual_platform(platform)]
                 manifest = await self._there((fitting or [image for _, image in images])[0])
             config = await self._config(manifest)
-        labels = (config.get("config") or {}).get("Labels") or {}
+        settings = config.get("config") or {}
+        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
+        if not isinstance(labels, dict):
+            raise PreconditionError(
+                f"{self.repository.at(manifest.digest)} has no readable labels in its configuration; expected an "
+                "object of texts (OCI image specification, config). Build the image again."
+            )
         return {str(key): str(value) for key, value in labels.items()}
 
     async def blob(self, digest: Digest) -> bytes:
@@ -236,7 +246,15 @@ class RepositoryClient:
     async def content(self, descriptor: Descriptor) -> bytes:
         """What a descriptor points at: embedded in it, or the blob."""
         embedded = descriptor.embedded
-        return await self.blob(descriptor.digest) if embedded is None else embedded
+        if embedded is not None:
+            return embedded
+        if descriptor.size > _IN_MEMORY:
+            raise PreconditionError(
+                f"{self.repository} names {descriptor.digest} with {descriptor.size} bytes; expected no more than "
+                f"{_IN_MEMORY} for what is no layer"
+            )
+        attempt = partial(self._once.blob, descriptor.digest, descriptor.size)
+        return await self.persist(self._asked("GET blob", descriptor.digest), attempt)
 
     async def fetch_file(self, digest: Digest, path: Path, *, size: int = 0) -> None:
         """Stream a blob of `size` bytes into `path`, which appears only whole and verified.
@@ -246,15 +264,17 @@ class RepositoryClient:
         unfinished = path.with_name(f".{path.name}.partial")
         try:
             with Download(unfinished) as download, self._transport.patience(size / _SLOWEST):
-                attempt = partial(self._once.download, digest, download)
+                attempt = partial(self._once.download, digest, download, size)
                 await self.persist(self._asked("GET blob", digest), attempt)
             await to_thread.run_sync(os.replace, unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
 
     async def referrers(self, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:
-        """What is attached to `digest`: by the referrers API, or the fallback tag where there is none.
+        """What is attached to `digest`: by the referrers API and by the fallback tag, which is read in any case.
 
+        A registry may have got the API later than what hangs on the tag, and an API that seems to be absent must not
+        hide it.
         What others attached under another hash than sha256 is left out.
         """
         asked = (self.repository, digest, artifact_type)
@@ -264,11 +284,11 @@ class RepositoryClient:
 
     async def _referrers(self, digest: Digest, artifact_type: str | None) -> list[dict[str, Any]]:
         with self._transport.patience():
-            listed = await self._api_referrers(digest, artifact_type)
-            if listed is None:
-                asked = self._asked("GET manifest", referrers_tag(digest))
-                listed = await self.persist(asked, partial(self._once.fallback_referrers, digest))
-        return listed
+            listed = await self._api_referrers(digest, artifact_type) or []
+            asked = self._asked("GET manifest", referrers_tag(digest))
+            further = await self.persist(asked, partial(self._once.fallback_referrers, digest))
+        known = {one.get("digest") for one in listed}
+        return [*listed, *(one for one in further if one.get("digest") not in known)]
 
     async def api_referrers(self, digest: Digest) -> list[Descriptor] | None:
         """What the referrers API lists for `digest`; None when the registry has no such API."""
@@ -283,7 +303,7 @@ class RepositoryClient:
             async with self._transport.exchange(self.repository, "GET", "tags/list?n=1") as response:
                 try:
                     return parsedate_to_datetime(response.headers["date"])
-                except (KeyError, ValueError):
+                except (KeyError, ValueError, OverflowError):
                     return None
 
         return await self.persist(f"GET time of {self.repository.host}", attempt)
@@ -429,18 +449,18 @@ class RepositoryClient:
     async def _api_referrers(self, digest: Digest, artifact_type: str | None) -> list[dict[str, Any]] | None:
         found: list[dict[str, Any]] = []
         page: Page = None
-        while not self._has_no_referrers_api:
+        pages: set[Page] = set()
+        while self._transport.referrers_api.get(self.repository.host) is not False and page not in pages:
+            pages.add(page)
             attempt = partial(self._once.referrers, digest, artifact_type, page)
             answer = await self.persist(f"GET referrers of {self.repository.at(digest)}", attempt)
             if answer is None:
-                # of a repository that is not there yet, a registry with the API may say the same
-                self._has_no_referrers_api = digest in self._seen
                 return None
             listed, page = answer
             found += listed
             if page is None:
                 return found
-        return None
+        return found if pages else None
 
     async def _add_to_fallback(self, subject: Digest, descriptors: Sequence[Descriptor]) -> None:
         """Add to the list behind the fallback tag until all is still there some time later; a retry reads first."""
@@ -469,7 +489,7 @@ class RepositoryClient:
         if known := self._configs.get(manifest.digest):
             return known
         try:
-            document = json.loads(await self.content(manifest.config))
+            document = parse_json(await self.content(manifest.config))
         except ValueError as error:
             document = error
         if not isinstance(document, dict):
@@ -484,7 +504,12 @@ class RepositoryClient:
         if manifest.is_index:
             return await self._listed(manifest)
         config = await self._config(manifest)
-        return [(Platform.model_validate({"os": "unknown", "architecture": "unknown"} | config), digest)]
+        known = {key: config.get(key) or "unknown" for key in ("os", "architecture")}
+        try:
+            platform = Platform.model_validate({**known, "variant": config.get("variant") or None})
+        except ValidationError:
+            platform = Platform(os="unknown", architecture="unknown")
+        return [(platform, digest)]
 
     async def _listed(self, index: Manifest) -> list[tuple[Platform, Digest]]:
         """The images of an index; their manifests are read only where the index leaves the platform open."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from pipeline.domain import Digest
+from pipeline.domain import Digest, usual_platform
 from pipeline.registry import media
 
 EMBEDDED = 16 * 1024
@@ -22,8 +22,19 @@ def sha256(data: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
+def parse_json(raw: bytes | str) -> Any:
+    """Read what came from outside; ValueError for what is no JSON, also for what is nested too deeply."""
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
+
+
 class Platform(BaseModel):
-    """What a manifest inside an index is for; written as `linux/amd64` or `linux/arm/v7`."""
+    """What a manifest inside an index is for; written as `linux/amd64` or `linux/arm/v7`, in one spelling.
+
+    Which of several it is says `usual_platform`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -32,7 +43,7 @@ class Platform(BaseModel):
     variant: str | None = None
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+        return usual_platform("/".join(part for part in (self.os, self.architecture, self.variant) if part))
 
 
 class Descriptor(BaseModel):
@@ -42,12 +53,18 @@ class Descriptor(BaseModel):
 
     media_type: str
     digest: Digest
-    size: int
+    size: int = Field(ge=0, lt=1 << 63)
     artifact_type: str | None = None
     platform: Platform | None = None
     annotations: dict[str, str] = {}
     data: str | None = Field(default=None, repr=False)
     """The content itself in base64, when it is small."""
+
+    @field_validator("annotations", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        """Some tools write `null` for none."""
+        return {} if value is None else value
 
     @classmethod
     def of(cls, data: bytes, media_type: str) -> Self:
@@ -76,6 +93,10 @@ class Descriptor(BaseModel):
         return {key: value for key, value in written.items() if value != {}}
 
 
+class OldSchema(ValueError):
+    """An image of Docker's schema 1, which names no content by digest."""
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A manifest as it lies in the registry, byte for byte; `digest` is that of `raw`."""
@@ -97,14 +118,17 @@ class Manifest:
         The type inside the document comes first: some registries send a Content-Type of their own making.
         """
         try:
-            document = json.loads(raw)
+            document = parse_json(raw)
         except ValueError as error:
             raise ValueError(f"{len(raw)} bytes that are not JSON, content type {content_type or 'absent'}") from error
+        if isinstance(document, dict) and document.get("schemaVersion") == 1:
+            raise OldSchema("a document without schemaVersion 2, a Docker manifest of schema 1")
         if not isinstance(document, dict) or document.get("schemaVersion") != 2:
             raise ValueError(f"a document without schemaVersion 2, content type {content_type or 'absent'}")
         media_type = document.get("mediaType") or content_type.partition(";")[0].strip()
-        if media_type not in media.MANIFESTS:
+        if not isinstance(media_type, str) or media_type not in media.MANIFESTS:
             raise ValueError(f"a document of type {media_type or 'unknown'}, not a manifest or index")
+        _check_shape(document)
         return cls(sha256(raw), media_type, raw)
 
     @cached_property
@@ -121,7 +145,7 @@ class Manifest:
     @property
     def artifact_type(self) -> str | None:
         """What kind of artifact it is (image specification: artifactType, else the config's media type)."""
-        kind: str | None = self.json.get("artifactType") or self.json.get("config", {}).get("mediaType")
+        kind: str | None = self.json.get("artifactType") or (self.json.get("config") or {}).get("mediaType")
         return kind
 
     @property
@@ -131,9 +155,11 @@ class Manifest:
 
     @property
     def subject(self) -> Digest | None:
-        """The digest that this artifact is attached to."""
-        subject = self.json.get("subject")
-        return Digest(subject["digest"]) if subject else None
+        """The digest that this artifact is attached to; None also when that is no sha256."""
+        try:
+            return Digest(self.json["subject"]["digest"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
     @property
     def config(self) -> Descriptor:
@@ -161,3 +187,17 @@ def _descriptor(document: object, where: Digest) -> Descriptor:
         return Descriptor.model_validate(document)
     except ValidationError as error:
         raise ValueError(f"manifest {where} holds a broken descriptor: {error.errors()[0]['msg']}") from error
+
+
+_SHAPE: dict[str, type] = {"config": dict, "layers": list, "manifests": list, "annotations": dict, "subject": dict}
+
+
+def _check_shape(document: dict[str, Any]) -> None:
+    """ValueError where a manifest is put together in another way than the image specification says."""
+    for key, kind in _SHAPE.items():
+        if not isinstance(document.get(key), kind | None):
+            raise ValueError(f"a manifest whose {key} is no {'list' if kind is list else 'object'}")  # noqa: TRY004
+    texts = [document.get("artifactType"), (document.get("config") or {}).get("mediaType")]
+    texts += (document.get("annotations") or {}).values()
+    if not all(isinstance(text, str | None) for text in texts):
+        raise ValueError("a manifest whose types or annotations are no texts")

@@ -2,13 +2,13 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pipeline.domain import Repository
 from pipeline.errors import UsageError
+from pipeline.registry.content import parse_json
 
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _WANTED = 'expected a docker config.json such as {"auths": {"ghcr.io": {"auth": "<base64 of user:password>"}}}'
@@ -35,7 +35,7 @@ class Credentials:
     def parse(cls, docker_config_json: str) -> Self:
         """Read a docker config.json; UsageError when it is none. No part of it appears in an error."""
         try:
-            config = json.loads(docker_config_json)
+            config = parse_json(docker_config_json)
         except ValueError:
             raise UsageError(f"registry_auth is not JSON; {_WANTED}") from None
         auths = config.get("auths") or {} if isinstance(config, dict) else None

@@ -1,17 +1,20 @@
 """What is attached to an image, taken along to another repository: evidence, disks, signatures, and what is on those.
 
+Attached is what `attached` calls so: the referrers, and what cosign keeps by the names of tags.
+
 The image itself is copied by skopeo (promotion); this follows it, so that the destination can be verified alone.
 """
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from anyio import to_thread
 
-from pipeline.domain import Digest
+from pipeline.domain import Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
-from pipeline.registry.attached import is_ours_beside
+from pipeline.registry.attached import referrers_tag, subject_of_tag
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 
@@ -19,31 +22,26 @@ from pipeline.registry.content import Descriptor, Manifest
 async def copy_attached(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> list[Digest]:
     """Copy everything that is attached to `digest` from `source` to `target`, byte for byte; what was copied.
 
-    Verified at the destination: each manifest is read back and listed there as a referrer. Repeating it copies only
-    what is missing. PreconditionError when the image is not at the destination, or the source lacks something.
+    Verified at the destination: each manifest is read back, and listed there as a referrer or behind the same tag.
+    Repeating it copies only what is missing. PreconditionError when the image is not at the destination, when the
+    source lacks something, or when a signature there would be overwritten.
     """
     if await target.describe(digest) is None:
         raise PreconditionError(
             f"{target.repository} holds no {digest}; expected the image before what is attached to it"
         )
-    return list(dict.fromkeys([*await _tagged(source, target, digest), *await _follow(source, target, digest)]))
+    attached = await _follow(source, target, digest)
+    named = await _copy_named(source, target, [*await _parts(source, digest), *attached])
+    return list(dict.fromkeys([*attached, *named]))
 
 
-async def _tagged(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> list[Digest]:
-    """What is beside the image by tags of its own: evidence and disks."""
-    there = set(await target.tags())
-    names = [tag for tag in await source.tags() if is_ours_beside(tag, digest) and tag not in there]
-    copied = []
-    for name in names:
-        manifest = await source.manifest(name)
-        if manifest is None:
-            raise InfrastructureError(
-                f"{source.repository} lists the tag {name}, but answers that there is no manifest behind it. "
-                "Nothing has moved; run again."
-            )
-        await target.push_manifest(await _copied_below(source, target, manifest.digest), name)
-        copied.append(manifest.digest)
-    return copied
+async def _parts(source: RepositoryClient, digest: Digest) -> list[Digest]:
+    """A digest and the images below it: `cosign sign --recursive` signs each."""
+    manifest = await source.known(digest)
+    if manifest is None or not manifest.is_index:
+        return [digest]
+    below = [await _parts(source, child.digest) for child in manifest.manifests]
+    return [digest, *(part for parts in below for part in parts)]
 
 
 async def _follow(source: RepositoryClient, target: RepositoryClient, subject: Digest) -> list[Digest]:
@@ -59,6 +57,47 @@ async def _follow(source: RepositoryClient, target: RepositoryClient, subject: D
         await _verify(source, target, digest, is_listed=digest in listed)
     further = [await _follow(source, target, digest) for digest in attached]
     return [*attached, *(digest for found in further for digest in found)]
+
+
+async def _copy_named(source: RepositoryClient, target: RepositoryClient, digests: Iterable[Digest]) -> list[Digest]:
+    """What is beside these by a tag: cosign's signatures, our evidence and disks; most images cost one list."""
+    subjects = set(digests)
+    listed = [tag for tag in await source.tags() if subject_of_tag(tag) in subjects]
+    found = []
+    for tag in (tag for tag in listed if not any(tag == referrers_tag(subject) for subject in subjects)):
+        manifest = await source.manifest(tag)
+        if manifest is None:
+            raise InfrastructureError(
+                f"{source.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
+                "Nothing has moved; run the command again."
+            )
+        await _copy_tagged(source, target, tag, manifest)
+        found.append(manifest.digest)
+    return found
+
+
+async def _copy_tagged(source: RepositoryClient, target: RepositoryClient, tag: Tag, manifest: Manifest) -> None:
+    there = await target.manifest(tag)
+    if there and there.digest == manifest.digest:
+        return
+    if there and not _holds(manifest, there):
+        raise PreconditionError(
+            f"{target.repository.tagged(tag)} is {there.digest} and {source.repository.tagged(tag)} is "
+            f"{manifest.digest}, which has not all that is there. Expected the same, or a list that was added to; join "
+            "the two (cosign) and run the command again. Nothing was overwritten."
+        )
+    await target.push_manifest(await _copied_below(source, target, manifest.digest), tag)
+    if await target.digest(tag) != manifest.digest:
+        raise _not_given_back(source, target, manifest.digest)
+
+
+def _holds(manifest: Manifest, other: Manifest) -> bool:
+    """Whether all that `other` lists is in `manifest`: cosign adds a layer for each signature."""
+    try:
+        listed = {one.digest for one in (*manifest.layers, *manifest.manifests)}
+        return all(one.digest in listed for one in (*other.layers, *other.manifests))
+    except ValueError:
+        return False
 
 
 async def _copied_below(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> Manifest:
@@ -88,10 +127,14 @@ async def copy_blob(source: RepositoryClient, target: RepositoryClient, blob: De
 async def _verify(source: RepositoryClient, target: RepositoryClient, digest: Digest, *, is_listed: bool) -> None:
     copied = await target.manifest(digest)
     if copied is None or copied.raw != (await _read(source, digest)).raw or not is_listed:
-        raise InfrastructureError(
-            f"{target.repository} does not give back {digest}, which was copied there from {source.repository}. "
-            "Nothing has moved; run the command again."
-        )
+        raise _not_given_back(source, target, digest)
+
+
+def _not_given_back(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> InfrastructureError:
+    return InfrastructureError(
+        f"{target.repository} does not give back {digest}, which was copied there from {source.repository}. "
+        "Nothing has moved; run the command again."
+    )
 
 
 async def _read(source: RepositoryClient, digest: Digest) -> Manifest:

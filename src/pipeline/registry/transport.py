@@ -1,8 +1,11 @@
 """How requests reach a registry: authentication, retries under one deadline, bounded concurrency. The only such place.
 
 A failure that may pass (connection, timeout, 408, 429, 5xx, a body that is cut short or not what was asked for) is
-tried again until the deadline and then becomes an InfrastructureError. A refusal (401, 403) ends the command at once.
-Everything else is handed to the caller to judge.
+tried again until the deadline and then becomes an InfrastructureError. A refusal (401, 403) of the registry itself ends
+the command at once. Everything else is handed to the caller to judge.
+
+Only the registry's own host is shown a login, and only its own challenges are answered. What another host says, where
+a redirect or a Location led to, is never the registry's word. From TLS nothing leads to plain HTTP.
 """
 
 import random
@@ -23,7 +26,9 @@ import httpx
 
 from pipeline.domain import Repository
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
+from pipeline.registry import refusals
 from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request, widened
+from pipeline.registry.content import parse_json
 from pipeline.registry.credentials import Credentials, Login
 
 T = TypeVar("T")
@@ -33,6 +38,12 @@ Body = bytes | Callable[[], AsyncIterable[bytes]]
 _CONCURRENT = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
 _HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+_HOPS = 5
+"""Redirects that one request may follow."""
+_ERROR, _TOKEN = 64 << 10, 1 << 20
+"""Bytes of an error's body and of a token server's answer that are looked at."""
+_LONGEST_TOKEN = 24 * 3600.0
+"""Seconds that a token is believed to last at most."""
 _until: ContextVar[float] = ContextVar("until", default=inf)
 
 
@@ -69,7 +80,9 @@ class Transport:
         self._plain_http = plain_http
         self._addresses = addresses
         self._challenges: dict[str, Challenge] = {}
-        self._tokens: dict[tuple[str, str], _Token] = {}
+        self._tokens: dict[tuple[str, ...], _Token] = {}
+        self.referrers_api: dict[str, bool] = {}
+        """By host: whether it has shown in this command that it has the referrers API, or said that it has none."""
         self.requests = 0
         """How many HTTP requests were sent, for figures and tests."""
         self.ahead: dict[str, timedelta] = {}
@@ -80,7 +93,8 @@ class Transport:
             verify=_trusted(),
             timeout=self._timeout(),
             limits=httpx.Limits(max_connections=_CONCURRENT * 2),
-            headers={"User-Agent": "bootc-pipeline"},
+            # compressed on the way, bytes have no digest to hold against, and no bound
+            headers={"User-Agent": "bootc-pipeline", "Accept-Encoding": "identity"},
         )
         await self._http.__aenter__()
         self._limiter = anyio.CapacityLimiter(_CONCURRENT)
@@ -101,17 +115,30 @@ class Transport:
         scheme = "http" if repository.host in self._plain_http else "https"
         return f"{scheme}://{self._addresses.get(repository.host, host)}/v2/{repository.path}/"
 
-    def absolute(self, repository: Repository, location: str) -> str:
-        """A URL that the registry gave (Location, Link), seen from here.
+    def absolute(self, repository: Repository, location: str, *, near: httpx.URL | None = None) -> str:
+        """A URL that the registry gave (Location, Link), seen from here; `near`: what a relative one goes out from.
 
-        The registry may know itself by the name in references, or by http behind a proxy that speaks TLS.
+        The registry may know itself by the name in references, or by http behind a proxy that speaks TLS. Transient
+        for what is no URL, PreconditionError for one that leaves TLS.
         """
-        url = httpx.URL(self.base(repository)).join(location)
         here = httpx.URL(self.base(repository))
-        known = {repository.host, _HUB.get(repository.host, repository.host), here.netloc.decode()}
-        if url.netloc.decode() in known:
-            url = url.copy_with(scheme=here.scheme, netloc=here.netloc)
+        try:
+            url = (near or here).join(location)
+            netloc = url.netloc.decode()
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Transient(f"a location that is no URL ({error})") from error
+        if netloc in {repository.host, _HUB.get(repository.host, repository.host), here.netloc.decode()}:
+            return str(url.copy_with(scheme=here.scheme, netloc=here.netloc))
+        if url.scheme not in ("https", here.scheme):
+            raise PreconditionError(
+                f"{repository.host} is spoken to by TLS and leads to {url.scheme}://{url.host} without it; expected "
+                "https. Nothing was sent there and nothing from there is believed."
+            )
         return str(url)
+
+    def is_own(self, repository: Repository, response: httpx.Response) -> bool:
+        """Whether the registry itself gave this answer, not a host that a redirect or Location led to."""
+        return self._ours(repository, str(response.url))
 
     @contextmanager
     def patience(self, allowance: float = 0.0) -> Iterator[None]:
@@ -136,7 +163,7 @@ class Transport:
                     return await attempt()
                 except Transient as error:
                     came, wanted, limit = str(error), error.pause, error.attempts or inf
-                except httpx.TransportError as error:
+                except (httpx.RequestError, httpx.InvalidURL) as error:
                     _refuse_hopeless(asked, error)
                     came, wanted, limit = _described(error), None, inf
                 failures += 1
@@ -162,65 +189,83 @@ class Transport:
         params: Mapping[str, str] | None = None,
         body: Body | None = None,
         redirects: bool = True,
+        elsewhere: bool = False,
+        also: Repository | None = None,
         allowance: float = 0.0,
     ) -> AsyncIterator[httpx.Response]:
         """One request and its answer, whose body is still to be read; `path` is below the repository or a whole URL.
 
-        `allowance`: seconds that the registry may need beyond the usual before it answers.
+        `allowance`: seconds that the registry may need beyond the usual before it answers. `elsewhere`: whether a
+        redirect may lead to another host: only for what is held against its digest. `also`: a repository of the same
+        registry that is read by this request.
         Raises Transient for what may pass and PreconditionError for a refusal; other statuses are the caller's.
         """
         url = path if "://" in path else self.base(repository) + path
         actions = "pull" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "pull,push"
-        login = self._credentials.login(repository)
+        need = _Need(repository, actions, self._credentials.login(repository), also)
         async with self._limiter:
-            authorization, renewed = await self._authorization(repository, actions, login), False
+            authorization, renewed, hops = await self._authorization(need), False, 0
             while True:
+                ours = self._ours(repository, url)
                 request = self._http.build_request(
                     method,
                     url,
-                    params=params,
+                    params=params if not hops else None,
                     headers={
                         "Accept": accept,
                         **(headers or {}),
-                        **({"Authorization": authorization} if authorization and self._ours(repository, url) else {}),
+                        **({"Authorization": authorization} if authorization and ours else {}),
                     },
                     content=body() if callable(body) else body,
                     timeout=self._timeout(allowance),
                 )
                 self.requests += 1
-                response = await self._http.send(
-                    request, stream=True, follow_redirects=redirects and method in ("GET", "HEAD")
-                )
+                response = await self._http.send(request, stream=True, follow_redirects=False)
                 self._note_time(repository, response)
                 try:
-                    if response.status_code == 401 and not renewed:
-                        await response.aread()
-                        authorization = await self._answer(repository, actions, login, response, authorization)
-                        renewed = True
+                    if response.status_code == 401 and ours and not renewed:
+                        await read(response, _ERROR)
+                        authorization, renewed = await self._answer(need, response, authorization), True
                         continue
-                    await self._judge(repository, response, login)
+                    if redirects and method in ("GET", "HEAD") and response.has_redirect_location:
+                        url, hops = self._redirected(repository, response, elsewhere=elsewhere), hops + 1
+                        if hops > _HOPS:
+                            raise Transient(f"more than {_HOPS} redirects, the last one to {httpx.URL(url).host}")
+                        continue
+                    await self._judge(need, response, ours=ours)
                     yield response
                 finally:
                     await response.aclose()
                 return
 
+    def _redirected(self, repository: Repository, response: httpx.Response, *, elsewhere: bool) -> str:
+        url = self.absolute(repository, response.headers["location"], near=response.url)
+        if not elsewhere and not self._ours(repository, url):
+            raise Transient(f"a redirect to {httpx.URL(url).host}, which is not the registry")
+        return url
+
     def _ours(self, repository: Repository, url: str) -> bool:
         """Whether the login may be shown to whoever answers `url`: upload locations may lie elsewhere, signed."""
         return urlsplit(url)[:2] == urlsplit(self.base(repository))[:2]
 
-    async def _judge(self, repository: Repository, response: httpx.Response, login: Login | None) -> None:
+    async def _judge(self, need: "_Need", response: httpx.Response, *, ours: bool = True) -> None:
         status = response.status_code
         if status in (408, 425, 429) or status >= 500:
-            await response.aread()
+            await read(response, _ERROR)
             pause = _retry_after(response)
             waiting = "" if pause is None else f", which asked to wait {pause:.0f} s"
             raise Transient(_answered(response) + waiting, pause=pause)
         if status in (401, 403):
-            await response.aread()
-            who = f"as {login.username or 'the given identity'}" if login else "without a login"
+            await read(response, _ERROR)
+            if not ours:
+                raise Transient(f"{_answered(response)} of {response.url.host}, which is not the registry")
+            where = f"{need.repository.host} refuses {response.request.method} on {need.repository.path}"
+            if advice := refusals.final(status, response.extensions["body"]):
+                raise PreconditionError(f"{where}: {_answered(response)}. {advice}")
+            who = f"as {need.login.username or 'the given identity'}" if need.login else "without a login"
             raise PreconditionError(
-                f"{repository.host} refuses {response.request.method} on {repository.path} {who}: "
-                f"{_answered(response)}. Expected an account with rights on {repository}; give one by registry_auth."
+                f"{where} {who}: {_answered(response)}. "
+                f"Expected an account with rights on {need.repository}; give one by registry_auth."
             )
 
     def _note_time(self, repository: Repository, response: httpx.Response) -> None:
@@ -231,77 +276,109 @@ class Transport:
             there = parsedate_to_datetime(response.headers["date"])
             self.ahead[repository.host] = datetime.now(UTC) - there
 
-    async def _authorization(self, repository: Repository, actions: str, login: Login | None) -> str | None:
+    async def _authorization(self, need: "_Need") -> str | None:
         """What to send unasked, known from an earlier challenge of this host; None before the first one."""
-        challenge = self._challenges.get(repository.host)
+        challenge = self._challenges.get(need.repository.host)
         if challenge is None:
             return None
         if challenge.scheme == "basic":
-            return basic(login) if login else None
-        return await self._token(repository, actions, login, challenge)
+            return basic(need.login) if need.login else None
+        return await self._token(need, challenge)
 
-    async def _answer(
-        self, repository: Repository, actions: str, login: Login | None, response: httpx.Response, tried: str | None
-    ) -> str | None:
+    async def _answer(self, need: "_Need", response: httpx.Response, tried: str | None) -> str | None:
         """What to send after a 401; PreconditionError when there is nothing (more) to show."""
+        repository, login = need.repository, need.login
         offers = {challenge.scheme: challenge for challenge in parse_challenges(_values(response))}
         if challenge := offers.get("bearer"):
             self._challenges[repository.host] = challenge
             stale = [key for key, token in self._tokens.items() if token.header == tried]
             for key in stale:
                 del self._tokens[key]
-            return await self._token(
-                repository, actions, login, challenge, widened(actions, challenge, repository.path)
-            )
+            return await self._token(need, challenge, widened(need.actions, challenge, repository.path))
         if (challenge := offers.get("basic")) and login and login.username and tried != basic(login):
             self._challenges[repository.host] = challenge
             return basic(login)
-        await self._judge(repository, response, login)
+        await self._judge(need, response)
         return None
 
-    async def _token(
-        self, repository: Repository, actions: str, login: Login | None, challenge: Challenge, asked: str = ""
-    ) -> str:
+    async def _token(self, need: "_Need", challenge: Challenge, asked: str = "") -> str:
         """A bearer token for the repository, from the cache while it lasts; a wider scope serves a narrower one.
 
-        `asked`: what to ask the token server for, where that is more than `actions`.
+        `asked`: what to ask the token server for, where that is more than the need's actions.
         """
-        wider = ("pull", "pull,push") if actions == "pull" else (actions,)
+        wider = ("pull", "pull,push") if need.actions == "pull" else (need.actions,)
         async with self._signing_in:
             for known in wider:
-                token = self._tokens.get((str(repository), known))
+                token = self._tokens.get((need.repository.host, *need.scope(known)))
                 if token and token.until > anyio.current_time():
                     return token.header
-            token = await self._buy(repository, asked or actions, login, challenge)
-            self._tokens[str(repository), actions] = token
+            token = await self._buy(need, asked or need.actions, challenge)
+            self._tokens[need.repository.host, *need.scope(need.actions)] = token
             return token.header
 
-    async def _buy(self, repository: Repository, actions: str, login: Login | None, challenge: Challenge) -> _Token:
+    async def _buy(self, need: "_Need", actions: str, challenge: Challenge) -> _Token:
         try:
-            wanted = token_request(challenge, f"repository:{repository.path}:{actions}", login)
-        except ValueError as error:
-            raise Transient(str(error)) from error
-        if wanted.url.startswith("http://") and repository.host not in self._plain_http:
+            wanted = token_request(challenge, " ".join(need.scope(actions)), need.login)
+            realm = httpx.URL(wanted.url)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise Transient(f"a challenge that cannot be answered: {error}") from error
+        if realm.scheme != "https" and need.repository.host not in self._plain_http:
             raise PreconditionError(
-                f"{repository.host} sends its logins to {wanted.url} without TLS; expected https. Nothing was sent."
+                f"{need.repository.host} sends its logins to {wanted.url} without TLS; expected https. "
+                "Nothing was sent."
             )
         self.requests += 1
-        response = await self._http.request(
+        async with self._http.stream(
             wanted.method,
-            wanted.url,
+            realm,
             params=wanted.params,
             data=wanted.form,
             headers={"Authorization": wanted.authorization} if wanted.authorization else {},
-        )
-        await self._judge(repository, response, login)
-        try:
-            answer = response.json()
-            text = answer.get("token") or answer["access_token"]
-            lasts = float(answer.get("expires_in") or 60)
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise Transient(f"the token server's {_answered(response)}, which holds no token") from None
-        # half of its life: a token is not to run out on the way
-        return _Token(f"Bearer {text}", anyio.current_time() + lasts / 2)
+        ) as response:
+            await self._judge(need, response)
+            return _bought(response, await read(response, _TOKEN))
+
+
+@dataclass(frozen=True)
+class _Need:
+    """What a request is allowed by."""
+
+    repository: Repository
+    actions: str
+    login: Login | None
+    also: Repository | None
+
+    def scope(self, actions: str) -> tuple[str, ...]:
+        """What a token is bought for (distribution documentation, "Token scope documentation")."""
+        own = f"repository:{self.repository.path}:{actions}"
+        return (own, f"repository:{self.also.path}:pull") if self.also else (own,)
+
+
+async def read(response: httpx.Response, limit: int) -> bytes:
+    """The body, kept for who reads it again; Transient when it is longer than `limit` bytes."""
+    if "body" not in response.extensions:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > limit:
+                raise Transient(f"answer {response.status_code} with more than {limit} bytes", attempts=3)
+        response.extensions["body"] = bytes(body)
+    content: bytes = response.extensions["body"]
+    return content
+
+
+def _bought(response: httpx.Response, body: bytes) -> _Token:
+    try:
+        answer = parse_json(body)
+        text = answer.get("token") or answer["access_token"]
+        if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+            raise ValueError(type(text).__name__)
+        lasts = float(answer.get("expires_in") or 60)
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+        raise Transient(f"the token server's {_answered(response)}, which holds no token") from None
+    lasts = min(lasts, _LONGEST_TOKEN) if lasts > 0 else 0.0
+    # half of its life: a token is not to run out on the way
+    return _Token(f"Bearer {text}", anyio.current_time() + lasts / 2)
 
 
 @cache
@@ -324,32 +401,28 @@ def _pause(failures: int) -> float:
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date)."""
     text = response.headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
 def _answered(response: httpx.Response) -> str:
     """The answer in a few words: status, and the registry's own words when they are its own."""
-    words = ""
-    try:
-        errors = response.json()["errors"]
-        words = "; ".join(" ".join(filter(None, (e.get("code"), e.get("message")))) for e in errors)
-    except (ValueError, KeyError, TypeError, AttributeError, httpx.ResponseNotRead):
-        kind = response.headers.get("content-type", "").partition(";")[0]
-        words = f"a body of type {kind}" if kind else ""
+    told = refusals.words(response.extensions.get("body", b""))
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    words = told or (f"a body of type {kind}" if kind else "")
     return f"answer {response.status_code} {response.reason_phrase}" + (f" ({words[:300]})" if words else "")
 
 
-def _described(error: httpx.TransportError) -> str:
+def _described(error: Exception) -> str:
     name = type(error).__name__
     return f"{name}: {error}" if str(error) else name
 
 
-def _refuse_hopeless(asked: str, error: httpx.TransportError) -> None:
+def _refuse_hopeless(asked: str, error: Exception) -> None:
     """A certificate does not become right by waiting; nor does a server that speaks no TLS."""
     cause: BaseException | None = error
     while cause and not isinstance(cause, ssl.SSLError):

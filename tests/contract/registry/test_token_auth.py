@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from pipeline.domain import Repository
 from pipeline.errors import PreconditionError
 from pipeline.registry.client import RegistryClient
+from pipeline.registry.content import sha256
 from pipeline.registry.credentials import Credentials
 
 ISSUER, SERVICE = "lab", "lab-registry"
@@ -35,17 +36,22 @@ class TokenServer(ThreadingHTTPServer):
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.certificate = _certificate(self.key)
         self.scopes: list[str] = []
+        self.rights = {"pull", "push", "delete"}
+        """What the account may do."""
         self.login = "Basic " + base64.b64encode(b"me:right").decode()
 
-    def token(self, scope: str, rights: set[str]) -> str:
-        kind, _, rest = scope.partition(":")
-        name, _, actions = rest.rpartition(":")
-        granted = sorted(set(actions.split(",")) & rights)
+    def token(self, scopes: list[str], rights: set[str]) -> str:
+        access = []
+        for scope in scopes:
+            kind, _, rest = scope.partition(":")
+            name, _, actions = rest.rpartition(":")
+            allowed = set() if name == "closed/source" else rights
+            access.append({"type": kind, "name": name, "actions": sorted(set(actions.split(",")) & allowed)})
         now = int(time.time())
         der = self.certificate.public_bytes(serialization.Encoding.DER)
         header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
         claims = {"iss": ISSUER, "sub": "me", "aud": SERVICE, "exp": now + 60, "nbf": now - 5, "iat": now}
-        claims |= {"jti": uuid4().hex, "access": [{"type": kind, "name": name, "actions": granted}]}
+        claims |= {"jti": uuid4().hex, "access": access}
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
         signature = self.key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{signed}.{_encoded(signature)}"
@@ -60,9 +66,9 @@ class _Answer(BaseHTTPRequestHandler):
         if login not in (None, self.server.login):
             self.send_error(401)
             return
-        self.server.scopes.append(query["scope"][0])
-        rights = {"pull", "push", "delete"} if login else {"pull"}
-        body = json.dumps({"token": self.server.token(query["scope"][0], rights), "expires_in": 60}).encode()
+        self.server.scopes.append(" ".join(query["scope"]))
+        rights = self.server.rights if login else {"pull"}
+        body = json.dumps({"token": self.server.token(query["scope"], rights), "expires_in": 60}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
@@ -126,6 +132,33 @@ async def test_a_wrong_password_is_said_to_be_refused(token_registry: str) -> No
     async with RegistryClient(credentials(token_registry, "wrong"), plain_http={token_registry}) as client:
         with pytest.raises(PreconditionError, match=r"as me: .*registry_auth"):
             await client.repository(where).tags()
+
+
+async def test_a_blob_is_taken_over_with_both_scopes(tokens: TokenServer, token_registry: str) -> None:
+    here, there = f"test/{uuid4().hex}", f"test/{uuid4().hex}"
+    async with RegistryClient(credentials(token_registry, "right"), plain_http={token_registry}) as client:
+        source = client.repository(Repository(token_registry, here))
+        target = client.repository(Repository(token_registry, there))
+        layer = await source.push_blob(b"data", "text/plain")
+        tokens.scopes.clear()
+        assert await target.take_blob(layer.digest, source.repository)
+        assert tokens.scopes == [f"repository:{there}:pull,push repository:{here}:pull"]
+        assert await target.blob(layer.digest) == b"data"
+
+
+async def test_a_blob_that_cannot_be_taken_over_is_copied(token_registry: str, tokens: TokenServer) -> None:
+    async with RegistryClient(credentials(token_registry, "right"), plain_http={token_registry}) as client:
+        target = client.repository(Repository(token_registry, f"test/{uuid4().hex}"))
+        assert not await target.take_blob(sha256(b"data"), Repository(token_registry, "closed/source"))
+        await target.push_blob(b"data", "text/plain")
+
+
+async def test_a_login_that_pushes_and_does_not_delete_may_push(
+    tokens: TokenServer, token_registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "rights", {"pull", "push"})
+    async with RegistryClient(credentials(token_registry, "right"), plain_http={token_registry}) as client:
+        await client.repository(Repository(token_registry, f"test/{uuid4().hex}")).ask_to_push()
 
 
 def _encoded(data: bytes) -> str:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.domain import Channel, Digest, Outcome, Repository
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.disk import attach_disk, fetch_disk
@@ -85,3 +85,34 @@ async def test_a_broken_copy_is_finished_by_the_next(registry: str, faultproxy: 
                 target = client.repository(where)
                 assert len(await copy_attached(client.repository(source.repository), target, image)) == 3
                 assert len(await find_evidence(target, image, Channel.TESTING)) == 1
+
+
+@pytest.mark.parametrize("suffix", [".sig", ".att", ".sbom"])
+async def test_what_cosign_keeps_by_the_name_of_a_tag_follows(registry: str, suffix: str) -> None:
+    async with RegistryClient(plain_http={registry}, deadline=10) as client:
+        source, target = (client.repository(Repository(registry, f"test/{uuid4().hex}")) for _ in range(2))
+        image = await push_image(source)
+        await push_image(target)
+        tag = Tag(f"sha256-{image.hex}{suffix}")
+        layer = await source.push_blob(b"signature", "application/x.signature")
+        signed = await source.push_artifact("application/x.signature", [layer], tag=tag)
+        assert await copy_attached(source, target, image) == [signed.digest]
+        assert await target.digest(tag) == signed.digest
+        assert await target.blob(layer.digest) == b"signature"
+        before = client.requests
+        await copy_attached(source, target, image)
+        assert client.requests - before < 12, "a second run only looks"
+
+
+async def test_a_signature_that_only_the_destination_has_is_not_overwritten(registry: str) -> None:
+    async with RegistryClient(plain_http={registry}, deadline=10) as client:
+        source, target = (client.repository(Repository(registry, f"test/{uuid4().hex}")) for _ in range(2))
+        for repo in (source, target):
+            image = await push_image(repo)
+            tag = Tag(f"sha256-{image.hex}.sig")
+            layer = await repo.push_blob(repo.repository.path.encode(), "application/x.signature")
+            await repo.push_artifact("application/x.signature", [layer], tag=tag)
+        before = await target.digest(tag)
+        with pytest.raises(PreconditionError, match="Nothing was overwritten"):
+            await copy_attached(source, target, image)
+        assert await target.digest(tag) == before

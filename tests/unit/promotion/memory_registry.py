@@ -283,8 +283,9 @@ class MemoryRegistry:
         return httpx.Response(200, json={"name": path, "tags": sorted(self.store(path).tags)})
 
     def _referrers(self, _request: httpx.Request, path: str, subject: str) -> httpx.Response:
-        if not self.referrers_api:
-            return httpx.Response(404)
+        if not self.referrers_api:  # as distribution 2.8 and 3 answer, which have no such route
+            named = {"Docker-Distribution-Api-Version": "registry/2.0"}
+            return httpx.Response(404, text="404 page not found\n", headers=named)
         listed = []
         for digest, (kind, raw) in self.store(path).manifests.items():
             document = json.loads(raw)

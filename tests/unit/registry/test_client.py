@@ -62,6 +62,8 @@ def refusal(status: int, code: str) -> httpx.Response:
 
 PAGE = httpx.Response(502, html="<html>Bad gateway</html>")
 UNKNOWN = refusal(404, "MANIFEST_UNKNOWN")
+NAMED = {"docker-distribution-api-version": "registry/2.0"}
+"""How a registry names itself in its answers."""
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ async def test_a_list_of_tags_that_cannot_be_read_is_an_outage(
 @pytest.mark.parametrize(
     "no_such_api",
     [
-        httpx.Response(404, text="404 page not found"),
+        httpx.Response(404, text="404 page not found\n", headers=NAMED),
         refusal(404, "UNSUPPORTED"),
         httpx.Response(405),
         httpx.Response(303, headers={"location": "https://web.example.org/-/v2/packages"}),
@@ -282,11 +284,59 @@ async def test_without_the_api_the_fallback_tag_is_read(
 ) -> None:
     index = index_of([IMAGE.descriptor.to_json()])
     subject = sha256(b"subject")
-    web.get(f"{BASE}/referrers/{subject}").mock(return_value=no_such_api)
+    web.get(url__startswith=f"{BASE}/referrers/").mock(return_value=no_such_api)
     web.get(f"{BASE}/manifests/{referrers_tag(subject)}").mock(
         return_value=httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
     )
+    web.get(url__startswith=f"{BASE}/manifests/sha256:").mock(return_value=UNKNOWN)
     assert await repo.referrers(subject) == [IMAGE.descriptor]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        httpx.Response(404),
+        httpx.Response(404, text="404 page not found"),
+        httpx.Response(404, text="default backend - 404"),
+        httpx.Response(404, json={"message": "no route", "code": 404}),
+        httpx.Response(404, html="<html>", headers=NAMED),
+        httpx.Response(405),
+        httpx.Response(302, headers={"location": "https://portal.example.org/"}),
+    ],
+)
+async def test_one_answer_of_a_gateway_is_not_the_absence_of_the_api(
+    web: respx.Router, repo: RepositoryClient, lie: httpx.Response
+) -> None:
+    subject = sha256(b"subject")
+    index = index_of([IMAGE.descriptor.to_json()])
+    listed = httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
+    web.get(f"{BASE}/referrers/{subject}").mock(side_effect=[lie, listed])
+    empty = httpx.Response(200, content=index_of([]).raw, headers={"content-type": media.OCI_INDEX})
+    web.get(url__startswith=f"{BASE}/referrers/").mock(return_value=empty)
+    web.get(url__startswith=f"{BASE}/manifests/").mock(return_value=UNKNOWN)
+    assert await repo.referrers(subject) == [IMAGE.descriptor]
+
+
+async def test_an_api_that_answered_a_moment_ago_is_not_absent(web: respx.Router, impatient: RepositoryClient) -> None:
+    empty = httpx.Response(200, content=index_of([]).raw, headers={"content-type": media.OCI_INDEX})
+    web.get(f"{BASE}/referrers/{sha256(b'one')}").mock(return_value=empty)
+    web.get(f"{BASE}/referrers/{sha256(b'two')}").mock(
+        return_value=httpx.Response(404, text="404 page not found\n", headers=NAMED)
+    )
+    web.get(url__startswith=f"{BASE}/manifests/").mock(return_value=UNKNOWN)
+    assert await impatient.referrers(sha256(b"one")) == []
+    with pytest.raises(InfrastructureError, match="about referrers"):
+        await impatient.referrers(sha256(b"two"))
+
+
+async def test_the_fallback_tag_is_read_beside_the_api(web: respx.Router, repo: RepositoryClient) -> None:
+    subject, other = sha256(b"subject"), artifact("x/other", []).descriptor
+    for url, one in [(f"referrers/{subject}", IMAGE.descriptor), (f"manifests/{referrers_tag(subject)}", other)]:
+        index = index_of([one.to_json()])
+        web.get(f"{BASE}/{url}").mock(
+            return_value=httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
+        )
+    assert await repo.referrers(subject) == [IMAGE.descriptor, other]
 
 
 async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, impatient: RepositoryClient) -> None:
@@ -298,7 +348,7 @@ async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, impa
 
 async def test_a_tag_that_is_read_as_the_digest_lists_no_referrers(web: respx.Router, repo: RepositoryClient) -> None:
     subject = index_of([IMAGE.descriptor.to_json()])
-    web.get(f"{BASE}/referrers/{subject.digest}").mock(return_value=httpx.Response(404))
+    web.get(f"{BASE}/referrers/{subject.digest}").mock(return_value=refusal(404, "UNSUPPORTED"))
     web.get(f"{BASE}/manifests/{referrers_tag(subject.digest)}").mock(
         return_value=httpx.Response(200, content=subject.raw, headers={"content-type": media.OCI_INDEX})
     )
@@ -328,6 +378,7 @@ async def test_referrers_come_in_pages_and_are_filtered_here(web: respx.Router, 
         return httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX, **link})
 
     web.get(url__startswith=f"{BASE}/referrers/").mock(side_effect=page)
+    web.get(url__startswith=f"{BASE}/manifests/sha256-").mock(return_value=UNKNOWN)
     assert [one.artifact_type for one in await repo.referrers(sha256(b"s"), "x/one")] == ["x/one", "x/one"]
 
 
@@ -415,3 +466,169 @@ async def test_a_login_that_may_not_push_is_told_so(web: respx.Router, repo: Rep
     web.post(f"{BASE}/blobs/uploads/").mock(return_value=refusal(403, "DENIED"))
     with pytest.raises(PreconditionError, match="refuses POST on o/i as me"):
         await repo.ask_to_push()
+
+
+ELSEWHERE = "https://elsewhere.example.net"
+ASKS = httpx.Response(401, headers={"www-authenticate": 'Bearer realm="https://evil.example.net/token"'})
+
+
+@pytest.fixture
+def evil(web: respx.Router) -> respx.Route:
+    """A token server that nobody has to ask."""
+    web.get(url__startswith=ELSEWHERE).mock(return_value=ASKS)
+    web.put(url__startswith=ELSEWHERE).mock(return_value=ASKS)
+    return web.route(host="evil.example.net").mock(return_value=httpx.Response(200, json={"token": "t"}))
+
+
+async def test_a_challenge_of_another_host_is_not_answered(
+    web: respx.Router, evil: respx.Route, impatient: RepositoryClient
+) -> None:
+    digest = sha256(b"data")
+    web.get(f"{BASE}/blobs/{digest}").mock(return_value=httpx.Response(307, headers={"location": f"{ELSEWHERE}/b"}))
+    web.head(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(404))
+    web.post(f"{BASE}/blobs/uploads/").mock(return_value=httpx.Response(202, headers={"location": f"{ELSEWHERE}/u"}))
+    with pytest.raises(InfrastructureError, match="which is not the registry"):
+        await impatient.blob(digest)
+    with pytest.raises(InfrastructureError, match="which is not the registry"):
+        await impatient.push_blob(b"data", "text/plain")
+    assert not evil.called
+
+
+async def test_a_list_of_tags_does_not_go_on_at_another_host(web: respx.Router, impatient: RepositoryClient) -> None:
+    link = {"link": f'<{ELSEWHERE}/2>; rel="next"'}
+    web.get(url__startswith=f"{BASE}/tags").mock(return_value=httpx.Response(200, json={"tags": ["a"]}, headers=link))
+    with pytest.raises(InfrastructureError, match="which is not the registry"):
+        await impatient.tags()
+
+
+async def test_what_a_tag_names_is_not_said_by_another_host(web: respx.Router, impatient: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/next").mock(return_value=httpx.Response(302, headers={"location": f"{ELSEWHERE}/m"}))
+    with pytest.raises(InfrastructureError, match="which is not the registry"):
+        await impatient.manifest(Tag("next"))
+
+
+async def test_an_absence_that_another_host_tells_is_an_outage(web: respx.Router, impatient: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/{IMAGE.digest}").mock(
+        return_value=httpx.Response(307, headers={"location": f"{ELSEWHERE}/m"})
+    )
+    web.get(f"{ELSEWHERE}/m").mock(return_value=UNKNOWN)
+    with pytest.raises(InfrastructureError, match="not the registry's own"):
+        await impatient.manifest(IMAGE.digest)
+
+
+@pytest.mark.parametrize("location", ["http://plain.example.net/b", "ftp://r.example.org/b"])
+async def test_nothing_leads_out_of_tls(web: respx.Router, repo: RepositoryClient, location: str) -> None:
+    web.get(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(307, headers={"location": location}))
+    web.head(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(404))
+    web.post(f"{BASE}/blobs/uploads/").mock(return_value=httpx.Response(202, headers={"location": location}))
+    if location.startswith("http://"):
+        with pytest.raises(PreconditionError, match="without it; expected https"):
+            await repo.blob(sha256(b"data"))
+        with pytest.raises(PreconditionError, match="without it; expected https"):
+            await repo.push_blob(b"data", "text/plain")
+    assert all(call.request.url.scheme == "https" for call in web.calls)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        httpx.Response(302, headers={"location": f"{BASE}/manifests/next"}),
+        httpx.Response(302, headers={"location": "https://[::1/x"}),
+        httpx.Response(200, content=b"[" * 100_000),
+        httpx.Response(200, content=b" " * (9 << 20)),
+        httpx.Response(404, json={"errors": "none"}),
+        httpx.Response(429, headers=[(b"retry-after", b"\xb2")]),
+        httpx.Response(200, json={"schemaVersion": 2, "mediaType": ["x"]}),
+        httpx.Response(200, json={"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": "x"}),
+        httpx.Response(200, json={"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "annotations": {"a": 1}}),
+    ],
+)
+async def test_odd_answers_are_an_outage(web: respx.Router, impatient: RepositoryClient, odd: httpx.Response) -> None:
+    web.get(f"{BASE}/manifests/next").mock(return_value=odd)
+    with pytest.raises(InfrastructureError, match="GET manifest next"):
+        await impatient.manifest(Tag("next"))
+
+
+@pytest.mark.parametrize(
+    "token", [{"token": 7}, {"token": "a\nb"}, {"token": "t", "expires_in": [1]}, {}, [], "[" * 100_000]
+)
+async def test_an_odd_token_is_an_outage(web: respx.Router, impatient: RepositoryClient, token: object) -> None:
+    web.get(f"{BASE}/manifests/next").mock(return_value=httpx.Response(401, headers={"www-authenticate": CHALLENGE}))
+    body = token if isinstance(token, str) else json.dumps(token)
+    web.get(f"{HOST}/token").mock(return_value=httpx.Response(200, text=body))
+    with pytest.raises(InfrastructureError, match="holds no token"):
+        await impatient.manifest(Tag("next"))
+
+
+async def test_a_head_without_words_says_no_absence(web: respx.Router, repo: RepositoryClient) -> None:
+    url = f"{BASE}/manifests/{IMAGE.digest}"
+    web.head(url).mock(return_value=httpx.Response(404, headers={"content-type": "application/json"}))
+    web.get(url).mock(return_value=answer())
+    assert await repo.describe(IMAGE.digest) == IMAGE.descriptor
+
+
+async def test_a_tag_that_quay_let_expire_is_not_there(web: respx.Router, repo: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/old").mock(return_value=refusal(404, "TAG_EXPIRED"))
+    assert await repo.manifest(Tag("old")) is None
+
+
+async def test_a_list_that_ends_is_asked_once_more(web: respx.Router, repo: RepositoryClient) -> None:
+    def cut(request: httpx.Request) -> httpx.Response:
+        after = request.url.params.get("last", "")
+        return httpx.Response(200, json={"tags": [tag for tag in ("a", "b", "c") if tag > after][:2]})
+
+    web.get(url__startswith=f"{BASE}/tags/list").mock(side_effect=cut)
+    assert await repo.tags() == ["a", "b", "c"]
+
+
+async def test_a_second_page_that_is_not_there_is_an_outage(web: respx.Router, impatient: RepositoryClient) -> None:
+    def page(request: httpx.Request) -> httpx.Response:
+        if "last" in request.url.params:
+            return refusal(404, "NAME_UNKNOWN")
+        return httpx.Response(200, json={"tags": ["a"]})
+
+    web.get(url__startswith=f"{BASE}/tags/list").mock(side_effect=page)
+    with pytest.raises(InfrastructureError):
+        await impatient.tags()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "what"),
+    [
+        (400, {"code": "TAG_INVALID", "message": "cannot be overwritten, the repository is immutable"}, "immutable"),
+        (412, {"code": "PRECONDITION", "message": "configured as immutable"}, "immutable"),
+        (409, {"code": "TAG_EXISTS"}, "immutable"),
+        (400, {"code": "MANIFEST_INVALID", "detail": {"message": "unsupported media type"}}, "type of content"),
+        (415, {"code": "UNSUPPORTED"}, "type of content"),
+        (403, {"code": "DENIED", "message": "quota exceeded"}, "quota"),
+        (413, {"code": "SIZE_INVALID", "message": "too large"}, "size"),
+        (404, {"code": "NAME_UNKNOWN", "message": "no such repository"}, "Create it"),
+    ],
+)
+async def test_a_final_refusal_says_what_to_do(
+    web: respx.Router, repo: RepositoryClient, status: int, error: dict[str, object], what: str
+) -> None:
+    route = web.put(f"{BASE}/manifests/notes").mock(return_value=httpx.Response(status, json={"errors": [error]}))
+    with pytest.raises(PreconditionError, match=what) as refused:
+        await repo.push_manifest(IMAGE, Tag("notes"))
+    assert route.call_count == 1
+    assert "run the command again" not in str(refused.value)
+
+
+async def test_a_refused_mount_becomes_a_copy(web: respx.Router, repo: RepositoryClient) -> None:
+    web.post(url__startswith=f"{BASE}/blobs/uploads/").mock(return_value=refusal(403, "DENIED"))
+    web.head(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(404))
+    assert not await repo.take_blob(sha256(b"data"), Repository("r.example.org", "o/other"))
+
+
+async def test_a_login_that_pushes_and_does_not_delete_may_push(web: respx.Router, repo: RepositoryClient) -> None:
+    begun = httpx.Response(202, headers={"location": "/v2/o/i/blobs/uploads/7"})
+    web.post(f"{BASE}/blobs/uploads/").mock(return_value=begun)
+    web.delete(f"{BASE}/blobs/uploads/7").mock(return_value=refusal(403, "DENIED"))
+    await repo.ask_to_push()
+
+
+async def test_an_image_of_schema_1_is_no_outage(web: respx.Router, repo: RepositoryClient) -> None:
+    web.get(f"{BASE}/manifests/old").mock(return_value=httpx.Response(200, json={"schemaVersion": 1}))
+    with pytest.raises(PreconditionError, match="schema 1"):
+        await repo.manifest(Tag("old"))

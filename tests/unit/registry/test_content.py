@@ -77,3 +77,6 @@ def test_broken_descriptors_are_refused() -> None:
 def test_platforms_are_written_as_people_do() -> None:
     assert str(Platform(os="linux", architecture="amd64")) == "linux/amd64"
     assert str(Platform(os="linux", architecture="arm", variant="v7")) == "linux/arm/v7"
+    assert str(Platform(os="linux", architecture="arm")) == "linux/arm/v7"
+    assert str(Platform(os="linux", architecture="arm64", variant="v8")) == "linux/arm64"
+    assert str(Platform(os="linux", architecture="amd64", variant="v2")) == "linux/amd64/v2"

@@ -89,3 +89,8 @@ def test_broken_secrets_are_refused_without_being_shown(text: str) -> None:
 def test_secrets_are_not_part_of_the_representation() -> None:
     parsed = Credentials.parse(json.dumps({"auths": {"a.io": auth("me", "canary")}}))
     assert "canary" not in repr(parsed)
+
+
+def test_a_config_that_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="not JSON"):
+        Credentials.parse("[" * 100_000)
