@@ -3,16 +3,16 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, function, object_type
-from dagger.mod._exceptions import FunctionError
+from dagger import Doc, function, object_type
 from pydantic import TypeAdapter
 
 from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
-from pipeline.domain import Channel
-from pipeline.errors import PipelineError
+from pipeline.containers.secrets import read_secret
+from pipeline.domain import Channel, Outcome
+from pipeline.ending import CallFailed, broken_off
 from pipeline.gates.evidence import report_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
@@ -41,24 +41,50 @@ OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
 ChannelName = Annotated[str, Doc("next, testing or stable")]
 AsJson = Annotated[bool, Doc("The same content for machines")]
 
+_NOT_SOURCE = [".venv", "**/__pycache__"]
+
 
 @object_type
 class BootcPipeline:
     """Moves a bootc OS image from next through testing to stable: by digest, never rebuilt, each channel gated."""
 
-    source: Annotated[
-        dagger.Directory,
-        DefaultPath("/"),
-        Ignore([".venv", "**/__pycache__"]),
-        Doc("The repository with pipeline.toml, its .git folder included"),
-    ]
-    registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None
-    registry: Annotated[dagger.Service | None, Doc("The registry, where only the caller reaches it")] = None
-    openqa_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of openQA")] = None
-    openqa: Annotated[dagger.Service | None, Doc("The openQA server, where only the caller reaches it")] = None
-    upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None
-    store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None
-    actor: Annotated[str, Doc("Who asks, for the promotion record")] = ""
+    source: dagger.Directory
+    registry_auth: dagger.Secret | None = None
+    registry: dagger.Service | None = None
+    openqa_auth: dagger.Secret | None = None
+    openqa: dagger.Service | None = None
+    upload_auth: dagger.Secret | None = None
+    store: dagger.Service | None = None
+    actor: str = ""
+
+    @classmethod
+    def create(
+        cls,
+        workspace: dagger.Workspace,
+        source: Annotated[
+            dagger.Directory | None,
+            Doc("The repository with pipeline.toml, its .git folder included; the one you stand in by default"),
+        ] = None,
+        registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None,
+        registry: Annotated[dagger.Service | None, Doc("The registry, where only the caller reaches it")] = None,
+        openqa_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of openQA")] = None,
+        openqa: Annotated[dagger.Service | None, Doc("The openQA server, where only the caller reaches it")] = None,
+        upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None,
+        store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
+        actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
+    ) -> Self:
+        """Without a source it is the caller's repository, never that of this module."""
+        arguments: dict[str, Any] = {
+            "source": source or workspace.directory("/", exclude=_NOT_SOURCE),
+            "registry_auth": registry_auth,
+            "registry": registry,
+            "openqa_auth": openqa_auth,
+            "openqa": openqa,
+            "upload_auth": upload_auth,
+            "store": store,
+            "actor": actor,
+        }
+        return cls(**arguments)
 
     @acting
     async def build_next(self, image: Images = None) -> str:
@@ -230,13 +256,14 @@ class BootcPipeline:
     ) -> str:
         """Delete what cannot be reached from a kept tag and is old enough; a plan unless confirmed."""
         async with self._world("prune", image) as world:
-            plain = await token.plaintext() if token else None
+            plain = await read_secret(token, "token") if token else None
             if why_kept:
                 return await prune.why_kept(world, why_kept, driver=driver, token=plain)
             reports = await prune.prune(world, confirm=confirm, driver=driver, token=plain)
-            if any(report.exit_code for report in reports):
-                raise FunctionError("\n\n".join(report.text() for report in reports))
-            return _json(reports) if as_json else "\n\n".join(report.text() for report in reports)
+            text = "\n\n".join(report.text() for report in reports)
+            if code := next((report.exit_code for report in reports if report.exit_code), 0):
+                raise CallFailed("prune", next(outcome for outcome in Outcome if outcome.exit_code == code), text)
+            return _json(reports) if as_json else text
 
     @acting
     async def evidence(
@@ -267,25 +294,18 @@ class BootcPipeline:
         try:
             async with open_world(given, images or []) as world:
                 yield world
-        except PipelineError as error:
-            raise _failure([_broken_off(command, started, error)]) from None
+        except CallFailed:
+            raise
+        except Exception as error:
+            raise broken_off(command, started, error) from None
 
 
 def _told(results: list[Result]) -> str:
     """The summary of a command that passed; the same as an error otherwise, so that the call fails."""
     if any(result.exit_code for result in results):
-        raise _failure(results)
+        raise CallFailed.of(results)
     return result_text(merge(results))
 
 
 def _json(found: object) -> str:
     return TypeAdapter(type(found)).dump_json(found, indent=2, serialize_as_any=True).decode()
-
-
-def _broken_off(command: str, started: datetime, error: PipelineError) -> Result:
-    duration = (datetime.now(UTC) - started).total_seconds()
-    return Result(command=command, outcome=error.outcome, reason=str(error), started=started, duration=duration)
-
-
-def _failure(results: list[Result]) -> FunctionError:
-    return FunctionError(result_text(merge(results)))

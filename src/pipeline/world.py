@@ -12,6 +12,7 @@ from pipeline import config as configuration
 from pipeline.config import Config, Image
 from pipeline.containers.base import Reach
 from pipeline.containers.git import History
+from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
@@ -74,7 +75,9 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     selected = config.selected(images)
     services = _services(given, config, selected)
     addresses = {host: await _address(service) for host, service in services.items()}
-    credentials = Credentials.parse(await given.registry_auth.plaintext()) if given.registry_auth else None
+    credentials = (
+        Credentials.parse(await read_secret(given.registry_auth, "registry-auth")) if given.registry_auth else None
+    )
     reach = Reach(
         services={host.partition(":")[0]: service for host, service in services.items()},
         registry_auth=given.registry_auth,
@@ -91,6 +94,10 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             copy=partial(copy_by_digest, reach),
             addresses=addresses,
         )
+
+
+async def _credentials(auth: dagger.Secret | None) -> Credentials | None:
+    return Credentials.parse(await read_secret(auth, "registry-auth")) if auth else None
 
 
 async def _configuration(source: dagger.Directory) -> Config:

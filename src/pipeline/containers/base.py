@@ -8,6 +8,7 @@ from uuid import uuid4
 import dagger
 from dagger import dag
 
+from pipeline.containers.secrets import read_secret
 from pipeline.domain import Repository
 from pipeline.errors import UsageError
 from pipeline.registry.credentials import Credentials, Login
@@ -96,9 +97,12 @@ class Reach:
     async def _login(self, address: str) -> Login | None:
         if self.registry_auth is None:
             return None
-        repository = Repository(*_NAMED.sub("", address).split("/", 1))
         try:
-            login = Credentials.parse(await self.registry_auth.plaintext()).login(repository)
+            repository = Repository.parse(_NAMED.sub("", address))
+        except ValueError:  # a short name, which means Docker Hub: no registry of ours
+            return None
+        try:
+            login = Credentials.parse(await read_secret(self.registry_auth, "registry-auth")).login(repository)
         except UsageError:  # a credential helper, which may be the caller's own
             return None
         return login if login and login.password else None
