@@ -57,6 +57,11 @@ RepositoryName = Annotated[
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Literal["linux/amd64", "linux/arm64"]
+Branches = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+]
 SkipReason = Literal[
     "bootc-lost",
     "first-release",
@@ -239,7 +244,8 @@ class Config(_Table):
     """The whole file."""
 
     images: dict[str, Image] = Field(min_length=1)
-    main_branch: str = "main"
+    main_branch: Branches = ("main",)
+    """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()

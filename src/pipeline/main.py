@@ -13,7 +13,7 @@ from pipeline.commands import doctor, history, plan, prune, reproduce, rollback,
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome
 from pipeline.ending import CallFailed, broken_off
-from pipeline.gates.evidence import report_directory, unpacked
+from pipeline.gates.evidence import GateRun, report_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.report.model import Result
@@ -40,6 +40,7 @@ AllowOlder = Annotated[bool, Doc("Take a version that is not above what the chan
 OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
 ChannelName = Annotated[str, Doc("next, testing or stable")]
 AsJson = Annotated[bool, Doc("The same content for machines")]
+FailGate = Annotated[bool, Doc("End with the gate's exit code when it did not pass, as a pull request wants it")]
 
 _NOT_SOURCE = [".venv", "**/__pycache__"]
 
@@ -87,16 +88,21 @@ class BootcPipeline:
         return cls(**arguments)
 
     @acting
-    async def build_next(self, image: Images = None) -> str:
+    async def build_next(
+        self,
+        image: Images = None,
+        must_push: Annotated[bool, Doc("Fail when the tree would not be pushed")] = False,
+        as_json: AsJson = False,
+    ) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
         async with self._world("build-next", image) as world:
-            return _told(await next_.build_next(world))
+            return _told(await next_.build_next(world, must_push=must_push), as_json)
 
     @acting
-    async def gate_next(self, image: Images = None) -> dagger.Directory:
+    async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
         """Build, lint and test without pushing; the report, passed or failed."""
         async with self._world("gate-next", image) as world:
-            return report_directory(await next_.gate_next(world))
+            return _report(await next_.gate_next(world), fail)
 
     @acting
     async def promote_testing(
@@ -105,19 +111,20 @@ class BootcPipeline:
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        as_json: AsJson = False,
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         async with self._world("promote-testing", image) as world:
             results = await testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold)
-            return _told(results)
+            return _told(results, as_json)
 
     @acting
     async def gate_testing(
-        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None
+        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None, fail: FailGate = False
     ) -> dagger.Directory:
         """Build the disk and boot it without promoting; the report, passed or failed."""
         async with self._world("gate-testing", image) as world:
-            return report_directory(await testing.gate_testing(world, ref))
+            return _report(await testing.gate_testing(world, ref), fail)
 
     @acting
     async def reproduce(
@@ -150,11 +157,12 @@ class BootcPipeline:
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        as_json: AsJson = False,
     ) -> str:
         """Take the tested disk through the full openQA run, then move :vX.Y.Z and :stable."""
         async with self._world("promote-stable", image) as world:
             results = await stable.promote_stable(world, tag, allow_older=allow_older, override_hold=override_hold)
-            return _told(results)
+            return _told(results, as_json)
 
     @acting
     async def lab(
@@ -176,10 +184,10 @@ class BootcPipeline:
             return _json(outlooks) if as_json else plan.plan_text(outlooks)
 
     @acting
-    async def doctor(self, image: Images = None) -> str:
+    async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:
         """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
         async with self._world("doctor", image) as world:
-            return _told([await doctor.doctor(world)])
+            return _told([await doctor.doctor(world)], as_json)
 
     @acting
     async def status(self, image: Images = None, as_json: AsJson = False) -> str:
@@ -214,7 +222,7 @@ class BootcPipeline:
         async with self._world("verify", image) as world:
             channels = [status.channel_named(channel)] if channel else list(Channel)
             results = await verify.verify(world, channels)
-            return _json(results) if as_json and not any(result.exit_code for result in results) else _told(results)
+            return _told(results, as_json)
 
     @acting
     async def rollback(
@@ -223,26 +231,35 @@ class BootcPipeline:
         reason: Annotated[str, Doc("Why, for the record")],
         to: Annotated[str, Doc("A version tag or digest; the last one before that passed its gate by default")] = "",
         image: Images = None,
+        as_json: AsJson = False,
     ) -> str:
         """Take a channel back to a digest that passed its gate, record why, and hold it there."""
         async with self._world("rollback", image) as world:
-            return _told(await rollback.rollback(world, status.channel_named(channel), to, reason))
+            return _told(await rollback.rollback(world, status.channel_named(channel), to, reason), as_json)
 
     @acting
     async def hold(
-        self, channel: ChannelName, reason: Annotated[str, Doc("Why, for the record")], image: Images = None
+        self,
+        channel: ChannelName,
+        reason: Annotated[str, Doc("Why, for the record")],
+        image: Images = None,
+        as_json: AsJson = False,
     ) -> str:
         """Keep promotions away from a channel until release-hold."""
         async with self._world("hold", image) as world:
-            return _told(await rollback.hold(world, status.channel_named(channel), reason))
+            return _told(await rollback.hold(world, status.channel_named(channel), reason), as_json)
 
     @acting
     async def release_hold(
-        self, channel: ChannelName, reason: Annotated[str, Doc("Why, for the record")] = "", image: Images = None
+        self,
+        channel: ChannelName,
+        reason: Annotated[str, Doc("Why, for the record")] = "",
+        image: Images = None,
+        as_json: AsJson = False,
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         async with self._world("release-hold", image) as world:
-            return _told(await rollback.release_hold(world, status.channel_named(channel), reason))
+            return _told(await rollback.release_hold(world, status.channel_named(channel), reason), as_json)
 
     @acting
     async def prune(
@@ -300,11 +317,20 @@ class BootcPipeline:
             raise broken_off(command, started, error) from None
 
 
-def _told(results: list[Result]) -> str:
-    """The summary of a command that passed; the same as an error otherwise, so that the call fails."""
+def _told(results: list[Result], as_json: bool = False) -> str:
+    """The summary of a command that passed; the same as an error otherwise, so that the call fails.
+
+    An error is text for people in either case: its outcome and exit code are in the error's extensions.
+    """
     if any(result.exit_code for result in results):
         raise CallFailed.of(results)
-    return result_text(merge(results))
+    return _json(results) if as_json else result_text(merge(results))
+
+
+def _report(runs: list[GateRun], fail: bool) -> dagger.Directory:
+    if fail and any(run.result.exit_code for run in runs):
+        raise CallFailed.of([run.result for run in runs])
+    return report_directory(runs)
 
 
 def _json(found: object) -> str:

@@ -102,11 +102,23 @@ async def _credentials(auth: dagger.Secret | None) -> Credentials | None:
 
 async def _configuration(source: dagger.Directory) -> Config:
     if configuration.FILE not in await source.entries():
-        raise UsageError(
-            f"There is no {configuration.FILE} in the source. Two lines are enough for a first run:\n"
-            '[images.NAME]\nrepository = "REGISTRY/OWNER/NAME"'
-        )
+        raise UsageError(_no_configuration(await source.glob(f"*/**/{configuration.FILE}")))
     return configuration.parse(await source.file(configuration.FILE).contents())
+
+
+def _no_configuration(elsewhere: list[str]) -> str:
+    """What to do about a source without pipeline.toml at its top."""
+    missing = f"There is no {configuration.FILE} at the top of the source."
+    if elsewhere:
+        return (
+            f"{missing} There is {', '.join(sorted(elsewhere)[:3])}: pass --source the folder that holds both the file "
+            "and .git, or move the file to the top of the repository."
+        )
+    return (
+        f"{missing} The source is the repository you stand in, or --source=PATH: stand in the one with the "
+        "Containerfile, or pass its top folder. To begin there, two lines are enough:\n"
+        '[images.NAME]\nrepository = "REGISTRY/OWNER/NAME"'
+    )
 
 
 def _services(given: Given, config: Config, images: list[Image]) -> dict[str, dagger.Service]:

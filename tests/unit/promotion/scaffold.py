@@ -1,6 +1,6 @@
 """The real stages on any registry: git, image builds and gates are stand-ins, everything between them is not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -46,7 +46,7 @@ class Git:
     async def uncommitted(self) -> list[str]:
         return []
 
-    async def on_branch(self, commit: Commit, branch: str) -> bool:
+    async def on_branch(self, commit: Commit, branches: Sequence[str]) -> bool:
         return commit in self.commits
 
     async def is_ancestor(self, older: str, newer: str) -> bool:
