@@ -2,6 +2,7 @@
 
 import hashlib
 import tomllib
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -315,12 +316,32 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
     key = ".".join(str(part) for part in path) or "(top level)"
     match detail["type"]:
         case "extra_forbidden":
-            return f"{file}: {key}: this key is not known; allowed here: {', '.join(_allowed(path[:-1]))}"
+            allowed = _allowed(path[:-1])
+            meant = _meant(str(path[-1]), allowed)
+            return f"{file}: {key}: this key is not known;{meant} allowed here: {', '.join(allowed)}"
         case "missing":
             return f"{file}: {key}: this key is required and not there"
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             return f"{file}: {key}: found {_found(document, path)!r}; expected {message.removeprefix('expected ')}"
+
+
+def _meant(key: str, allowed: list[str]) -> str:
+    """A key that looks alike in this table, or the tables that have this very key."""
+    if close := get_close_matches(key, allowed, n=1):
+        return f" did you mean {close[0]}?"
+    homes = [table for table, keys in _tables(Config).items() if key in keys]
+    return f" did you mean the one of {' or '.join(homes)}?" if homes else ""
+
+
+def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
+    """The keys of every table of the file, by the name that stands between its brackets."""
+    found = {f"[{place}]" if place else "the top level": [name for name in model.model_fields if name != "name"]}
+    for name, field in model.model_fields.items():
+        if inner := _table_of(field.annotation):
+            shown = f"{name}.NAME" if name == "images" else name
+            found |= _tables(inner, f"{place}.{shown}".lstrip("."))
+    return found
 
 
 def _found(document: Any, path: list[Any]) -> Any:

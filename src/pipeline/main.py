@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Self, TypeVar
 
 import dagger
-from dagger import Doc, function, object_type
+from dagger import Doc, enum_type, function, object_type
 from pydantic import TypeAdapter
 
 from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
@@ -38,7 +38,9 @@ TagName = Annotated[str, Doc("The pushed git tag")]
 Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
 AllowOlder = Annotated[bool, Doc("Take a version that is not above what the channel, or stable, is at")]
 OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
-ChannelName = Annotated[str, Doc("next, testing or stable")]
+enum_type(Channel)
+ChannelName = Annotated[Channel, Doc("Which channel")]
+MaybeChannel = Annotated[str, Doc("next, testing or stable; all of them by default")]
 AsJson = Annotated[bool, Doc("The same content for machines")]
 FailGate = Annotated[bool, Doc("End with the gate's exit code when it did not pass, as a pull request wants it")]
 
@@ -200,8 +202,7 @@ class BootcPipeline:
     async def history(self, channel: ChannelName, image: Images = None, as_json: AsJson = False) -> str:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with self._world("history", image) as world:
-            wanted = status.channel_named(channel)
-            found = {str(one.repository): await history.history(world, one, wanted) for one in world.images}
+            found = {str(one.repository): await history.history(world, one, channel) for one in world.images}
             return _json(found) if as_json else history.history_text(found)
 
     @acting
@@ -217,7 +218,7 @@ class BootcPipeline:
             return _json(found) if as_json else "\n\n".join(map(history.why_text, found))
 
     @acting
-    async def verify(self, channel: ChannelName = "", image: Images = None, as_json: AsJson = False) -> str:
+    async def verify(self, channel: MaybeChannel = "", image: Images = None, as_json: AsJson = False) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
         async with self._world("verify", image) as world:
             channels = [status.channel_named(channel)] if channel else list(Channel)
@@ -235,7 +236,7 @@ class BootcPipeline:
     ) -> str:
         """Take a channel back to a digest that passed its gate, record why, and hold it there."""
         async with self._world("rollback", image) as world:
-            return _told(await rollback.rollback(world, status.channel_named(channel), to, reason), as_json)
+            return _told(await rollback.rollback(world, channel, to, reason), as_json)
 
     @acting
     async def hold(
@@ -247,7 +248,7 @@ class BootcPipeline:
     ) -> str:
         """Keep promotions away from a channel until release-hold."""
         async with self._world("hold", image) as world:
-            return _told(await rollback.hold(world, status.channel_named(channel), reason), as_json)
+            return _told(await rollback.hold(world, channel, reason), as_json)
 
     @acting
     async def release_hold(
@@ -259,7 +260,7 @@ class BootcPipeline:
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         async with self._world("release-hold", image) as world:
-            return _told(await rollback.release_hold(world, status.channel_named(channel), reason), as_json)
+            return _told(await rollback.release_hold(world, channel, reason), as_json)
 
     @acting
     async def prune(

@@ -2,6 +2,9 @@
 
 import inspect
 
+import dagger
+import pytest
+
 import pipeline
 from pipeline.main import BootcPipeline
 
@@ -49,3 +52,16 @@ def test_the_description_is_for_users():
     described = inspect.getdoc(pipeline) or ""
     assert "doctor" in described
     assert "stages" not in described
+
+
+async def test_the_types_can_be_registered(monkeypatch: pytest.MonkeyPatch):
+    """Every argument and result is of a type that Dagger knows; the engine itself is not asked."""
+
+    async def no_engine(_: dagger.Module) -> str:
+        return "module"
+
+    module = BootcPipeline.__dagger_module__
+    monkeypatch.setattr(module, "_main_name", "BootcPipeline")
+    monkeypatch.setattr(module, "_main", module.get_object("BootcPipeline"))
+    monkeypatch.setattr(dagger.Module, "id", no_engine)
+    assert await module._typedefs()
