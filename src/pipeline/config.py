@@ -4,6 +4,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -107,6 +108,11 @@ RepositoryName = Annotated[
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
+Branches = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+]
 SkipReason = Literal[
     "bootc-lost",
     "first-release",
@@ -355,7 +361,8 @@ class Config(_Table):
     """The whole file."""
 
     images: dict[str, Image] = Field(min_length=1)
-    main_branch: str = "main"
+    main_branch: Branches = ("main",)
+    """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
@@ -444,7 +451,9 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
     key = ".".join(str(part) for part in path) or "(top level)"
     match detail["type"]:
         case "extra_forbidden":
-            return f"{file}: {key}: this key is not known; allowed here: {', '.join(_allowed(path[:-1]))}"
+            allowed = _allowed(path[:-1])
+            meant = _meant(str(path[-1]), allowed)
+            return f"{file}: {key}: this key is not known;{meant} allowed here: {', '.join(allowed)}"
         case "missing":
             return f"{file}: {key}: this key is required and not there"
         case _:
@@ -454,6 +463,24 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             if shown != found:
                 message = message.replace(str(found), shown)
             return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}"
+
+
+def _meant(key: str, allowed: list[str]) -> str:
+    """A key that looks alike in this table, or the tables that have this very key."""
+    if close := get_close_matches(key, allowed, n=1):
+        return f" did you mean {close[0]}?"
+    homes = [table for table, keys in _tables(Config).items() if key in keys]
+    return f" did you mean the one of {' or '.join(homes)}?" if homes else ""
+
+
+def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
+    """The keys of every table of the file, by the name that stands between its brackets."""
+    found = {f"[{place}]" if place else "the top level": [name for name in model.model_fields if name != "name"]}
+    for name, field in model.model_fields.items():
+        if inner := _table_of(field.annotation):
+            shown = f"{name}.NAME" if name == "images" else name
+            found |= _tables(inner, f"{place}.{shown}".lstrip("."))
+    return found
 
 
 def _found(document: Any, path: list[Any]) -> Any:

@@ -3,17 +3,17 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import dagger
-from dagger import DefaultPath, Doc, Ignore, function, object_type
-from dagger.mod._exceptions import FunctionError
+from dagger import Doc, enum_type, function, object_type
 from pydantic import TypeAdapter
 
 from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
-from pipeline.domain import Channel
-from pipeline.errors import PipelineError
-from pipeline.gates.evidence import report_directory, unpacked
+from pipeline.containers.secrets import read_secret
+from pipeline.domain import Channel, Outcome
+from pipeline.ending import CallFailed, broken_off
+from pipeline.gates.evidence import GateRun, report_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.report.model import Result
@@ -38,39 +38,73 @@ TagName = Annotated[str, Doc("The pushed git tag")]
 Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
 AllowOlder = Annotated[bool, Doc("Take a version that is not above what the channel, or stable, is at")]
 OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
-ChannelName = Annotated[str, Doc("next, testing or stable")]
+enum_type(Channel)
+ChannelName = Annotated[Channel, Doc("Which channel")]
+MaybeChannel = Annotated[str, Doc("next, testing or stable; all of them by default")]
 AsJson = Annotated[bool, Doc("The same content for machines")]
+FailGate = Annotated[bool, Doc("End with the gate's exit code when it did not pass, as a pull request wants it")]
+
+_NOT_SOURCE = [".venv", "**/__pycache__"]
 
 
 @object_type
 class BootcPipeline:
     """Moves a bootc OS image from next through testing to stable: by digest, never rebuilt, each channel gated."""
 
-    source: Annotated[
-        dagger.Directory,
-        DefaultPath("/"),
-        Ignore([".venv", "**/__pycache__"]),
-        Doc("The repository with pipeline.toml, its .git folder included"),
-    ]
-    registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None
-    registry: Annotated[dagger.Service | None, Doc("The registry, where only the caller reaches it")] = None
-    openqa_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of openQA")] = None
-    openqa: Annotated[dagger.Service | None, Doc("The openQA server, where only the caller reaches it")] = None
-    upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None
-    store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None
-    actor: Annotated[str, Doc("Who asks, for the promotion record")] = ""
+    source: dagger.Directory
+    registry_auth: dagger.Secret | None = None
+    registry: dagger.Service | None = None
+    openqa_auth: dagger.Secret | None = None
+    openqa: dagger.Service | None = None
+    upload_auth: dagger.Secret | None = None
+    store: dagger.Service | None = None
+    actor: str = ""
+
+    @classmethod
+    def create(
+        cls,
+        workspace: dagger.Workspace,
+        source: Annotated[
+            dagger.Directory | None,
+            Doc("The repository with pipeline.toml, its .git folder included; the one you stand in by default"),
+        ] = None,
+        registry_auth: Annotated[dagger.Secret | None, Doc("Docker's config.json with the registry's login")] = None,
+        registry: Annotated[dagger.Service | None, Doc("The registry, where only the caller reaches it")] = None,
+        openqa_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of openQA")] = None,
+        openqa: Annotated[dagger.Service | None, Doc("The openQA server, where only the caller reaches it")] = None,
+        upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None,
+        store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
+        actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
+    ) -> Self:
+        """Without a source it is the caller's repository, never that of this module."""
+        arguments: dict[str, Any] = {
+            "source": source or workspace.directory("/", exclude=_NOT_SOURCE),
+            "registry_auth": registry_auth,
+            "registry": registry,
+            "openqa_auth": openqa_auth,
+            "openqa": openqa,
+            "upload_auth": upload_auth,
+            "store": store,
+            "actor": actor,
+        }
+        return cls(**arguments)
 
     @acting
-    async def build_next(self, image: Images = None) -> str:
+    async def build_next(
+        self,
+        image: Images = None,
+        must_push: Annotated[bool, Doc("Fail when the tree would not be pushed")] = False,
+        as_json: AsJson = False,
+    ) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
         async with self._world("build-next", image) as world:
-            return _told(await next_.build_next(world))
+            return _told(await next_.build_next(world, must_push=must_push), as_json)
 
     @acting
-    async def gate_next(self, image: Images = None) -> dagger.Directory:
+    async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
         """Build, lint and test without pushing; the report, passed or failed."""
         async with self._world("gate-next", image) as world:
-            return report_directory(await next_.gate_next(world))
+            return _report(await next_.gate_next(world), fail)
 
     @acting
     async def promote_testing(
@@ -79,19 +113,20 @@ class BootcPipeline:
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        as_json: AsJson = False,
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         async with self._world("promote-testing", image) as world:
             results = await testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold)
-            return _told(results)
+            return _told(results, as_json)
 
     @acting
     async def gate_testing(
-        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None
+        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None, fail: FailGate = False
     ) -> dagger.Directory:
         """Build the disk and boot it without promoting; the report, passed or failed."""
         async with self._world("gate-testing", image) as world:
-            return report_directory(await testing.gate_testing(world, ref))
+            return _report(await testing.gate_testing(world, ref), fail)
 
     @acting
     async def reproduce(
@@ -124,11 +159,12 @@ class BootcPipeline:
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        as_json: AsJson = False,
     ) -> str:
         """Take the tested disk through the full openQA run, then move :vX.Y.Z and :stable."""
         async with self._world("promote-stable", image) as world:
             results = await stable.promote_stable(world, tag, allow_older=allow_older, override_hold=override_hold)
-            return _told(results)
+            return _told(results, as_json)
 
     @acting
     async def lab(
@@ -150,10 +186,10 @@ class BootcPipeline:
             return _json(outlooks) if as_json else plan.plan_text(outlooks)
 
     @acting
-    async def doctor(self, image: Images = None) -> str:
+    async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:
         """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
         async with self._world("doctor", image) as world:
-            return _told([await doctor.doctor(world)])
+            return _told([await doctor.doctor(world)], as_json)
 
     @acting
     async def status(self, image: Images = None, as_json: AsJson = False) -> str:
@@ -166,8 +202,7 @@ class BootcPipeline:
     async def history(self, channel: ChannelName, image: Images = None, as_json: AsJson = False) -> str:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with self._world("history", image) as world:
-            wanted = status.channel_named(channel)
-            found = {str(one.repository): await history.history(world, one, wanted) for one in world.images}
+            found = {str(one.repository): await history.history(world, one, channel) for one in world.images}
             return _json(found) if as_json else history.history_text(found)
 
     @acting
@@ -183,12 +218,12 @@ class BootcPipeline:
             return _json(found) if as_json else "\n\n".join(map(history.why_text, found))
 
     @acting
-    async def verify(self, channel: ChannelName = "", image: Images = None, as_json: AsJson = False) -> str:
+    async def verify(self, channel: MaybeChannel = "", image: Images = None, as_json: AsJson = False) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
         async with self._world("verify", image) as world:
             channels = [status.channel_named(channel)] if channel else list(Channel)
             results = await verify.verify(world, channels)
-            return _json(results) if as_json and not any(result.exit_code for result in results) else _told(results)
+            return _told(results, as_json)
 
     @acting
     async def rollback(
@@ -197,18 +232,23 @@ class BootcPipeline:
         reason: Annotated[str, Doc("Why, for the record")],
         to: Annotated[str, Doc("A version tag or digest; the last one before that passed its gate by default")] = "",
         image: Images = None,
+        as_json: AsJson = False,
     ) -> str:
         """Take a channel back to a digest that passed its gate, record why, and hold it there."""
         async with self._world("rollback", image) as world:
-            return _told(await rollback.rollback(world, status.channel_named(channel), to, reason))
+            return _told(await rollback.rollback(world, channel, to, reason), as_json)
 
     @acting
     async def hold(
-        self, channel: ChannelName, reason: Annotated[str, Doc("Why, for the record")], image: Images = None
+        self,
+        channel: ChannelName,
+        reason: Annotated[str, Doc("Why, for the record")],
+        image: Images = None,
+        as_json: AsJson = False,
     ) -> str:
         """Keep promotions away from a channel until release-hold."""
         async with self._world("hold", image) as world:
-            return _told(await rollback.hold(world, status.channel_named(channel), reason))
+            return _told(await rollback.hold(world, channel, reason), as_json)
 
     @acting
     async def release_hold(
@@ -217,10 +257,11 @@ class BootcPipeline:
         reason: Annotated[str, Doc("Why, for the record")] = "",
         hold: Annotated[list[str] | None, Doc("The holds that end, as status shows them; needed for several")] = None,
         image: Images = None,
+        as_json: AsJson = False,
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         async with self._world("release-hold", image) as world:
-            return _told(await rollback.release_hold(world, status.channel_named(channel), reason, hold or []))
+            return _told(await rollback.release_hold(world, channel, reason, hold or []), as_json)
 
     @acting
     async def prune(
@@ -234,13 +275,24 @@ class BootcPipeline:
     ) -> str:
         """Delete what cannot be reached from a kept tag and is old enough; a plan unless confirmed."""
         async with self._world("prune", image) as world:
-            plain = await token.plaintext() if token else None
+            plain = await read_secret(token, "token") if token else None
             if why_kept:
                 return await prune.why_kept(world, why_kept, driver=driver, token=plain)
             reports = await prune.prune(world, confirm=confirm, driver=driver, token=plain)
-            if any(report.exit_code for report in reports):
-                raise FunctionError("\n\n".join(report.text() for report in reports))
-            return _json(reports) if as_json else "\n\n".join(report.text() for report in reports)
+            text = "\n\n".join(report.text() for report in reports)
+            if code := next((report.exit_code for report in reports if report.exit_code), 0):
+                raise CallFailed("prune", next(outcome for outcome in Outcome if outcome.exit_code == code), text)
+            return _json(reports) if as_json else text
+
+    @acting
+    async def restore(
+        self,
+        tag: Annotated[str, Doc("A restore list, as prune printed it; without one, the lists are shown")] = "",
+        image: Images = None,
+    ) -> str:
+        """Push back what a prune deleted, while the registry has its layers."""
+        async with self._world("restore", image) as world:
+            return await prune.restore(world, tag)
 
     @acting
     async def evidence(
@@ -271,25 +323,27 @@ class BootcPipeline:
         try:
             async with open_world(given, images or []) as world:
                 yield world
-        except PipelineError as error:
-            raise _failure([_broken_off(command, started, error)]) from None
+        except CallFailed:
+            raise
+        except Exception as error:
+            raise broken_off(command, started, error) from None
 
 
-def _told(results: list[Result]) -> str:
-    """The summary of a command that passed; the same as an error otherwise, so that the call fails."""
+def _told(results: list[Result], as_json: bool = False) -> str:
+    """The summary of a command that passed; the same as an error otherwise, so that the call fails.
+
+    An error is text for people in either case: its outcome and exit code are in the error's extensions.
+    """
     if any(result.exit_code for result in results):
-        raise _failure(results)
-    return result_text(merge(results))
+        raise CallFailed.of(results)
+    return _json(results) if as_json else result_text(merge(results))
+
+
+def _report(runs: list[GateRun], fail: bool) -> dagger.Directory:
+    if fail and any(run.result.exit_code for run in runs):
+        raise CallFailed.of([run.result for run in runs])
+    return report_directory(runs)
 
 
 def _json(found: object) -> str:
     return TypeAdapter(type(found)).dump_json(found, indent=2, serialize_as_any=True).decode()
-
-
-def _broken_off(command: str, started: datetime, error: PipelineError) -> Result:
-    duration = (datetime.now(UTC) - started).total_seconds()
-    return Result(command=command, outcome=error.outcome, reason=str(error), started=started, duration=duration)
-
-
-def _failure(results: list[Result]) -> FunctionError:
-    return FunctionError(result_text(merge(results)))

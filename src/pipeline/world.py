@@ -12,6 +12,7 @@ from pipeline import config as configuration
 from pipeline.config import Config, Image
 from pipeline.containers.base import Reach
 from pipeline.containers.git import History
+from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
@@ -76,7 +77,9 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     selected = config.selected(images)
     services = _services(given, config, selected)
     addresses = {host: await _address(service) for host, service in services.items()}
-    credentials = Credentials.parse(await given.registry_auth.plaintext()) if given.registry_auth else None
+    credentials = (
+        Credentials.parse(await read_secret(given.registry_auth, "registry-auth")) if given.registry_auth else None
+    )
     reach = Reach(
         services={host.partition(":")[0]: service for host, service in services.items()},
         registry_auth=given.registry_auth,
@@ -95,13 +98,29 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
         )
 
 
+async def _credentials(auth: dagger.Secret | None) -> Credentials | None:
+    return Credentials.parse(await read_secret(auth, "registry-auth")) if auth else None
+
+
 async def _configuration(source: dagger.Directory) -> Config:
     if configuration.FILE not in await source.entries():
-        raise UsageError(
-            f"There is no {configuration.FILE} in the source. Two lines are enough for a first run:\n"
-            '[images.NAME]\nrepository = "REGISTRY/OWNER/NAME"'
-        )
+        raise UsageError(_no_configuration(await source.glob(f"*/**/{configuration.FILE}")))
     return configuration.parse(await source.file(configuration.FILE).contents())
+
+
+def _no_configuration(elsewhere: list[str]) -> str:
+    """What to do about a source without pipeline.toml at its top."""
+    missing = f"There is no {configuration.FILE} at the top of the source."
+    if elsewhere:
+        return (
+            f"{missing} There is {', '.join(sorted(elsewhere)[:3])}: pass --source the folder that holds both the file "
+            "and .git, or move the file to the top of the repository."
+        )
+    return (
+        f"{missing} The source is the repository you stand in, or --source=PATH: stand in the one with the "
+        "Containerfile, or pass its top folder. To begin there, two lines are enough:\n"
+        '[images.NAME]\nrepository = "REGISTRY/OWNER/NAME"'
+    )
 
 
 def _services(given: Given, config: Config, images: list[Image]) -> dict[str, dagger.Service]:

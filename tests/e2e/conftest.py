@@ -13,6 +13,8 @@ from rehearsal.calls import Answer, Pipeline
 from rehearsal.lab import lab
 from rehearsal.repository import Repository
 
+from pipeline.domain import Outcome
+
 
 @pytest.fixture(scope="session")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,7 +60,7 @@ class Caller:
     def fails(self, outcome: str, *arguments: str) -> Answer:
         """`outcome` as the first word of the summary says it."""
         answer = self.pipeline.call(*arguments)
-        assert answer.exit_code == 1, self._told(arguments, answer)
+        assert answer.exit_code == Outcome(outcome.replace(" ", "_")).exit_code, self._told(arguments, answer)
         assert answer.output.startswith(f"{outcome} · "), self._told(arguments, answer)
         assert "Traceback" not in answer.output
         return answer

@@ -118,6 +118,23 @@ def test_a_wrong_file_names_key_finding_and_what_is_allowed(text, parts):
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ('contianerfile = "x"\n', "did you mean containerfile?"),
+        ('firmware = "bios"\n', "did you mean the one of [gates.testing]?"),
+        ("keep_last = 3\n", "did you mean the one of [retention]?"),
+        ('main_branch = "master"\n', "did you mean the one of the top level?"),
+        ("[gates.testing]\nexpect_jobs = 2\n", "did you mean the one of [gates.stable.openqa]?"),
+        ('[gates.next]\ncontainerfile = "x"\n', "did you mean the one of [images.NAME]?"),
+    ],
+)
+def test_a_key_in_the_wrong_table_is_told_where_it_belongs(wrong, meant):
+    with pytest.raises(UsageError) as caught:
+        config.parse(FIRST_RUN + wrong)
+    assert meant in str(caught.value)
+
+
 def test_every_wrong_key_has_its_own_line():
     with pytest.raises(UsageError) as caught:
         config.parse(FIRST_RUN + "x = 1\n[retention]\nrollback_targets = 0\n")

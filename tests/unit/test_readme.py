@@ -23,11 +23,13 @@ def _api() -> dict[str, set[str]]:
         if isinstance(node, ast.ClassDef) and node.name == "BootcPipeline"
     ]
     functions = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef) and node.name[0] != "_"]
-    fields = [
-        node.target.id for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    ]
-    arguments = {node.name: [argument.arg for argument in node.args.args] for node in functions} | {CONSTRUCTOR: fields}
+    (constructor,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "create"]
+    arguments = {node.name: _arguments(node) for node in functions} | {CONSTRUCTOR: _arguments(constructor)}
     return {name.replace("_", "-"): {word.replace("_", "-") for word in words} for name, words in arguments.items()}
+
+
+def _arguments(node: ast.AsyncFunctionDef | ast.FunctionDef) -> list[str]:
+    return [argument.arg for argument in node.args.args]
 
 
 def _calls(text: str) -> list[tuple[str, list[str]]]:

@@ -134,6 +134,17 @@ def test_secrets_are_given_by_reference(job: Workflow) -> None:
             assert argument.strip('"').startswith(("env://", "file://"))
 
 
+def test_every_call_names_its_module(job: Workflow) -> None:
+    for step in job["steps"]:
+        if "dagger" in step.get("uses", ""):
+            assert step["with"]["module"] == "."
+            assert step["with"]["enable-github-summary"] == "false"
+
+
+def test_a_push_to_main_that_pushes_nothing_is_not_green() -> None:
+    assert "build-next --must-push" in (WORKFLOWS / "build-next.yml").read_text()
+
+
 def test_the_report_is_kept_also_after_a_failure(job: Workflow) -> None:
     *_, fetch, show, keep = job["steps"]
     assert keep["uses"].startswith("actions/upload-artifact@")

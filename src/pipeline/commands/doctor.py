@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from functools import partial
 
 import anyio
+import dagger
 
 from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.execution import attempt
+from pipeline.containers.openqa_cli import key_and_secret
 from pipeline.containers.qemu import machine_room
+from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Repository
-from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
@@ -50,7 +53,13 @@ async def doctor(world: World) -> Result:
     homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
     for repository in sorted(homes, key=str):
         looks[f"registry {repository}"] = partial(_registry, world, repository)
-    key, _, secret = (await world.given.openqa_auth.plaintext() if world.given.openqa_auth else "").partition(":")
+    if world.given.upload_auth:
+        looks["upload-auth"] = partial(_upload_auth, world.given.upload_auth)
+    key, secret = "", ""
+    try:
+        key, secret = await key_and_secret(world.given.openqa_auth, "openqa-auth") or ("", "")
+    except UsageError as error:
+        looks["openqa-auth"] = partial(_refused, error)
     url = openqa.url if (openqa := world.config.gates.stable.openqa) else ""
     server = OpenQA(url, key, secret, address=world.address(url), deadline=20)
     if url:
@@ -166,6 +175,15 @@ async def _openqa(server: OpenQA, *, may_submit: bool) -> str:
     if not may_submit:
         raise PreconditionError(f"{server.url} answers; to submit jobs, give an operator's KEY:SECRET as openqa-auth.")
     return f"{len(awake)} of {len(workers)} workers are there"
+
+
+async def _refused(error: PipelineError) -> str:
+    raise error
+
+
+async def _upload_auth(secret: dagger.Secret) -> str:
+    await read_secret(secret, "upload-auth")
+    return "the login for uploads can be read"
 
 
 async def _clock(server: OpenQA) -> str:

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import textwrap
+import zlib
 from dataclasses import dataclass
 
 from pipeline.domain import Channel, Commit, Digest, Tag
@@ -23,6 +24,9 @@ from pipeline.world import World
 
 _GATES = {Channel.TESTING: [Channel.NEXT, Channel.TESTING], Channel.STABLE: [Channel.TESTING, Channel.STABLE]}
 """The evidence that must be there before, and that of the gate itself, which runs when it is missing."""
+
+_LONGEST_LIST = 16 * 1024**2
+"""Bytes of a package list that are read; a desktop's is a tenth of a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,16 @@ async def _packages(*images: tuple[RepositoryClient, Digest | None]) -> list[str
 async def _package_list(registry: RepositoryClient, digest: Digest) -> list[str] | None:
     """What the image gate found in the image, from its report."""
     for stored in await find_evidence(registry, digest, Channel.NEXT):
-        archive = await fetch_report(registry, stored)
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
-            try:
-                file = packed.extractfile(PACKAGES)
-            except KeyError:
-                continue
-            return file.read().decode().splitlines() if file else None
+        if (packages := listed(await fetch_report(registry, stored))) is not None:
+            return packages
     return None
+
+
+def listed(report: bytes) -> list[str] | None:
+    """The package list in a report; None without one, or when the archive is damaged: it only informs."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(report), mode="r:gz") as packed:
+            file = packed.extractfile(PACKAGES)
+            return file.read(_LONGEST_LIST).decode(errors="replace").splitlines() if file else None
+    except (KeyError, OSError, EOFError, tarfile.TarError, zlib.error):
+        return None

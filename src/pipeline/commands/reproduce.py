@@ -85,6 +85,8 @@ async def _find(world: World, reference: str, platform: str) -> Found:
     (image,) = world.images
     digest = await resolve(world, image, reference)
     wanted = platform or image.platforms[0]
+    if wanted not in image.platforms:
+        raise UsageError(f"{image.name} is not built for {platform}; it is for {', '.join(image.platforms)}.")
     record = await _record(world, image, digest, wanted)
     return Found(image, digest, wanted, await fetch_disk(world.reach, image.repository, record))
 

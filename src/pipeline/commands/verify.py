@@ -101,7 +101,7 @@ async def _about_commit(world: World, revision: str) -> str:
     except ValueError as error:
         return f"label {REVISION_LABEL}: {error}"
     if not await world.history.on_branch(commit, world.config.main_branch):
-        return f"{commit} is not on the branch {world.config.main_branch} of this history"
+        return f"{commit} is not on {' or '.join(world.config.main_branch)} of this history"
     return ""
 
 

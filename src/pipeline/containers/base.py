@@ -8,6 +8,7 @@ from uuid import uuid4
 import dagger
 from dagger import dag
 
+from pipeline.containers.secrets import read_secret
 from pipeline.domain import Repository
 from pipeline.errors import UsageError
 from pipeline.registry.credentials import Credentials, Login
@@ -101,8 +102,11 @@ class Reach:
             return None
         try:
             repository = Repository.parse(_NAMED.sub("", address))
-            login = Credentials.parse(await self.registry_auth.plaintext()).login(repository)
-        except (ValueError, UsageError):  # a name without a host; a credential helper, which may be the caller's own
+        except ValueError:  # a short name, which means Docker Hub: no registry of ours
+            return None
+        try:
+            login = Credentials.parse(await read_secret(self.registry_auth, "registry-auth")).login(repository)
+        except UsageError:  # a credential helper, which may be the caller's own
             return None
         return login if login and login.password else None
 

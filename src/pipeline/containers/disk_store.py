@@ -11,6 +11,7 @@ from pipeline.config import Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.disk_builder import Disk
 from pipeline.containers.execution import Ran, attempt
+from pipeline.containers.secrets import readable
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.image.oci_layout import Written
@@ -88,7 +89,7 @@ async def upload_disk(
 ) -> dict[str, str]:
     """Put the disk where openQA fetches it: create-only, verified, and read once by its public address."""
     uploaded = await _run(
-        _carrier(reach, auth).with_mounted_file("/disk.qcow2", disk),
+        _carrier(reach, await readable(auth, "upload-auth")).with_mounted_file("/disk.qcow2", disk),
         [
             *("python", "-m", "pipeline.upload"),
             *_store(target, auth),
@@ -109,7 +110,7 @@ async def prune_uploads(
 ) -> DiskReport:
     """Plan which uploaded disks go, or delete them. A report that does not say passed is a report all the same."""
     pruned = await attempt(
-        _carrier(reach, auth).with_new_file("/order.json", order.model_dump_json()),
+        _carrier(reach, await readable(auth, "upload-auth")).with_new_file("/order.json", order.model_dump_json()),
         [
             *("python", "-m", "pipeline.upload.prune"),
             *_store(target, auth),

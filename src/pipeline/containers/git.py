@@ -1,6 +1,8 @@
 """Questions to the history of the user's repository."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import dagger
 
@@ -10,6 +12,28 @@ from pipeline.domain import Commit
 from pipeline.errors import UsageError
 
 _FATAL = 128
+_BRANCHES = ("refs/heads/", "refs/remotes/origin/")
+
+
+def commit_named(found: str) -> Commit:
+    """The commit that git printed; UsageError for one of a repository whose objects are named by sha256."""
+    try:
+        return Commit(found)
+    except ValueError:
+        raise UsageError(
+            f"git calls the commit {found}; expected 40 hexadecimal digits. Repositories whose objects are named by "
+            "sha256 (git init --object-format=sha256) are not supported, because image tags carry the commit."
+        ) from None
+
+
+def is_branch(reference: str, branches: Sequence[str]) -> bool:
+    """Whether a full reference (`refs/heads/main`) is one of these branches; `*` in a name is anything."""
+    return any(
+        fnmatchcase(reference.removeprefix(place), name)
+        for place in _BRANCHES
+        if reference.startswith(place)
+        for name in branches
+    )
 
 
 @dataclass(frozen=True)
@@ -22,8 +46,9 @@ class History:
     def of(cls, source: dagger.Directory) -> "History":
         """A container with git and the repository."""
         container = (
-            debian("git")
+            debian("git", "git-lfs")
             .with_exec(["git", "config", "--system", "safe.directory", "*"])
+            .with_exec(["git", "lfs", "install", "--system", "--skip-repo"])
             .with_mounted_directory("/repository", source)
             .with_workdir("/repository")
         )
@@ -37,18 +62,22 @@ class History:
                 "The source is not a git repository with at least one commit. Pass --source a full checkout "
                 "(its .git folder included; a git worktree's is elsewhere)."
             )
-        return Commit(commit)
+        return commit_named(commit)
 
     async def uncommitted(self) -> list[str]:
-        """Files that differ from the commit, as `git status --porcelain` names them."""
-        return (await self._ask("status", "--porcelain") or "").splitlines()
+        """Files that differ from the commit, as `git status --porcelain` names them.
 
-    async def on_branch(self, commit: Commit, branch: str) -> bool:
-        """Whether the branch, here or at origin, contains the commit."""
-        for name in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
-            if await self._ask("rev-parse", "--verify", "--quiet", name) and await self.is_ancestor(commit, name):
-                return True
-        return False
+        Raises UsageError when git cannot tell: an unknown tree is not a clean one.
+        """
+        ran = await attempt(self.container, ["git", "status", "--porcelain"])
+        if ran.code:
+            raise UsageError(f"git cannot say whether the source differs from its commit: {ran.end(3)}")
+        return ran.stdout.splitlines()
+
+    async def on_branch(self, commit: Commit, branches: Sequence[str]) -> bool:
+        """Whether one of the branches, here or at origin, contains the commit; names may be patterns (`release/*`)."""
+        found = await self._ask("for-each-ref", f"--contains={commit}", "--format=%(refname)", *_BRANCHES)
+        return any(is_branch(name, branches) for name in (found or "").splitlines())
 
     async def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` contains `older`; False as well when one of them is not in this history."""
@@ -65,7 +94,7 @@ class History:
     async def commit_of_tag(self, tag: str) -> Commit | None:
         """The commit that a git tag names, through an annotated tag as well."""
         found = await self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
-        return Commit(found) if found else None
+        return commit_named(found) if found else None
 
     async def tree(self, path: str) -> str:
         """The object that a folder or file is in the commit that is checked out; empty when it is not there."""

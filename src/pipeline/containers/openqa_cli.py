@@ -6,6 +6,7 @@ from dagger import dag
 
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import attempt
+from pipeline.containers.secrets import read_secret
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import Answer, Order, client_conf, parse_answer, schedule_arguments
 from pipeline.quantities import duration_text
@@ -34,7 +35,7 @@ async def key_and_secret(auth: dagger.Secret | None, argument: str) -> tuple[str
     """Take `KEY:SECRET` apart; UsageError, without showing it, when it has another shape."""
     if auth is None:
         return None
-    key, colon, secret = (await auth.plaintext()).strip().partition(":")
+    key, colon, secret = (await read_secret(auth, argument)).strip().partition(":")
     if not (key and colon and secret) or any(part.split() != [part] for part in (key, secret)):
         raise UsageError(f"The secret given as --{argument} is not of the form KEY:SECRET.")
     return key, secret

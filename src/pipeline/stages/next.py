@@ -20,11 +20,16 @@ from pipeline.world import World
 COMMAND = "build-next"
 
 
-async def build_next(world: World, *, storage: Storage = BuiltImage.storage) -> list[Result]:
-    """Build, gate, push, move `:next`; the images of one commit move all together or not at all."""
+async def build_next(world: World, *, must_push: bool = False, storage: Storage = BuiltImage.storage) -> list[Result]:
+    """Build, gate, push, move `:next`; the images of one commit move all together or not at all.
+
+    With `must_push`, PreconditionError before anything is built when this tree would not be pushed.
+    """
     start = time.monotonic()
     commit = await world.history.head()
     withheld = await why_not_pushed(world, commit)
+    if withheld and must_push:
+        raise PreconditionError(f"This run was to push, and would not: {withheld}. Nothing was built.")
     candidates = [
         await image_gate(world, image, commit, COMMAND, reuse=not withheld, storage=storage) for image in world.images
     ]
@@ -80,9 +85,9 @@ async def why_not_pushed(world: World, commit: Commit) -> str:
     changed = await world.history.uncommitted()
     if changed:
         return f"the tree differs from commit {commit[:12]} in {len(changed)} places ({changed[0].strip()}, ...)"
-    branch = world.config.main_branch
-    if not await world.history.on_branch(commit, branch):
-        return f"commit {commit[:12]} is not on the branch {branch}"
+    branches = world.config.main_branch
+    if not await world.history.on_branch(commit, branches):
+        return f"commit {commit[:12]} is not on {' or '.join(branches)} (main_branch in pipeline.toml)"
     return ""
 
 

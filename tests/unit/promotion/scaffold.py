@@ -62,7 +62,7 @@ class Git:
     async def uncommitted(self) -> list[str]:
         return []
 
-    async def on_branch(self, commit: Commit, branch: str) -> bool:
+    async def on_branch(self, commit: Commit, branches: Sequence[str]) -> bool:
         return commit in self.commits
 
     async def is_ancestor(self, older: str, newer: str) -> bool:

@@ -1,0 +1,103 @@
+"""How a call ends that did not pass: with its summary as the only text and its outcome's exit code.
+
+The one place that touches private names of the Python SDK; tests/unit/test_ending.py looks whether they still fit.
+"""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+import dagger
+from dagger._exceptions import QueryErrorValue
+from dagger.mod._exceptions import FunctionError
+from gql import GraphQLRequest
+
+from pipeline.domain import Outcome
+from pipeline.errors import InfrastructureError, PipelineError
+from pipeline.report.model import Result
+from pipeline.report.release import merge, worst
+from pipeline.report.text import result_text
+
+_ENGINE_SAID = 2000
+"""Characters of an engine's error that are shown."""
+_ROOT = Path(__file__).parent
+
+
+class CallFailed(FunctionError, dagger.QueryError):
+    """Ends the call.
+
+    The SDK logs no traceback for a FunctionError, and hands the extensions of a QueryError through to the caller. The
+    command line exits with the code of what looks like a failed exec; a module that depends on this one catches a
+    `dagger.ExecError` with that `exit_code`, and finds `outcome` in its extensions.
+    """
+
+    def __new__(cls, *_: object) -> Self:
+        """The SDK's own looks for a kind of error in the first argument, and would return another class."""
+        return Exception.__new__(cls)
+
+    def __init__(self, command: str, outcome: Outcome, text: str):
+        extensions = {
+            "_type": "EXEC_ERROR",
+            "cmd": [command],
+            "exitCode": outcome.exit_code,
+            "stdout": "",
+            "stderr": "",
+            "outcome": outcome.value,
+        }
+        value = QueryErrorValue(text, extensions=extensions)
+        dagger.QueryError.__init__(self, [value], GraphQLRequest("{ __typename }"))
+        self.extra = None
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Self:
+        """The end of a command over these images, not all of which passed."""
+        told = merge(results)
+        return cls(told.command, told.outcome, result_text(told))
+
+
+def broken_off(command: str, started: datetime, error: Exception) -> CallFailed:
+    """The end of a command that an error stopped; what nobody thought of is an outage of this pipeline."""
+    known = _known(error)
+    duration = (datetime.now(UTC) - started).total_seconds()
+    result = Result(command=command, outcome=known.outcome, reason=str(known), started=started, duration=duration)
+    return CallFailed.of([result])
+
+
+def _known(error: Exception) -> PipelineError:
+    """The error that a user can act on: of several at once the one that must be heard first."""
+    leaves = list(_leaves(error))
+    if unknown := [leaf for leaf in leaves if not isinstance(leaf, PipelineError)]:
+        return _unthought_of(unknown[0])
+    known = [leaf for leaf in leaves if isinstance(leaf, PipelineError)]
+    first = worst([leaf.outcome for leaf in known])
+    return next(leaf for leaf in known if leaf.outcome is first)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
+
+
+def _unthought_of(error: BaseException) -> InfrastructureError:
+    """The engine's own words are free of secrets; those of any other exception may hold anything, and stay here."""
+    if isinstance(error, dagger.QueryError):
+        return InfrastructureError(f"The engine answered: {str(error)[:_ENGINE_SAID]}")
+    if isinstance(error, dagger.DaggerError):
+        return InfrastructureError(f"The engine does not answer ({type(error).__name__}).")
+    return InfrastructureError(
+        f"The pipeline met a {type(error).__name__} that nobody thought of, {_place(error)}. This says nothing about "
+        "the image. Please report it to the module's authors with this text and the command; look at status before "
+        "you run the command again."
+    )
+
+
+def _place(error: BaseException) -> str:
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_ROOT)]
+    if not ours:
+        return "outside its own code"
+    return f"in {Path(ours[-1].filename).relative_to(_ROOT).as_posix()} line {ours[-1].lineno}"

@@ -1,0 +1,67 @@
+"""The module's types can be registered, seen without an engine."""
+
+import inspect
+
+import dagger
+import pytest
+
+import pipeline
+from pipeline.main import BootcPipeline
+
+RESERVED = {"web", "mod", "silent", "debug", "quiet", "verbose", "progress", "help"}
+"""Flags of the command line itself: an argument of that name does not load."""
+CORE = {"secret", "container", "directory", "file", "git", "http", "host", "address"}
+"""Functions of the main object take the place of core fields of the same name."""
+
+
+def _functions():
+    main = BootcPipeline.__dagger_module__.get_object("BootcPipeline")
+    return {name: function for name, function in main.functions.items() if name}
+
+
+def test_every_function_has_a_sentence():
+    for name, function in _functions().items():
+        assert function.doc, name
+
+
+def test_no_name_hides_one_of_dagger():
+    names = set(_functions())
+    assert len(names) >= 19
+    assert not names & CORE
+
+
+def test_no_argument_is_a_flag_of_the_command_line():
+    for name, function in _functions().items():
+        assert not set(function.parameters) & RESERVED, name
+
+
+def test_every_argument_has_a_sentence():
+    for name, function in _functions().items():
+        for argument, parameter in function.parameters.items():
+            assert parameter.doc, f"{name} {argument}"
+
+
+def test_the_source_is_the_callers_and_never_that_of_the_module():
+    parameters = inspect.signature(BootcPipeline.create).parameters
+    assert parameters["source"].default is None
+    assert "DefaultPath" not in str(parameters["source"].annotation)
+    assert "Workspace" in str(parameters["workspace"].annotation)
+
+
+def test_the_description_is_for_users():
+    described = inspect.getdoc(pipeline) or ""
+    assert "doctor" in described
+    assert "stages" not in described
+
+
+async def test_the_types_can_be_registered(monkeypatch: pytest.MonkeyPatch):
+    """Every argument and result is of a type that Dagger knows; the engine itself is not asked."""
+
+    async def no_engine(_: dagger.Module) -> str:
+        return "module"
+
+    module = BootcPipeline.__dagger_module__
+    monkeypatch.setattr(module, "_main_name", "BootcPipeline")
+    monkeypatch.setattr(module, "_main", module.get_object("BootcPipeline"))
+    monkeypatch.setattr(dagger.Module, "id", no_engine)
+    assert await module._typedefs()
