@@ -6,7 +6,7 @@ from pipeline.domain import Channel, Digest
 from pipeline.gates.evidence import verdict_on
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Result
-from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, SIZE_CHANGE, Baseline, Budgets, Spec
+from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, BUSY, SIZE_CHANGE, WAITED, Baseline, Budgets, Spec
 from pipeline.world import World
 
 
@@ -54,10 +54,18 @@ def baseline(digest: Digest, size: int | None, result: Result | None, arch: str)
     return Baseline(
         name=digest.short,
         accelerator=inputs.get("accelerator", ""),
+        busy=_share(inputs.get(WAITED, "")) >= BUSY,
         phases={name: took[name] for name in BOOT_PHASES if name in took} if "ready" in took else {},
         image_size=size,
         disk_size=int(disk_size) if disk_size.isdecimal() else None,
     )
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 async def image_size(registry: RepositoryClient, digest: Digest, platform: str) -> int | None:

@@ -12,6 +12,7 @@ HEAD = TAIL = 2 << 20
 """Bytes of the beginning and of the end that are kept."""
 LONGEST_LINE = 8 << 10
 MOST_MATCHES = 200
+"""Of each boot: a noisy one leaves room for the next."""
 MOST_SIGNS = 4
 """A console that repeats itself tells nothing new."""
 
@@ -40,6 +41,8 @@ class Boot:
     userspace: float | None = None
     up: float | None = None
     """A login prompt or the multi-user target."""
+    matches: int = 0
+    """How many of its lines broke a rule, as far as they are kept."""
     signs: int = 0
     """How many lines told that SSH may be there now."""
 
@@ -143,7 +146,8 @@ class Console:
 
     def _judge(self, line: str) -> None:
         for match in self._reader.read(line):
-            if len(self.matches) < MOST_MATCHES:
+            if self.boot.matches < MOST_MATCHES:
+                self.boot.matches += 1
                 self.matches.append(match)
             if match.rule.severity in (Severity.OURS, Severity.FATAL):
                 self._fatal(match)

@@ -21,7 +21,7 @@ from pipeline.vm.guest import GuestLost, Key
 from pipeline.vm.machine import Dead, Machine, Overdue, running
 from pipeline.vm.progress import Progress
 from pipeline.vm.session import Session
-from pipeline.vm.spec import Spec
+from pipeline.vm.spec import WAITED, Spec
 from pipeline.vm.spent import Stopwatch, during
 from pipeline.vm.user_checks import UserChecks
 from pipeline.vm.verdict import NOT_RUN, Found, Skipped, Waivers, judge
@@ -31,6 +31,9 @@ BOOT, DISK = "boot", "disk"
 
 KEPT = "kept"
 """The folder of the report with the overlay and the firmware's variables, when they are to be kept."""
+
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a guest's answer may end with: its programs are the image's, and may say anything."""
 
 STARVED = 0.6
 """From this share of the time on, waiting for a processor explains a missed deadline."""
@@ -166,6 +169,7 @@ class Gate:
             found = blame(error, session, "a system that answers over SSH")
         else:
             found = Found(note=f"SSH after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
+        self._inputs[WAITED] = f"{session.machine.starved():.2f}"
         return self._record(BOOT, found, session.machine.now()).status is not CheckStatus.FAILED
 
     async def _ask(self, check: VmCheck, session: Session) -> None:
@@ -180,6 +184,8 @@ class Gate:
                 found = await check.look(session)
         except (Dead, Overdue, GuestLost) as error:
             found = blame(error, session, "a guest that lives and answers")
+        except UNREADABLE as error:
+            found = Found([f"what the guest answered cannot be read: {error!r}"[:500]], "an answer that makes sense")
         self._record(check, found, time.monotonic() - start)
 
     async def _ask_users(self, session: Session) -> None:
@@ -210,8 +216,8 @@ class Gate:
         aside.mkdir()
         for file in [file for file in self._folder.iterdir() if file.is_file() or file.name == KEPT]:
             file.rename(aside / file.name)
-        self._inputs["first_attempt"] = str(error)
         (aside / "result.json").write_text(self._result(error).model_dump_json(indent=2) + "\n")
+        self._inputs["first_attempt"] = str(error)
         self._checks, self._timeline = [], []
         self._waivers = Waivers(self._spec.waivers, self._started.date())
 
@@ -231,6 +237,8 @@ class Gate:
 
     def _result(self, stopped: PipelineError | None) -> Result:
         outcome, reason = verdict(self._checks, stopped)
+        if first := self._inputs.get("first_attempt"):
+            reason += f"\na first attempt was discarded: {first}"
         inputs = dict(self._inputs)
         if unused := self._waivers.unused():
             inputs["waivers_unused"] = "; ".join(waiver.text for waiver in unused)

@@ -42,6 +42,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 """The annotation in index.json that holds a tag (OCI image specification, annotations)."""
 
 _IDLE = 600.0
+_MOST_TOLD = 1 << 20
 _PATH = re.compile(r"/v2/.+/(?P<kind>manifests|blobs)/(?P<ref>[A-Za-z0-9_.:-]+)")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TLS_HANDSHAKE = b"\x16"
@@ -66,13 +67,16 @@ def drop_in(repository: str) -> str:
 
 def told(log: Path) -> str:
     """What the guest asked for, one answer a line; empty when it asked for nothing."""
-    return log.read_text() if log.exists() else ""
+    if not log.exists():
+        return ""
+    with log.open(errors="replace") as file:
+        return file.read(_MOST_TOLD)
 
 
 def fetched(log: str) -> tuple[int, int]:
-    """How many blobs went to the guest, and their bytes."""
-    sizes = [int(line.split()[3]) for line in log.splitlines() if re.match(r"GET \S+/blobs/\S+ 200 ", line)]
-    return len(sizes), sum(sizes)
+    """How many distinct blobs went to the guest, and their bytes; bootc fetches some of them twice."""
+    sizes = dict(re.findall(r"^GET \S+/blobs/(\S+) 200 (\d+)$", log, re.MULTILINE))
+    return len(sizes), sum(map(int, sizes.values()))
 
 
 class Layout:
@@ -163,7 +167,8 @@ class Registry(BaseHTTPRequestHandler):
 
     def _note(self, line: str) -> None:
         with self._log.open("a") as log:
-            log.write(line + "\n")
+            if log.tell() < _MOST_TOLD:
+                log.write(line + "\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name is the base class's
         """Say nothing on standard error, which is the guest's connection; `_send` keeps the log."""

@@ -47,6 +47,8 @@ class Session:
     """When start-up had ended, or had been given up, for each boot."""
     rebooted_at: float = 0.0
     """When the second boot was asked for."""
+    matches_before: int = 0
+    """How many bad lines of the console belong to boots of another image."""
     disk_size: int = 0
     """Bytes of the file under test."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)

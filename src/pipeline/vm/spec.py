@@ -75,6 +75,10 @@ class Budgets(BaseModel):
 
 BOOT_CHANGE, SIZE_CHANGE = "boot-time-change", "size-change"
 """The checks that compare with stable; they only advise unless somebody set a limit."""
+WAITED = "waited_for_processor"
+"""The input that has the share of the boot's time in which the guest waited for this machine's processors."""
+BUSY = 0.25
+"""From this share on the time that a boot took says more about the machine than about the image."""
 BOOT_PHASES = ("firmware", "kernel", "userspace", "ready")
 """Of the timeline: from power on until start-up has ended."""
 
@@ -87,6 +91,8 @@ class Baseline(BaseModel):
     name: str
     """What people call it; only shown."""
     accelerator: str = ""
+    busy: bool = False
+    """Whether the machine on which it booted had too much else to do for its times to be compared with."""
     phases: dict[str, float] = {}
     """Seconds of each phase of its first boot; their sum is the time from power on until start-up ended."""
     image_size: int | None = None

@@ -48,7 +48,7 @@ class Waivers:
     def cover(self, names: Sequence[str], finding: str) -> Waiver | None:
         """The waiver that lets this finding of a check (under any of its names) through today."""
         for index, waiver in enumerate(self.waivers):
-            if any(waiver.covers(name, finding, self.today) for name in names):
+            if _covers(waiver, names, finding, self.today):
                 self.used.add(index)
                 return waiver
         return None
@@ -56,13 +56,20 @@ class Waivers:
     def expired(self, names: Sequence[str], finding: str) -> Waiver | None:
         """The waiver that would have covered this finding if its day had not passed."""
         for waiver in self.waivers:
-            if waiver.until < self.today and any(waiver.covers(name, finding, waiver.until) for name in names):
+            if waiver.until < self.today and _covers(waiver, names, finding, waiver.until):
                 return waiver
         return None
 
     def unused(self) -> list[Waiver]:
         """Those that covered nothing and can go."""
         return [waiver for index, waiver in enumerate(self.waivers) if index not in self.used]
+
+
+def _covers(waiver: Waiver, names: Sequence[str], finding: str, today: date) -> bool:
+    """A finding that is repeated for another check (`units: a.service failed`) is also as that one words it."""
+    source, _, own = finding.partition(": ")
+    texts = (finding, own) if source in names else (finding,)
+    return any(waiver.covers(name, text, today) for name in names for text in texts)
 
 
 def judge(

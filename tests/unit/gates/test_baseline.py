@@ -1,9 +1,13 @@
 """What a testing gate found of stable becomes what the next candidate is compared with."""
 
+import pytest
+
 from pipeline import config
 from pipeline.domain import Digest, Outcome
 from pipeline.gates.baseline import baseline, budgets, required
 from pipeline.report.model import Phase, Result
+from pipeline.vm.checks.against_stable import judge_boot
+from pipeline.vm.verdict import Skipped
 
 STABLE = Digest("sha256:" + "ab" * 32)
 FIRST_RUN = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
@@ -38,6 +42,16 @@ def test_of_several_platforms_each_is_compared_with_its_own() -> None:
 
 def test_a_boot_that_never_ended_is_nothing_to_compare_with() -> None:
     assert baseline(STABLE, None, gate(ready=False), "x86_64").phases == {}
+
+
+@pytest.mark.parametrize(("waited", "busy"), [("0.02", False), ("0.25", True), ("0.71", True), ("", False)])
+def test_a_boot_on_a_loaded_machine_is_marked_and_is_no_baseline(waited: str, busy: bool) -> None:
+    measured = gate()
+    measured.inputs["waited_for_processor"] = waited
+    known = baseline(STABLE, None, measured, "x86_64")
+    assert known.busy is busy
+    judged = judge_boot(known.phases, "kvm", known, 50)
+    assert isinstance(judged, Skipped) is busy
 
 
 def test_without_evidence_only_the_size_is_known() -> None:

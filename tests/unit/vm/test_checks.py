@@ -230,9 +230,9 @@ def test_a_recorded_upgrade_and_rollback_are_understood() -> None:
 def test_an_upgrade_that_did_not_happen_or_lost_something_is_told() -> None:
     installed, upgraded = recorded("1-installed"), recorded("3-upgraded")
     assert upgrade.judge_upgrade(installed, installed, TO_V2, [], []).findings[0] == f"after the upgrade {V1} is booted"
-    assert upgrade.judge_upgrade(installed, upgraded, TO_V2, ["/var/x"], ["a.service"]).findings == [
+    assert upgrade.judge_upgrade(installed, upgraded, TO_V2, ["/var/x"], ["units: a.service failed"]).findings == [
         "/var/x is lost",
-        "a.service failed after the upgrade",
+        "units: a.service failed",
     ]
     assert upgrade.judge_rollback(upgraded, upgraded, [], []).findings == [f"after the rollback {V2} is booted"]
 

@@ -79,6 +79,7 @@ async def test_infrastructure_is_tried_a_second_time_and_both_attempts_are_repor
     result = (await play(CRASH, PANIC)).result
     assert result.outcome is Outcome.GATE_FAILED
     assert "out of memory" in result.inputs["first_attempt"]
+    assert result.reason.endswith("a first attempt was discarded: QEMU ended with status 1: qemu: out of memory")
     first = tmp_path / "report" / "attempt-1"
     assert json.loads((first / "result.json").read_text())["outcome"] == "infra"
     assert "Linux version" in (first / "console.log").read_text()

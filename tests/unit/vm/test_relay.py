@@ -117,6 +117,12 @@ def test_what_was_fetched_is_in_the_log(ask, tmp_path) -> None:
     assert relay.told(tmp_path / "another") == ""
 
 
+def test_a_blob_that_is_fetched_twice_counts_once() -> None:
+    config, layer = f"sha256:{'4' * 64}", f"sha256:{'9' * 64}"
+    log = f"GET /v2/ 200 2\nGET /v2/os/blobs/{config} 200 2585\n" * 2 + f"GET /v2/os/blobs/{layer} 200 510\n"
+    assert relay.fetched(log) == (2, 3095)
+
+
 def test_whoever_tries_tls_is_sent_on_at_once(connect) -> None:
     with connect() as connection:
         connection.send(b"\x16\x03\x01\x02\x00\x01")

@@ -42,6 +42,8 @@ def judge_boot(phases: Mapping[str, float], accelerator: str, stable: Baseline |
         return _first_release()
     if not stable.phases:
         return Skipped("no-stable-evidence", f"no gate measured the boot of {stable.name}")
+    if stable.busy:
+        return Skipped("no-stable-evidence", f"{stable.name} was measured on a loaded machine, which is no baseline")
     if stable.accelerator != accelerator:
         was = stable.accelerator or "an unknown accelerator"
         return Skipped("other-accelerator", f"{stable.name} was measured under {was}, this system under {accelerator}")

@@ -68,6 +68,8 @@ def _booted(document: str) -> tuple[dict[str, Any], str]:
         status = json.loads(document)
     except ValueError as error:
         return {}, f"`bootc status --json` is not JSON: {error}"
+    if not isinstance(status, dict):
+        return {}, "`bootc status --json` is no document"
     if status.get("apiVersion") not in VERSIONS or status.get("kind") != "BootcHost":
         return {}, f"`bootc status` speaks {status.get('apiVersion')} {status.get('kind')}, known is BootcHost v1"
     booted = (status.get("status") or {}).get("booted") or {}

@@ -1,4 +1,4 @@
-"""Nothing bad on the serial console, of any boot so far."""
+"""Nothing bad on the serial console, of any boot so far that is the candidate's."""
 
 import re
 
@@ -10,7 +10,11 @@ from pipeline.vm.verdict import Found
 
 
 async def _look(session: Session) -> Found:
-    return summarise(session.machine.console.matches, "a console free of known bad lines", session.accelerator)
+    return summarise(
+        session.machine.console.matches[session.matches_before :],
+        "a console free of known bad lines",
+        session.accelerator,
+    )
 
 
 def summarise(matches: list[Match], expected: str, accelerator: Accelerator) -> Found:
@@ -30,4 +34,4 @@ def _kinds(matches: list[Match]) -> list[str]:
     return [f"{same[0]}" + (f" ({len(same)} times)" if len(same) > 1 else "") for same in kinds.values()]
 
 
-CHECK = VmCheck("console", _look, waived_as=("journal",), again=True)
+CHECK = VmCheck("console", _look, again=True)

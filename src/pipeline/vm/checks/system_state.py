@@ -24,4 +24,4 @@ def _unfinished(jobs: str) -> str:
     return "start-up does not end; still starting: " + (", ".join(running) or "nothing that list-jobs shows")
 
 
-CHECK = VmCheck("system-state", _look, waived_as=("units",), again=True)
+CHECK = VmCheck("system-state", _look, again=True)

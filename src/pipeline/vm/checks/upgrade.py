@@ -8,13 +8,15 @@ back; /var is shared.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
 from pipeline.vm import relay
 from pipeline.vm.checks.base import VmCheck
-from pipeline.vm.session import Session, failed_units
+from pipeline.vm.checks.reboot import look_again
+from pipeline.vm.session import Session
 from pipeline.vm.spec import Upgrade
 from pipeline.vm.verdict import NOT_RUN, Found, Skipped
 
@@ -23,6 +25,8 @@ SENTINELS = ("/etc/vm-gate-sentinel", "/var/lib/vm-gate-sentinel")
 
 DOWNLOAD = 900.0
 """Seconds with KVM that fetching and staging an image may take."""
+
+STABLES_OWN = "what was wrong with stable before the upgrade"
 
 Look = Callable[[Session, Upgrade], Awaitable[Found | Skipped]]
 
@@ -54,6 +58,7 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
     if follows(before) != wanted.reference:
         said = f"the current stable follows {follows(before)} for updates: its users would not get this image"
         return Found([said], wanted.reference, output=json.dumps(before, indent=2))
+    await session.once(STABLES_OWN, _wrong)
     await _leave_sentinels(session)
     await _offer(session, wanted)
     answer = await session.guest.run("bootc", "upgrade", within=session.scaled(DOWNLOAD))
@@ -61,14 +66,21 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
     staged = digests(await _status(session))["staged"]
     log = relay.told(session.folder / relay.LOG)
     if staged not in wanted.digests:
-        said = f"`bootc upgrade` exits {answer.status} and stages {staged or 'nothing'}"
+        reason = "" if answer.ok else f": {error_line(answer.text)}"
+        said = f"`bootc upgrade` exits {answer.status} and stages {staged or 'nothing'}{reason}"
         return Found([said], f"{wanted.digests[0]} to be staged", output=f"{answer.text}\n\nthe relay's log:\n{log}")
+    session.matches_before = len(session.machine.console.matches)
     await session.reboot()
     after = await _status(session)
     session.say(f"upgraded from {digests(before)['booted']} to {digests(after)['booted']}")
-    found = judge_upgrade(before, after, wanted, await _lost(session), await failed_units(session.guest))
+    wrong = await _wrong(session)
+    found = judge_upgrade(before, after, wanted, await _lost(session), wrong)
+    arrived = digests(after)["booted"] in wanted.digests
+    again, said = await _upgrades_again(session, wanted) if arrived else ([], "")
     blobs, size = relay.fetched(log)
-    return Found(found.findings, found.expected, f"{found.note}; {blobs} blobs of {size} bytes came in", found.output)
+    return Found(
+        [*found.findings, *again], found.expected, f"{found.note}; {blobs} blobs of {size} bytes came in", said
+    )
 
 
 @_asked
@@ -78,9 +90,60 @@ async def _rollback(session: Session, wanted: Upgrade) -> Found | Skipped:
         return Skipped(NOT_RUN, "the upgrade did not succeed")
     answer = await session.guest.run("bootc", "rollback", within=session.scaled(60))
     if not is_queued(await _status(session)):
-        return Found([f"`bootc rollback` exits {answer.status} and queues nothing"], "a rollback", output=answer.text)
+        return Found(
+            [f"`bootc rollback` exits {answer.status} and queues nothing: {error_line(answer.text)}"],
+            "a rollback",
+            output=answer.text,
+        )
+    session.matches_before = len(session.machine.console.matches)
     await session.reboot()
-    return judge_rollback(before, await _status(session), await _lost(session), await failed_units(session.guest))
+    new = beyond(await _wrong(session), await session.once(STABLES_OWN, _nothing))
+    return judge_rollback(before, await _status(session), await _lost(session), new)
+
+
+async def _wrong(session: Session) -> list[str]:
+    return (await look_again(session))[0]
+
+
+async def _nothing(_: Session) -> list[str]:
+    return []
+
+
+def beyond(findings: list[str], known: list[str]) -> list[str]:
+    """The findings that are not among those known from before; figures in them may differ."""
+    before = {_kind(finding) for finding in known}
+    return [finding for finding in findings if _kind(finding) not in before]
+
+
+def _kind(finding: str) -> str:
+    alike = re.sub(r"(0x)?[0-9a-f]*[0-9][0-9a-f]*", "#", finding)
+    return re.sub(r"\[ *#\.#\] ?| \(# times\)$", "", alike)
+
+
+async def _upgrades_again(session: Session, wanted: Upgrade) -> tuple[list[str], str]:
+    """Whether the candidate can upgrade: one that lost what bootc needs for it would leave its users behind for ever.
+
+    It is offered itself, so nothing changes; its bootc must ask the registry, fetch the manifest and find that out.
+    """
+    await _offer(session, wanted)
+    findings, said = list[str](), list[str]()
+    for command in (("bootc", "upgrade", "--check"), ("bootc", "upgrade")):
+        answer = await session.guest.run(*command, within=session.scaled(DOWNLOAD / 3))
+        said.append(f"$ {' '.join(command)}\n{answer.text}")
+        if not answer.ok:
+            findings.append(f"`{' '.join(command)}` on the candidate exits {answer.status}: {error_line(answer.text)}")
+            break
+    await session.guest.run("rm", "-f", relay.DROP_IN)
+    staged = digests(await _status(session))["staged"]
+    if not findings and staged not in (None, *wanted.digests):
+        findings.append(f"`bootc upgrade` on the candidate stages {staged}")
+    return findings, "\n".join(said)
+
+
+def error_line(text: str) -> str:
+    """What a program gave as its reason: its last line that says `error:`, or its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it says nothing"]
+    return next((line for line in reversed(lines) if line.lower().startswith("error")), lines[-1])[:300]
 
 
 def digests(host: dict[str, Any]) -> dict[str, str | None]:
@@ -101,29 +164,32 @@ def is_queued(host: dict[str, Any]) -> bool:
 
 
 def judge_upgrade(
-    before: dict[str, Any], after: dict[str, Any], wanted: Upgrade, lost: list[str], failed: list[str]
+    before: dict[str, Any], after: dict[str, Any], wanted: Upgrade, lost: list[str], wrong: list[str]
 ) -> Found:
-    """The verdict on both states, on sentinels that are gone and on units that failed afterwards."""
+    """The verdict on both states, on sentinels that are gone and on what else is wrong with the boot afterwards."""
     old, new = digests(before), digests(after)
     findings = [] if new["booted"] in wanted.digests else [f"after the upgrade {new['booted']} is booted"]
     if new["rollback"] != old["booted"]:
         findings.append(f"the way back leads to {new['rollback']} and not to {old['booted']}")
     if follows(after) != wanted.reference:
         findings.append(f"after the upgrade updates come from {follows(after)} and not from {wanted.reference}")
-    findings += [f"{path} is lost" for path in lost] + [f"{unit} failed after the upgrade" for unit in failed]
+    findings += [*(f"{path} is lost" for path in lost), *wrong]
     return Found(findings, f"{wanted.digests[0]}, with everything kept", note=f"{old['booted']} became {new['booted']}")
 
 
-def judge_rollback(before: dict[str, Any], after: dict[str, Any], lost: list[str], failed: list[str]) -> Found:
-    """The verdict on going back."""
+def judge_rollback(before: dict[str, Any], after: dict[str, Any], lost: list[str], wrong: list[str]) -> Found:
+    """The verdict on going back; `wrong` is what was not wrong before the upgrade."""
     old, new = digests(before), digests(after)
     findings = [] if new["booted"] == old["rollback"] else [f"after the rollback {new['booted']} is booted"]
-    findings += [f"{path} is lost" for path in lost] + [f"{unit} failed after the rollback" for unit in failed]
+    findings += [*(f"{path} is lost" for path in lost), *wrong]
     return Found(findings, f"{old['rollback']}, with everything kept", note=f"back on {new['booted']}")
 
 
 def _image(host: dict[str, Any], name: str) -> dict[str, Any]:
-    return (host["status"].get(name) or {}).get("image") or {}
+    found: Any = host["status"]
+    for key in (name, "image"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 async def _status(session: Session) -> dict[str, Any]:
@@ -158,5 +224,5 @@ async def _lost(session: Session) -> list[str]:
     return [path for path in SENTINELS if await session.guest.out("cat", path) != session.run]
 
 
-CHECK = VmCheck("upgrade", _upgrade, timeout=DOWNLOAD + 600)
+CHECK = VmCheck("upgrade", _upgrade, timeout=2 * DOWNLOAD + 600)
 ROLLBACK = VmCheck("rollback", _rollback, timeout=600)
