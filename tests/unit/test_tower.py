@@ -20,7 +20,7 @@ TOWER = [
     {"image", "registry", "openqa", "upload", "vm"},
     {"policy"},
     {"report"},
-    {"domain", "errors", "quantities"},
+    {"domain", "errors", "quantities", "version"},
 ]
 """From the top down; the parts of a floor may know each other."""
 
