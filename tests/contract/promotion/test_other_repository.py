@@ -27,7 +27,8 @@ PLATFORM = "linux/amd64"
 def lab(registry: str, copy: Any, disk: Path, stable_registry: str = "") -> Bench:
     async def stored(world: World, subject: Subject) -> dict[str, DiskRecord]:
         repo, digest = world.repository(subject.image), subject.candidate.digest
-        return {PLATFORM: await attach_disk(repo, digest, disk, PLATFORM, builder="b@sha256:0")}
+        platforms = subject.image.platforms
+        return {one: await attach_disk(repo, digest, disk, one, builder="b@sha256:0") for one in platforms}
 
     config = configured(f"test/{uuid4().hex}", host=registry, plain=True, apart=True, stable_host=stable_registry)
     bench = Bench(config, copy, push)
@@ -77,7 +78,7 @@ async def test_a_release_is_proven_where_it_lives(places: list[str], copy: Any, 
         assert not {"stable", "v1.0.0"} & tags[0]
         assert tags[1] == {"stable", "v1.0.0"}
         attached = {one.digest for one in await here.referrers(digest)}
-        assert len(attached) == 5, "the evidence of three gates, a disk, a signature"
+        assert len(attached) == 6, "the evidence of three gates, two disks, a signature"
         assert {one.digest for one in await there.referrers(digest)} == attached
         for one in (digest, *attached):
             mine, theirs = await here.manifest(one), await there.manifest(one)
@@ -178,5 +179,5 @@ async def test_prune_deletes_in_both_repositories(any_registry: str, copy: Any, 
         for home in homes:
             repo = world.registry.repository(home)
             assert await repo.digest(Tag(old)) is None
-            assert len(await repo.referrers(digest)) == 5, "the evidence of three gates, a disk, a signature"
+            assert len(await repo.referrers(digest)) == 6, "the evidence of three gates, two disks, a signature"
     assert outcome(await bench.verify()) == Outcome.PASSED

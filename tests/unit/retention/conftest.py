@@ -139,8 +139,9 @@ class FakeRegistry:
         return httpx.Response(200, json={"name": "os", "tags": sorted(set(self.tags) - self.hidden_tags)})
 
     def _referrers(self, request: httpx.Request, name: str) -> httpx.Response:
-        if not self.referrers_api:
-            return httpx.Response(404)
+        if not self.referrers_api:  # as Debian's docker-registry says it
+            known = {"docker-distribution-api-version": "registry/2.0"}
+            return httpx.Response(404, text="404 page not found\n", headers=known)
         found = [
             self.describe(digest)
             for digest, (_, raw) in self.manifests.items()
@@ -219,3 +220,9 @@ def hasty(client: Any) -> None:
 @pytest.fixture
 def commit() -> Callable[[int], Tag]:
     return lambda number: Tag(f"{number:040x}")
+
+
+@pytest.fixture(autouse=True)
+def registries_live_in_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their clock is `NOW`, a fixed date."""
+    monkeypatch.setattr("pipeline.registry.clock.SKEW", timedelta(days=36500))
