@@ -130,8 +130,9 @@ class FakeRegistry:
         return httpx.Response(200, json={"name": "os", "tags": sorted(set(self.tags) - self.hidden_tags)})
 
     def _referrers(self, request: httpx.Request, name: str) -> httpx.Response:
-        if not self.referrers_api:
-            return httpx.Response(404)
+        if not self.referrers_api:  # as distribution 2.8 and 3 answer, which have no such route
+            named = {"Docker-Distribution-Api-Version": "registry/2.0"}
+            return httpx.Response(404, text="404 page not found\n", headers=named)
         found = [
             self.describe(digest)
             for digest, (_, raw) in self.manifests.items()
