@@ -277,7 +277,7 @@ async def _yield_to_later(world: World, repository: Repository, recorded: ledger
         theirs = next((one for one in record.entry.moves if one.tag == move.tag), None)
         if record == recorded or not theirs or theirs.new == move.new:
             continue
-        if not _goes_further(recorded, record):
+        if not _goes_further(recorded, record) or await _was_refused(world, repository, record, theirs.new):
             continue
         told = {"repository": str(repository), "old": move.new}
         await _write(world, repository, repository, theirs.model_copy(update=told))
@@ -285,6 +285,15 @@ async def _yield_to_later(world: World, repository: Repository, recorded: ledger
             f"While this command wrote {repository.tagged(move.tag)}, another was recorded: {record.entry.kind} to "
             f"{theirs.new} ({record.entry.reason or 'no reason given'}). The channel is there again."
         )
+
+
+async def _was_refused(world: World, repository: Repository, record: ledger.Record, digest: Digest) -> bool:
+    """Whether a promotion was recorded that a hold or a withdrawal keeps from being carried out."""
+    if record.entry.kind is not ledger.Kind.PROMOTION:
+        return False
+    channel = record.entry.channel
+    standing = await ledger.standing(world.registry.repository(repository), channel)
+    return bool(standing.holds or await withdrawals(world, _image_of(world, repository, channel), digest))
 
 
 def _goes_further(ours: ledger.Record, theirs: ledger.Record) -> bool:
