@@ -49,18 +49,17 @@ class Pruned:
         return f"{manifests}\n\n{disks}" + (f"\n{done}" if done else "")
 
 
-async def prune(world: World, *, confirm: bool, driver: str, token: str | None) -> list[Pruned]:
+async def prune(world: World, *, confirm: bool, driver: DriverKind, token: str | None) -> list[Pruned]:
     """Plan for every image what may be deleted of it; with `confirm`, delete it.
 
     A repository of releases has roots of its own: what stays there need not stay where it was tested. Uploaded disks
     come after the manifests: they go with the images that they were made from.
     An error ends one repository's part and is in its report: what was done elsewhere is still told.
     """
-    kind = _kind(driver)
     pruned = []
     for image in world.images:
         now = datetime.now(UTC)
-        reports = [await _prune_one(world, home, kind, token, now, confirm=confirm) for home in _homes(image)]
+        reports = [await _prune_one(world, home, driver, token, now, confirm=confirm) for home in _homes(image)]
         pruned.append(Pruned(reports, await _prune_disks(world, image, reports, now, confirm=confirm)))
     return pruned
 
@@ -93,7 +92,7 @@ async def restore(world: World, tag: str = "") -> str:
     return told
 
 
-async def why_kept(world: World, digest: str, *, driver: str, token: str | None) -> str:
+async def why_kept(world: World, digest: str, *, driver: DriverKind, token: str | None) -> str:
     """Why a digest stays, step by step from a kept tag, or why it may go."""
     try:
         wanted = Digest(digest)
@@ -104,7 +103,7 @@ async def why_kept(world: World, digest: str, *, driver: str, token: str | None)
         homes = _homes(image)
         holding = [home for home in homes if await world.registry.repository(home).describe(wanted)]
         for home in holding or homes[:1]:
-            async with open_driver(world.registry, home, kind=_kind(driver), token=token) as opened:
+            async with open_driver(world.registry, home, kind=driver, token=token) as opened:
                 reasons = await why_kept_in(
                     world.registry, home, world.config.retention, wanted, now=datetime.now(UTC), driver=opened
                 )
@@ -160,10 +159,3 @@ async def _lists(world: World, homes: Iterable[Repository]) -> str:
 
 def _homes(image: Image) -> list[Repository]:
     return list(dict.fromkeys(image.home(channel) for channel in Channel))
-
-
-def _kind(name: str) -> DriverKind:
-    try:
-        return DriverKind(name.lower())
-    except ValueError:
-        raise UsageError(f"There is no driver {name!r}; expected {', '.join(DriverKind)}.") from None

@@ -10,7 +10,7 @@ from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import Evidence, fetch_report, find_evidence
+from pipeline.registry.evidence import Evidence, StoredEvidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
 from pipeline.world import World
@@ -66,25 +66,54 @@ async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
     return [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
 
 
-async def find_report(world: World, image: Image, reference: str, gate: str) -> bytes:
+async def find_report(world: World, image: Image, reference: str, gate: Channel | None = None) -> bytes:
     """The archive (tar.gz) of the newest report of a gate on what `reference` names, passed or failed.
 
     Args:
         world: where to look.
         image: one image of the configuration.
         reference: a digest, a channel, a version tag (in the registry, or only in git when its gate failed), a commit.
-        gate: next, testing or stable; empty for the one that the reference is about.
+        gate: None for the one that the reference is about.
     """
-    wanted = _gates(reference, gate)
     digest = await resolve(world, image, reference)
+    registry, stored = await _gate_evidence(world, image, digest, reference, gate)
+    return await fetch_report(registry, stored)
+
+
+async def find_gate_evidence(
+    world: World, image: Image, digest: Digest, reference: str, gate: Channel | None = None
+) -> StoredEvidence:
+    """The newest evidence of a gate on a digest; of the one that `reference` is about when none is named."""
+    _, stored = await _gate_evidence(world, image, digest, reference, gate)
+    return stored
+
+
+async def fetch_report_of(world: World, image: Image, digest: Digest, evidence: Digest) -> bytes:
+    """The archive (tar.gz) of one piece of evidence on `digest`; PreconditionError when it is not there any more."""
+    for registry in _homes(world, image):
+        for gate in Channel:
+            for stored in await find_evidence(registry, digest, gate):
+                if stored.digest == evidence:
+                    return await fetch_report(registry, stored)
+    raise PreconditionError(f"{image.repository.at(digest)} has no evidence {evidence} any more.")
+
+
+async def _gate_evidence(
+    world: World, image: Image, digest: Digest, reference: str, gate: Channel | None
+) -> tuple[RepositoryClient, StoredEvidence]:
+    wanted = [gate] if gate else _gates(reference)
     for channel in wanted:
         for registry in dict.fromkeys(world.repository(image, at) for at in (channel, Channel.NEXT)):
             if found := await find_evidence(registry, digest, channel):
-                return await fetch_report(registry, found[0])
+                return registry, found[0]
     raise PreconditionError(
         f"{image.repository.at(digest)} has no evidence of the gate {' or '.join(wanted)}. Was it ever run? "
         "A gate that fails before the image is pushed leaves none: gate-next gives its report."
     )
+
+
+def _homes(world: World, image: Image) -> list[RepositoryClient]:
+    return list(dict.fromkeys(world.repository(image, channel) for channel in Channel))
 
 
 async def resolve(world: World, image: Image, reference: str) -> Digest:
@@ -113,17 +142,7 @@ def _channel_of(tag: Tag) -> Channel:
     return Channel.STABLE if released or tag == Channel.STABLE.tag else Channel.NEXT
 
 
-def channel_named(name: str) -> Channel:
-    """The channel (or its gate) of that name; UsageError when there is none."""
-    try:
-        return Channel(name.lower())
-    except ValueError:
-        raise UsageError(f"There is no channel {name!r}; expected next, testing or stable.") from None
-
-
-def _gates(reference: str, gate: str) -> list[Channel]:
-    if gate:
-        return [channel_named(gate)]
+def _gates(reference: str) -> list[Channel]:
     if reference in list(Channel):
         return [Channel(reference)]
     if is_version_tag(reference):
