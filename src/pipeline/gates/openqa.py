@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import dagger
 
 from pipeline.config import OpenQA as Server
@@ -28,6 +29,9 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
 from pipeline.upload.key import object_key
 from pipeline.world import World
+
+_KEEPING_DEADLINE = 180.0
+"""Seconds for the comments after a promotion, which nobody waits for."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,15 @@ async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseT
         return []
     missing = list[str]()
     try:
-        async with await _client(world, server) as client:
-            for result in results:
-                text = f"{result.image} {version} was promoted: {result.repository}@{result.digest}, {result.commit}"
-                missing += await keep_results(client, tags_of(result.inputs, version), text)
-    except PipelineError as error:
-        missing.append(str(error))
+        with anyio.fail_after(_KEEPING_DEADLINE):
+            async with await _client(world, server) as client:
+                for result in results:
+                    text = (
+                        f"{result.image} {version} was promoted: {result.repository}@{result.digest}, {result.commit}"
+                    )
+                    missing += await keep_results(client, tags_of(result.inputs, version), text)
+    except (PipelineError, TimeoutError) as error:
+        missing.append(f"openQA was not told of the whole release: {error or 'it took too long'}")
     return missing
 
 
