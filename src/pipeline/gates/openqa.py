@@ -130,6 +130,7 @@ async def _run(world: World, server: Server, order: Order, folder: Path) -> Gate
         scenarios={name: Scenario(job.required, job.accept_softfailed) for name, job in server.jobs.items()},
         waivers=world.config.waivers,
         today=datetime.now(UTC).date(),
+        trackers=server.bug_references,
     )
     async with await _client(world, server) as client:
         submission = await find_run(client, order, expected)

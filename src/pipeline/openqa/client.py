@@ -19,7 +19,7 @@ import stamina
 
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.foreign import readable
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.jobs import Job, bug_references
 from pipeline.openqa.submission import Order
 from pipeline.quantities import duration_text, size_text
 
@@ -194,6 +194,10 @@ class OpenQA:
         data = await self._answer("GET", f"/api/v1/{place}/comments")
         with self._understood(data):
             return [str(comment["text"]) for comment in _list(data)]
+
+    async def bugs(self, number: int) -> dict[str, str]:
+        """Read the bugs that comments of a job name, each with the name of who wrote that."""
+        return bug_references(await self._answer("GET", f"/api/v1/jobs/{number}/comments"))
 
     async def comment(self, place: str, text: str) -> None:
         """Write a comment to `jobs/<id>` or `groups/<id>` (needs an operator's key)."""

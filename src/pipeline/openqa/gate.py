@@ -173,9 +173,17 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
 
 async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutcome) -> bool:
     """Look again right before a tag moves: the same jobs are still the newest, and still passed."""
-    jobs = [await client.newest(number) for number in submission.answer.ids]
+    jobs = await _newest(client, submission)
     same = tuple(job.id for job in jobs) == outcome.jobs
     return same and judge(submission.answer, jobs, submission.expected).state is State.PASSED
+
+
+async def _newest(client: OpenQA, submission: Submission) -> list[Job]:
+    """The newest job of each chain; once all have ended and it is asked for, with the bugs that comments name."""
+    jobs = [await client.newest(number) for number in submission.answer.ids]
+    if not submission.expected.trackers or not all(job.final for job in jobs):
+        return jobs
+    return [job if job.result == "passed" else replace(job, bugs=await client.bugs(job.id)) for job in jobs]
 
 
 _SUMMARY = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA, Outcome.CONFLICT: CheckStatus.INFRA}
@@ -227,6 +235,8 @@ class _Watch:
             self.reason = f"openQA did not finish within {limit}: {self._verdict.reason}. Run again to {then}"
         if self._verdict.state is State.FAILED and self._submission.adopted:
             self.reason += ". This run had ended before: restart its jobs in openQA to repeat it"
+            if self._submission.expected.trackers:
+                self.reason += ", or comment them with the bug that they found"
 
     def end(self, outcome: Outcome, reason: str, *, gives_up: bool = False) -> None:
         """Set how it ended; `gives_up` when jobs may be left that nobody will look at."""
@@ -251,8 +261,7 @@ class _Watch:
         return self._limits.cancel and not self._submission.adopted
 
     async def _look(self) -> None:
-        ids = self._submission.answer.ids
-        self.jobs = [await self._client.newest(number) for number in ids]
+        self.jobs = await _newest(self._client, self._submission)
         self._verdict = judge(self._submission.answer, self.jobs, self._submission.expected)
         seen = [(job.id, job.state) for job in self.jobs]
         if seen != self._seen:

@@ -5,6 +5,7 @@ decision needs and is odd is a ValueError; what only a report shows is made plai
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -18,6 +19,9 @@ _GOOD_MODULES = frozenset({"passed", "softfailed", "skipped"})
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """A file of the server that is taken into the report: one that can only name something in its own folder."""
+
+_BUG = re.compile(r"[a-z]{2,10}#[A-Za-z0-9_.#/-]{1,120}")
+"""`bsc#1234`, or `gh#owner/name#12` where the tracker has many repositories."""
 
 _NAME_LENGTH, _SETTING_LENGTH, _TEXT_LENGTH = 200, 20_000, 4000
 _MODULES, _FILES = 2000, 200
@@ -74,6 +78,8 @@ class Job:
     logs: tuple[str, ...] = ()
     """Names of the files that the worker uploaded."""
     seconds: float = 0.0
+    bugs: Mapping[str, str] = field(default_factory=dict)
+    """The bugs that comments name (`bsc#1234`), each with the name of who wrote that; empty when nobody asked."""
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -120,6 +126,21 @@ class Job:
     def unproven_modules(self) -> tuple[Module, ...]:
         """The modules that count and did not pass: failed ones, and ones that a failure kept from running (`none`)."""
         return tuple(module for module in self.modules or () if module.important and module.result not in _GOOD_MODULES)
+
+
+def bug_references(comments: object) -> dict[str, str]:
+    """The bugs that the comments of a job name, as openQA itself found them, each with the name of who wrote that.
+
+    What is odd is left out: a reference only ever lets something through. (OpenQA::Schema::Result::Comments,
+    extended_hash; OpenQA::Utils, find_bugrefs.)
+    """
+    return {
+        bug: readable(comment.get("userName") or "?", _NAME_LENGTH)
+        for comment in _listed(comments)
+        if isinstance(comment, dict)
+        for bug in _listed(comment.get("bugrefs"))
+        if isinstance(bug, str) and _BUG.fullmatch(bug)
+    }
 
 
 def _number(value: object) -> int:

@@ -42,6 +42,7 @@ class Server:
         self.restarts: list[int] = []
         self.cancelled: list[int] = []
         self.comments: dict[str, list[str]] = {}
+        self.bugs: dict[int, list[str]] = {}
         self.after_restart: list[str] = [PASSED]
         self.refuses_restarts = False
         self.refuses_comments = False
@@ -89,7 +90,9 @@ class Server:
         if request.method == "POST":
             self.comments.setdefault(place, []).append(parse_qs(request.content.decode())["text"][0])
             return httpx.Response(200, json={"id": 1})
-        return httpx.Response(200, json=[{"text": text} for text in self.comments.get(place, [])])
+        texts = [{"text": text} for text in self.comments.get(place, [])]
+        bugs = self.bugs.get(int(place.partition("/")[2]), [])
+        return httpx.Response(200, json=[*texts, {"text": "", "bugrefs": bugs, "userName": "alice"}])
 
     def _restart(self, number: int) -> httpx.Response:
         if self.refuses_restarts:
@@ -377,6 +380,24 @@ async def test_jobs_restarted_after_the_verdict_stop_the_promotion(
         assert await still_passed(client, submission, outcome)
         server.jobs[37][0]["clone_id"] = 38
         server.job(38, RUNNING)
+        assert not await still_passed(client, submission, outcome)
+
+
+async def test_a_bug_that_a_comment_names_lets_an_earlier_failure_through(
+    server: Server, expected: Expectation, tmp_path: Path
+) -> None:
+    asked = replace(expected, trackers=("bsc",))
+    submission = Submission(Answer(ids=(server.job(38, FAILED),)), asked, adopted=True)
+    async with OpenQA(URL, "k", "s") as client:
+        outcome = await run_gate(client, submission, tmp_path, FAST)
+        assert outcome.outcome is Outcome.GATE_FAILED
+        assert "comment them with the bug" in outcome.reason
+        server.bugs[38] = ["bsc#12"]
+        outcome = await run_gate(client, submission, tmp_path, FAST)
+        assert outcome.outcome is Outcome.PASSED
+        assert "bsc#12 (alice)" in outcome.reason
+        assert await still_passed(client, submission, outcome)
+        server.bugs.clear()
         assert not await still_passed(client, submission, outcome)
 
 
