@@ -18,6 +18,7 @@ from pipeline.each import each
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
 from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, find_run, run_gate, still_passed
@@ -67,7 +68,7 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     async def ran(part: _Part) -> _Ran:
         url, inputs = uploads[part.platform]
         order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios)
-        outcome = await _run(world, server, order, folder / part.folder)
+        outcome = await _run(world, server, order, folder / part.folder, part.name)
         return _Ran(part, outcome, inputs | outcome.inputs)
 
     platforms: Sequence[str] = subject.image.platforms
@@ -120,7 +121,7 @@ async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseT
     return missing
 
 
-async def _run(world: World, server: Server, order: Order, folder: Path) -> GateOutcome:
+async def _run(world: World, server: Server, order: Order, folder: Path, name: str) -> GateOutcome:
     """Adopt the run of this order when there is one, else submit; then wait for the verdict."""
     auth = await key_and_secret(world.given.openqa_auth, "openqa-auth")
     expected = Expectation.of(
@@ -138,7 +139,8 @@ async def _run(world: World, server: Server, order: Order, folder: Path) -> Gate
             answer = await schedule(world.reach, server.url, auth, order)
             submission = await acknowledge(client, order, answer, expected)
         limits = Limits(server.timeout, server.pickup_timeout, server.poll, cancel=not server.leave_jobs)
-        outcome = await run_gate(client, submission, folder, limits)
+        with Shown(name) as shown:
+            outcome = await run_gate(client, submission, folder, limits, shown)
         if not outcome.outcome.exit_code and not await still_passed(client, submission, outcome):
             raise PreconditionError("openQA's jobs changed after they had passed; run again to judge them anew.")
         return outcome

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.openqa.client import NotThere, OpenQA
 from pipeline.openqa.jobs import Job
+from pipeline.openqa.progress import Progress, now, progress, usual_times
 from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge, judge_answer, judge_jobs
 from pipeline.quantities import duration_text
@@ -27,6 +28,10 @@ _CLEAN_UP_DEADLINE = 30.0
 _IDS = "([0-9]{1,18}(?: [0-9]{1,18})*)"
 _WHOLE = "bootc-pipeline: run {run} is whole, its jobs are {ids}."
 """The comment by which a run may be taken up again: openQA itself does not tell one that was created only in part."""
+
+
+Tell = Callable[[Progress], None]
+"""Gets to know where a run is, at every look."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,9 @@ def _acknowledged(comments: Sequence[str], run: str, first: int) -> tuple[int, .
     return ()
 
 
-async def run_gate(client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits()) -> GateOutcome:
+async def run_gate(
+    client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits(), tell: Tell | None = None
+) -> GateOutcome:
     """Wait for a run's verdict and write its proof.
 
     Args:
@@ -130,12 +137,13 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
         submission: what was submitted, or adopted by `find_run`.
         directory: gets `<job>-<test>/job.json`, logs, serial console and, of failed jobs, screenshots.
         limits: deadlines and intervals.
+        tell: for people who wait; what it needs is asked of the server only when it is given.
 
     An outage is an outcome too (`infra`), so that the report shows what was known until then. Jobs that this run
     submitted are cancelled when it gives up on them, or is interrupted; those of a server that is away are not, since
     the command takes them up when it is run again.
     """
-    watch = _Watch(client, submission, limits)
+    watch = _Watch(client, submission, limits, tell)
     try:
         with anyio.move_on_after(limits.overall):
             await watch.settle()
@@ -178,9 +186,14 @@ async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutc
     return same and judge(submission.answer, jobs, submission.expected).state is State.PASSED
 
 
-async def _newest(client: OpenQA, submission: Submission) -> list[Job]:
-    """The newest job of each chain; once all have ended and it is asked for, with the bugs that comments name."""
-    jobs = [await client.newest(number) for number in submission.answer.ids]
+async def _newest(client: OpenQA, submission: Submission, passed: Mapping[int, Job] = {}) -> list[Job]:
+    """The newest job of each chain; once all have ended and it is asked for, with the bugs that comments name.
+
+    Jobs that had `passed`, by the number in the answer, are not asked about again while others go on.
+    """
+    jobs = [passed.get(number) or await client.newest(number) for number in submission.answer.ids]
+    if passed and all(job.final for job in jobs):
+        return await _newest(client, submission)
     if not submission.expected.trackers or not all(job.final for job in jobs):
         return jobs
     return [job if job.result == "passed" else replace(job, bugs=await client.bugs(job.id)) for job in jobs]
@@ -196,8 +209,9 @@ class _NobodyCame(InfrastructureError):
 class _Watch:
     """Looks at the run until it is settled."""
 
-    def __init__(self, client: OpenQA, submission: Submission, limits: Limits) -> None:
-        self._client, self._submission, self._limits = client, submission, limits
+    def __init__(self, client: OpenQA, submission: Submission, limits: Limits, tell: Tell | None) -> None:
+        self._client, self._submission, self._limits, self._tell = client, submission, limits, tell
+        self._usual: dict[str, float] | None = None
         self._verdict = Verdict(State.PENDING, "no job was read yet")
         self._restarted: set[int] = set()
         self._seen: object = None
@@ -214,6 +228,7 @@ class _Watch:
             await self._look()
             if self._verdict.state is State.PENDING:
                 await self._give_up_when_nobody_comes()
+                await self._say_where_it_is()
                 await anyio.sleep(self._limits.poll)
                 continue
             if self._verdict.state is not State.PASSED and self.jobs:
@@ -261,11 +276,31 @@ class _Watch:
         return self._limits.cancel and not self._submission.adopted
 
     async def _look(self) -> None:
-        self.jobs = await _newest(self._client, self._submission)
+        ids = self._submission.answer.ids
+        passed = {number: job for number, job in zip(ids, self.jobs, strict=False) if job.result == "passed"}
+        waited = self._verdict.state is State.PENDING
+        self.jobs = await _newest(self._client, self._submission, passed if waited else {})
         self._verdict = judge(self._submission.answer, self.jobs, self._submission.expected)
         seen = [(job.id, job.state) for job in self.jobs]
         if seen != self._seen:
             self._seen, self._changed = seen, anyio.current_time()
+
+    async def _say_where_it_is(self) -> None:
+        """For people who wait; what the server does not tell is left out."""
+        if self._tell is None:
+            return
+        modules = {}
+        try:
+            if self._usual is None:
+                self._usual = {}
+                self._usual = usual_times(await self._client.passed_before(self.jobs[0]))
+            for job in self.jobs:
+                if job.state == "running":
+                    modules[job.id] = await self._client.modules(job.id)
+        except PipelineError:
+            pass
+        links = {job.id: self._client.link(job.id) for job in self.jobs}
+        self._tell(progress(self.jobs, modules, self._usual or {}, now(), links))
 
     async def _give_up_when_nobody_comes(self) -> None:
         waiting = [job for job in self.jobs if not job.final]

@@ -77,6 +77,7 @@ class Job:
     """None when the details were not read (jobs that are not final)."""
     logs: tuple[str, ...] = ()
     """Names of the files that the worker uploaded."""
+    started: datetime | None = None
     seconds: float = 0.0
     bugs: Mapping[str, str] = field(default_factory=dict)
     """The bugs that comments name (`bsc#1234`), each with the name of who wrote that; empty when nobody asked."""
@@ -103,6 +104,7 @@ class Job:
             relatives=_relatives(data.get("parents")) | _relatives(data.get("children")),
             modules=_modules(data.get("testresults")),
             logs=_file_names([*_listed(data.get("logs")), *_listed(data.get("ulogs"))]),
+            started=_time(data.get("t_started")),
             seconds=_seconds(data.get("t_started"), data.get("t_finished")),
         )
 
@@ -188,11 +190,16 @@ def _file_names(found: list[Any]) -> tuple[str, ...]:
     return tuple(plain[:_FILES])
 
 
-def _seconds(started: object, finished: object) -> float:
-    """From start to end; 0 when either is unknown. openQA's times are UTC, with or without saying so."""
+def _time(value: object) -> datetime | None:
+    """openQA's times are UTC, with or without saying so."""
     try:
-        times = [datetime.fromisoformat(str(time)) for time in (finished, started)]
-        end, begin = (time if time.tzinfo else time.replace(tzinfo=UTC) for time in times)
-        return max(0.0, (end - begin).total_seconds())
+        time = datetime.fromisoformat(str(value))
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        return 0.0
+        return None
+
+
+def _seconds(started: object, finished: object) -> float:
+    """From start to end; 0 when either is unknown."""
+    begin, end = _time(started), _time(finished)
+    return max(0.0, (end - begin).total_seconds()) if begin and end else 0.0

@@ -1,6 +1,7 @@
 """The gate against a model of the server: each job is a script of recorded answers, one step a look."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import stamina
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
 from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.progress import Progress
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation
@@ -48,6 +50,8 @@ class Server:
         self.refuses_comments = False
         self.workers: list[Any] = []
         self.down = False
+        self.hides_lists = False
+        self.reads: Counter[int] = Counter()
         respx.route(host="openqa").mock(side_effect=self._answer)
 
     def job(self, number: int, *captures: str, **last: Any) -> int:
@@ -67,6 +71,8 @@ class Server:
             return httpx.Response(200, content=f"content of {request.url.path}".encode())
         if parts[2] == "workers":
             return httpx.Response(200, json={"workers": self.workers})
+        if len(parts) == 3 and self.hides_lists:
+            return httpx.Response(200, json={"jobs": [None]})
         if len(parts) == 3:
             return httpx.Response(200, content=json.dumps({"jobs": [script[0] for script in self.jobs.values()]}))
         if parts[-1] == "comments":
@@ -80,6 +86,7 @@ class Server:
         if number not in self.jobs:
             return httpx.Response(404, html="<!DOCTYPE html>")
         script = self.jobs[number]
+        self.reads[number] += parts[-1] != "details"
         if parts[-1] != "details" and len(script) > 1:
             script.pop(0)
         return httpx.Response(200, content=json.dumps({"job": script[0]}))
@@ -444,6 +451,28 @@ async def test_an_outage_leaves_the_jobs_for_a_repeated_command(server: Server, 
     server.down = True
     await gate(1)
     assert not server.cancelled
+
+
+async def test_who_waits_is_told_where_the_run_is(server: Server, expected: Expectation, tmp_path: Path) -> None:
+    server.job(2, PASSED)
+    submission = Submission(Answer(ids=(server.job(1, SCHEDULED, RUNNING, RUNNING, PASSED), 2)), expected)
+    told: list[Progress] = []
+    async with OpenQA(URL, "k", "s") as client:
+        outcome = await run_gate(client, submission, tmp_path, FAST, told.append)
+    assert outcome.outcome is Outcome.PASSED
+    assert [(now.jobs, now.ended) for now in told] == [(2, 1)] * 2
+    assert told[0].running[0].link == f"{URL}/tests/1"
+    assert server.reads[2] <= 3, "a job that passed is not asked about at every look"
+
+
+async def test_what_only_serves_people_fails_no_run(server: Server, expected: Expectation, tmp_path: Path) -> None:
+    server.job(1, RUNNING, RUNNING, PASSED)
+    server.hides_lists = True
+    told: list[Progress] = []
+    async with OpenQA(URL, "k", "s") as client:
+        submission = Submission(Answer(ids=(1,)), expected)
+        assert (await run_gate(client, submission, tmp_path, FAST, told.append)).outcome is Outcome.PASSED
+    assert told[0].left is None
 
 
 HOSTILE = ["../../x", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "x\0y", "x" * 300, ".ssh", "CON\n", "-rf"]
