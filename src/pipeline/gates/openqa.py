@@ -21,7 +21,7 @@ from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, created, find_run, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.submission import Order, filled
 from pipeline.openqa.verdict import Expectation, Scenario
@@ -137,6 +137,7 @@ async def _run(world: World, server: Server, order: Order, folder: Path, name: s
         submission = await find_run(client, order, expected)
         if submission is None:
             answer = await schedule(world.reach, server.url, auth, order)
+            answer = await created(client, answer, server.pickup_timeout, server.poll)
             submission = await acknowledge(client, order, answer, expected)
         limits = Limits(server.timeout, server.pickup_timeout, server.poll, cancel=not server.leave_jobs)
         with Shown(name) as shown:
@@ -236,4 +237,5 @@ def _order(
         test=server.test or "",
         extra={name: filled(value, values) for name, value in server.settings.items()},
         asset=server.asset,
+        background=server.in_background,
     )

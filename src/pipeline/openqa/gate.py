@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pipeline.errors import InfrastructureError, PipelineError, PreconditionErro
 from pipeline.openqa.client import NotThere, OpenQA
 from pipeline.openqa.jobs import Job
 from pipeline.openqa.progress import Progress, now, progress, usual_times
-from pipeline.openqa.submission import RUN, Answer, Order
+from pipeline.openqa.submission import RUN, Answer, Order, parse_product
 from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge, judge_answer, judge_jobs
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus
@@ -89,6 +90,38 @@ async def find_run(client: OpenQA, order: Order, expected: Expectation) -> Submi
             found = Submission(Answer(ids=ids), expected, adopted=True)
             return found if adoptable(jobs, expected) else None
     return None
+
+
+async def created(client: OpenQA, answer: Answer, deadline: float, poll: float) -> Answer:
+    """Wait until openQA has made the jobs of a submission in the background; any other answer is returned as it is.
+
+    Args:
+        deadline: seconds until it is an outage: nobody works on the server's background tasks.
+        poll: seconds between two looks.
+
+    When this is interrupted, the jobs that were made by then are cancelled.
+    """
+    product = answer.scheduled_product
+    if not answer.pending or product is None:
+        return answer
+    try:
+        with anyio.move_on_after(deadline):
+            while answer.pending:
+                await anyio.sleep(min(poll, 2.0))
+                answer = parse_product(product, await client.scheduled_product(product))
+    except anyio.get_cancelled_exc_class():
+        with anyio.move_on_after(_CLEAN_UP_DEADLINE, shield=True), suppress(PipelineError):
+            for number in parse_product(product, await client.scheduled_product(product)).ids:
+                await client.cancel(number)
+        raise
+    if answer.pending:
+        return Answer(
+            error=f"it did not make the jobs of the scheduled product {product} within {duration_text(deadline)}; see "
+            "its background tasks (openqa-gru), and cancel that product before running again",
+            status=0,
+            scheduled_product=product,
+        )
+    return answer
 
 
 async def acknowledge(client: OpenQA, order: Order, answer: Answer, expected: Expectation) -> Submission:

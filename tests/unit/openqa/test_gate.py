@@ -16,11 +16,11 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, created, find_run, run_gate, still_passed
 from pipeline.openqa.progress import Progress
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.submission import RUN, Answer, Order
-from pipeline.openqa.verdict import Expectation
+from pipeline.openqa.verdict import Expectation, judge_answer
 from pipeline.report.model import CheckStatus, Result
 
 URL = "http://openqa:9526"
@@ -38,8 +38,11 @@ CANCELLED = "cancel-running.z-later"
 class Server:
     """What openQA would say: jobs that move on with every look, and clones made by restarts."""
 
-    def __init__(self, as_ours: Callable[..., dict[str, Any]], run: str) -> None:
-        self._as_ours, self._run = as_ours, run
+    def __init__(
+        self, as_ours: Callable[..., dict[str, Any]], run: str, capture: Callable[[str], dict[str, Any]]
+    ) -> None:
+        self._as_ours, self._run, self._capture = as_ours, run, capture
+        self.products: dict[int, list[str]] = {}
         self.jobs: dict[int, list[dict[str, Any]]] = {}
         self.restarts: list[int] = []
         self.cancelled: list[int] = []
@@ -69,6 +72,11 @@ class Server:
         parts = request.url.path.strip("/").split("/")
         if parts[0] == "tests" or parts[0] == "image":
             return httpx.Response(200, content=f"content of {request.url.path}".encode())
+        if parts[2] == "isos":
+            script = self.products[int(parts[3])]
+            return httpx.Response(
+                200, json=self._capture(script.pop(0) if len(script) > 1 else script[0])["response"]["json"]
+            )
         if parts[2] == "workers":
             return httpx.Response(200, json={"workers": self.workers})
         if len(parts) == 3 and self.hides_lists:
@@ -118,8 +126,8 @@ def _no_waiting() -> Iterator[None]:
 
 
 @pytest.fixture
-def server(as_ours: Callable[..., dict[str, Any]], order: Order) -> Server:
-    return Server(as_ours, order.run)
+def server(as_ours: Callable[..., dict[str, Any]], capture: Callable[[str], dict[str, Any]], order: Order) -> Server:
+    return Server(as_ours, order.run, capture)
 
 
 @pytest.fixture
@@ -451,6 +459,36 @@ async def test_an_outage_leaves_the_jobs_for_a_repeated_command(server: Server, 
     server.down = True
     await gate(1)
     assert not server.cancelled
+
+
+async def test_jobs_that_are_made_in_the_background_are_waited_for(server: Server) -> None:
+    server.products = {30: ["async.iso-added", "async.iso-scheduling", "async.iso-scheduled"]}
+    async with OpenQA(URL, "k", "s") as client:
+        answer = await created(client, Answer(scheduled_product=30, pending=True), 5, 0.01)
+        assert answer == Answer(ids=(25,), scheduled_product=30)
+        assert await created(client, Answer(ids=(1,)), 5, 0.01) == Answer(ids=(1,))
+
+
+async def test_jobs_that_are_never_made_are_an_outage(server: Server, expected: Expectation) -> None:
+    server.products = {30: ["async.iso-added"]}
+    async with OpenQA(URL, "k", "s") as client:
+        answer = await created(client, Answer(scheduled_product=30, pending=True), 0.05, 0.01)
+    verdict = judge_answer(answer, expected)
+    assert verdict is not None
+    assert verdict.state.outcome is Outcome.INFRA
+    assert "openqa-gru" in verdict.reason
+
+
+async def test_an_interrupt_while_jobs_are_made_cancels_those_that_are_there(server: Server) -> None:
+    server.products = {30: ["async.iso-added"] * 3}
+    async with OpenQA(URL, "k", "s") as client:
+        with anyio.move_on_after(0.1) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(created, client, Answer(scheduled_product=30, pending=True), 60, 60)
+                await anyio.sleep(0.02)
+                server.products = {30: ["async.iso-scheduled"]}
+    assert scope.cancelled_caught
+    assert server.cancelled == [25]
 
 
 async def test_who_waits_is_told_where_the_run_is(server: Server, expected: Expectation, tmp_path: Path) -> None:
