@@ -302,6 +302,10 @@ class OpenQA(_Table):
     expect_jobs: int = Field(1, ge=1)
     """At least this many, of each architecture and flavor."""
     accept_softfailed: bool = False
+    bug_references: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,10}$")], ...] = ()
+    """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
+    in_background: bool = False
+    """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0

@@ -4,16 +4,16 @@ import time
 from collections.abc import Awaitable, Callable
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit
+from pipeline.domain import Channel, Commit, Outcome
 from pipeline.each import each
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
-from pipeline.gates.openqa import openqa_gate
+from pipeline.gates.openqa import keep_openqa_results, openqa_gate
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
-from pipeline.report.model import Result
+from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import (
     decided,
@@ -27,6 +27,8 @@ from pipeline.stages.release import (
 from pipeline.world import World
 
 COMMAND = "promote-stable"
+KEPT = "openqa: kept"
+"""The check that says what openQA may clean up although the release rests on it."""
 
 Gate = Callable[[World, Subject, ReleaseTag, Proof], Awaitable[GateRun]]
 """What a subject goes through under a release tag, with the proof of its boot, which names the disks."""
@@ -73,7 +75,16 @@ async def promote_stable(
     with world.registry.one_look():  # a run takes hours: the world may have moved
         await each(subjects, lambda one: _still_the_one(world, one, tag, commit, allow_older=allow_older))
         decision = await decided(world, wanted, planned)
-    return await finished(world, wanted, decision, results, start)
+    released = await finished(world, wanted, decision, results, start)
+    return released if decision.outcome is Outcome.SUPERSEDED else await _kept_by_openqa(world, released, tag)
+
+
+async def _kept_by_openqa(world: World, released: list[Result], tag: ReleaseTag) -> list[Result]:
+    """Have openQA keep the runs as long as the release. What it does not do is said, and changes no outcome."""
+    first, *others = released
+    notes = await keep_openqa_results(world, released, tag)
+    checks = [Check(name=KEPT, status=CheckStatus.INFRA, required=False, reason=note) for note in notes]
+    return [first.model_copy(update={"checks": [*first.checks, *checks]}), *others]
 
 
 async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> None:
