@@ -23,6 +23,7 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
@@ -349,6 +350,25 @@ class StableGate(_Table):
     upload: Upload | None = None
 
 
+class KnownFinding(Waiver):
+    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+
+    @field_validator("check")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value and gate_of(value) is None:
+            raise ValueError(f"expected {no_such_check(value)}")
+        return value
+
+    @field_validator("gate")
+    @classmethod
+    def _makes_the_check(cls, value: Channel | None, info: ValidationInfo) -> Channel | None:
+        makes = gate_of(info.data.get("check", ""))
+        if value and makes and value is not makes:
+            raise ValueError(f"expected {makes.value!r}, the gate that makes the check {info.data['check']}, or none")
+        return value
+
+
 class Gates(_Table):
     """`[gates]`."""
 
@@ -366,7 +386,7 @@ class Config(_Table):
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
-    waivers: tuple[Waiver, ...] = ()
+    waivers: tuple[KnownFinding, ...] = ()
     retention: Rules = Rules()
 
     @field_validator("images", mode="before")
@@ -396,6 +416,10 @@ class Config(_Table):
             )
         return [self.images[name] for name in names] if names else list(self.images.values())
 
+    def waivers_in(self, gate: Channel) -> list[Waiver]:
+        """The known findings of a gate's checks."""
+        return [waiver for waiver in self.waivers if waiver.holds_in(gate)]
+
     def paths_of(self, channel: Channel) -> list[str]:
         """Files and folders of the repository that belong to what a gate asks for."""
         stable = self.gates.stable.openqa
@@ -420,7 +444,7 @@ class Config(_Table):
             *platforms,
             *trees,
             gate.model_dump_json(exclude_defaults=True),
-            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers if waiver.holds_in(channel)),
+            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers_in(channel)),
         ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
@@ -462,7 +486,14 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
-            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}"
+            meant = _meant_word(shown, detail.get("ctx", {}).get("expected", ""))
+            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}{meant}"
+
+
+def _meant_word(found: Any, allowed: Any) -> str:
+    """The word that looks alike, of those that pydantic lists as `'a', 'b' or 'c'`."""
+    close = get_close_matches(str(found), re.findall(r"'([^']*)'", str(allowed)), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _meant(key: str, allowed: list[str]) -> str:

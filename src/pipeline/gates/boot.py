@@ -158,6 +158,6 @@ async def machine_of(world: World, image: Image, digest: Digest, platform: str) 
         boot_budget=gate.boot_budget,
         listen=list(gate.listen) if gate.listen is not None else None,
         checks=qemu.CHECKS if gate.checks else None,
-        waivers=[waiver for waiver in world.config.waivers if waiver.holds_in(Channel.TESTING)],
+        waivers=world.config.waivers_in(Channel.TESTING),
         allowed_skips=frozenset(gate.allowed_skips),
     )
