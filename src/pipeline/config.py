@@ -99,6 +99,12 @@ def _image_reference(text: str) -> str:
     return text
 
 
+def _image_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*", text):
+        raise ValueError("expected a name of small letters and digits, with . _ or - between them")
+    return text
+
+
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
@@ -138,8 +144,8 @@ class _Table(BaseModel):
 class Image(_Table):
     """`[images.NAME]`: one OS image."""
 
-    name: str = ""
-    """The NAME of the table."""
+    name: Annotated[str, AfterValidator(_image_name)] = ""
+    """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
@@ -466,11 +472,11 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, document, detail) for detail in error.errors()]
+        lines = [_explain(file, detail) for detail in error.errors()]
         raise UsageError("\n".join(lines)) from error
 
 
-def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
+def _explain(file: str, detail: Any) -> str:
     path = [part for part in detail["loc"] if part != "name" or isinstance(part, int)]
     key = ".".join(str(part) for part in path) or "(top level)"
     match detail["type"]:
@@ -482,7 +488,7 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             return f"{file}: {key}: this key is required and not there"
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            found = _found(document, path)
+            found = detail["input"]
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
@@ -512,15 +518,6 @@ def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
             shown = f"{name}.NAME" if name == "images" else name
             found |= _tables(inner, f"{place}.{shown}".lstrip("."))
     return found
-
-
-def _found(document: Any, path: list[Any]) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
 
 
 def _allowed(path: list[Any]) -> list[str]:

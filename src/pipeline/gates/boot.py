@@ -10,7 +10,6 @@ from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
 from pipeline.containers.disk_store import store_disk
-from pipeline.containers.given import require, require_suite
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
@@ -46,7 +45,6 @@ async def testing_gate(
 ) -> tuple[GateRun, dict[str, DiskRecord]]:
     """One platform after the other, until one does not pass; the disks, by platform, are those that were stored."""
     start = time.monotonic()
-    await _refuse_what_is_missing(world)
     image, digest = subject.image, subject.candidate.digest
     files, disks = dag.directory(), dict[str, DiskRecord]()
     checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
@@ -118,13 +116,6 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
     )
-
-
-async def _refuse_what_is_missing(world: World) -> None:
-    """Before a disk is made, which takes minutes."""
-    gate, source = world.config.gates.testing, world.given.source
-    await require(source, {"gates.testing.builder.config": gate.builder.config})
-    await require_suite(source, "gates.testing.checks", gate.checks, vm=True)
 
 
 def after(first: list[Phase], then: list[Phase]) -> list[Phase]:

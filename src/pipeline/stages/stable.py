@@ -10,6 +10,7 @@ from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.openqa import openqa_gate
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
@@ -40,6 +41,7 @@ async def promote_stable(
     tag = ReleaseTag.parse(name)
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
+    await require_source(world, Channel.STABLE)
     await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
     with world.registry.one_look():
         subjects = await each(

@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.gates import evidence
 from pipeline.gates.boot import testing_gate
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
 from pipeline.policy.tags import TestTag
@@ -46,6 +47,7 @@ async def promote_testing(
     tag = TestTag.parse(name)
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
+    await require_source(world, Channel.TESTING, Channel.STABLE)
     await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
@@ -80,6 +82,7 @@ async def promote_testing(
 
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
     """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
+    await require_source(world, Channel.TESTING)
     subjects = [await _referred(world, image, reference) for image in world.images]
     return [(await testing_gate(world, subject, COMMAND, keep_disks=False))[0] for subject in subjects]
 
