@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit
@@ -22,7 +23,9 @@ from pipeline.stages.release import (
     held_back,
     plan_of,
     promotion_of,
+    proofs_of,
     stable_version,
+    superseded,
     tag_commit,
 )
 from pipeline.world import World
@@ -47,6 +50,16 @@ async def promote_stable(
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
         )
+        await each(
+            subjects,
+            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
+        )
+        planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
+        asked = promotion_of(
+            COMMAND, Channel.STABLE, tag.tag, subjects, [], override_hold=override_hold, allow_older=allow_older
+        )
+        if over := await superseded(world, asked, planned, subjects):
+            return over
         tested = await each(
             subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.TESTING)
         )
@@ -54,11 +67,6 @@ async def promote_stable(
             subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.STABLE)
         )
         await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
-        await each(
-            subjects,
-            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
-        )
-        planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
 
     async def gated_one(found: tuple[Subject, Proof, Proof | None]) -> Proof:
         subject, boot, proof = found
@@ -69,9 +77,7 @@ async def promote_stable(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = promotion_of(
-        COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
-    )
+    wanted = replace(asked, evidence=proofs_of(Channel.STABLE, subjects, gated))
     with world.registry.one_look():  # a run takes hours: the world may have moved
         await each(subjects, lambda one: _still_the_one(world, one, tag, commit, allow_older=allow_older))
         decision = await decided(world, wanted, planned)

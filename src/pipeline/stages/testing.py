@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 
@@ -25,7 +26,9 @@ from pipeline.stages.release import (
     held_back,
     plan_of,
     promotion_of,
+    proofs_of,
     stable_version,
+    superseded,
     tag_commit,
     testing_tag,
 )
@@ -53,16 +56,21 @@ async def promote_testing(
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
         )
-        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
-        before = await each(
-            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
-        )
-        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
         await each(
             subjects,
             lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
         )
         planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
+        asked = promotion_of(
+            COMMAND, Channel.TESTING, tag.tag, subjects, [], override_hold=override_hold, allow_older=allow_older
+        )
+        if over := await superseded(world, asked, planned, subjects):
+            return over
+        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
+        before = await each(
+            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
+        )
+        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
 
     gated = [
         proof or await _through_the_gate(world, subject, gate or _boots_and_keeps)
@@ -72,9 +80,7 @@ async def promote_testing(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = promotion_of(
-        COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
-    )
+    wanted = replace(asked, evidence=proofs_of(Channel.TESTING, subjects, gated))
     with world.registry.one_look():
         decision = await decided(world, wanted, planned)
     return await finished(world, wanted, decision, results, start)
@@ -104,7 +110,8 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
     registry = world.repository(image)
     waited = anyio.current_time() + world.config.gates.testing.wait_for_build
     while True:
-        digest = await registry.digest(Tag(commit))
+        tagged = await registry.digest(tag.tag)
+        digest = tagged or await registry.digest(Tag(commit))
         next_digest = await registry.digest(Channel.NEXT.tag)
         facts = TestingFacts(
             tag=tag,
@@ -115,7 +122,7 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
             ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
             stable=await stable_version(world, image),
             testing=await testing_tag(world, image),
-            tagged=await registry.digest(tag.tag),
+            tagged=tagged,
         )
         try:
             return Subject(image, for_testing(facts, allow_older=allow_older))
