@@ -23,6 +23,7 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
@@ -98,6 +99,12 @@ def _image_reference(text: str) -> str:
     return text
 
 
+def _image_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*", text):
+        raise ValueError("expected a name of small letters and digits, with . _ or - between them")
+    return text
+
+
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
@@ -137,8 +144,8 @@ class _Table(BaseModel):
 class Image(_Table):
     """`[images.NAME]`: one OS image."""
 
-    name: str = ""
-    """The NAME of the table."""
+    name: Annotated[str, AfterValidator(_image_name)] = ""
+    """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
@@ -353,6 +360,25 @@ class StableGate(_Table):
     upload: Upload | None = None
 
 
+class KnownFinding(Waiver):
+    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+
+    @field_validator("check")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value and gate_of(value) is None:
+            raise ValueError(f"expected {no_such_check(value)}")
+        return value
+
+    @field_validator("gate")
+    @classmethod
+    def _makes_the_check(cls, value: Channel | None, info: ValidationInfo) -> Channel | None:
+        makes = gate_of(info.data.get("check", ""))
+        if value and makes and value is not makes:
+            raise ValueError(f"expected {makes.value!r}, the gate that makes the check {info.data['check']}, or none")
+        return value
+
+
 class Gates(_Table):
     """`[gates]`."""
 
@@ -370,7 +396,7 @@ class Config(_Table):
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
-    waivers: tuple[Waiver, ...] = ()
+    waivers: tuple[KnownFinding, ...] = ()
     retention: Rules = Rules()
 
     @field_validator("images", mode="before")
@@ -400,6 +426,10 @@ class Config(_Table):
             )
         return [self.images[name] for name in names] if names else list(self.images.values())
 
+    def waivers_in(self, gate: Channel) -> list[Waiver]:
+        """The known findings of a gate's checks."""
+        return [waiver for waiver in self.waivers if waiver.holds_in(gate)]
+
     def paths_of(self, channel: Channel) -> list[str]:
         """Files and folders of the repository that belong to what a gate asks for."""
         stable = self.gates.stable.openqa
@@ -424,7 +454,7 @@ class Config(_Table):
             *platforms,
             *trees,
             gate.model_dump_json(exclude_defaults=True),
-            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers if waiver.holds_in(channel)),
+            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers_in(channel)),
         ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
@@ -446,11 +476,11 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, document, detail) for detail in error.errors()]
+        lines = [_explain(file, detail) for detail in error.errors()]
         raise UsageError("\n".join(lines)) from error
 
 
-def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
+def _explain(file: str, detail: Any) -> str:
     path = [part for part in detail["loc"] if part != "name" or isinstance(part, int)]
     key = ".".join(str(part) for part in path) or "(top level)"
     match detail["type"]:
@@ -462,11 +492,18 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             return f"{file}: {key}: this key is required and not there"
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            found = _found(document, path)
+            found = detail["input"]
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
-            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}"
+            meant = _meant_word(shown, detail.get("ctx", {}).get("expected", ""))
+            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}{meant}"
+
+
+def _meant_word(found: Any, allowed: Any) -> str:
+    """The word that looks alike, of those that pydantic lists as `'a', 'b' or 'c'`."""
+    close = get_close_matches(str(found), re.findall(r"'([^']*)'", str(allowed)), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _meant(key: str, allowed: list[str]) -> str:
@@ -485,15 +522,6 @@ def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
             shown = f"{name}.NAME" if name == "images" else name
             found |= _tables(inner, f"{place}.{shown}".lstrip("."))
     return found
-
-
-def _found(document: Any, path: list[Any]) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
 
 
 def _allowed(path: list[Any]) -> list[str]:

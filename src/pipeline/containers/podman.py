@@ -4,11 +4,13 @@ Container storage is a cache volume, because overlay on overlay does not work, a
 locks do not reach across containers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import dagger
 from dagger import CacheSharingMode, dag
+from pydantic import TypeAdapter
 
 from pipeline.config import Image, Lint, NextGate, architecture
 from pipeline.containers.base import Reach, debian, with_pipeline
@@ -17,6 +19,7 @@ from pipeline.domain import Commit, Digest, Tag
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Result
 
 STORAGE = "/var/lib/containers"
@@ -112,13 +115,17 @@ class BuiltImage:
             container = pulled.container
         return replace(self, container=container)
 
-    async def gate(self, image: Image, gate: NextGate, source: dagger.Directory) -> tuple[Result, dagger.Directory]:
-        """Lint, layout and unit tests of every platform, in one report."""
+    async def gate(
+        self, image: Image, gate: NextGate, source: dagger.Directory, waivers: Sequence[Waiver]
+    ) -> tuple[Result, dagger.Directory]:
+        """Lint, layout and unit tests of every platform, in one report; `waivers` are those of this gate."""
         container, arguments = self.container, ["--deadline", str(gate.timeout)]
         if gate.tests:
             container = container.with_directory("/tests", source.directory(gate.tests))
             arguments += ["--tests", "/tests"]
         arguments += lint_options(gate.lint)
+        if waivers:
+            arguments += ["--waivers", TypeAdapter(list[Waiver]).dump_json(list(waivers)).decode()]
         images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
         ran = await _run(
             ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],

@@ -28,7 +28,7 @@ class TestingFacts:
     commit: Commit
     """Of the pushed tag."""
     digest: Digest | None
-    """Behind `:<commit>`."""
+    """Behind the version tag once it exists, whatever became of `:<commit>`; else behind that."""
     revision: str | None
     """The revision label of that digest."""
     next_digest: Digest | None
@@ -50,8 +50,8 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
     """The candidate of a test tag: the image that was built from exactly the tagged commit.
 
     Raises NotBuiltYet without that image, PreconditionError when its label names another commit, ConflictError
-    when the version tag exists with another digest, UsageError when the version is not above the stable one or would
-    take testing back.
+    when the version tag exists and is of another commit, UsageError when the version is not above the stable one or
+    would take testing back.
     """
     if not allow_older and facts.tagged is None:
         if facts.stable and facts.tag.version <= facts.stable:
@@ -63,12 +63,12 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
             f"There is no image of commit {facts.commit} ({facts.tag.tag}): expected the tag :{facts.commit}. "
             "Was build-next run for it, and did it pass? No other image is taken in its place."
         )
-    _same_revision(facts.digest, facts.revision, facts.commit)
-    if facts.tagged not in (None, facts.digest):
+    if facts.tagged and (facts.tagged, facts.revision) != (facts.digest, facts.commit):
         raise ConflictError(
-            f":{facts.tag.tag} exists already and is {facts.tagged}, but commit {facts.commit} is {facts.digest}. "
-            "A version tag is never moved: push a new test tag."
+            f":{facts.tag.tag} exists already and is {facts.tagged}, of {facts.revision or 'no commit at all'}; "
+            f"expected one of commit {facts.commit}. A version tag is never moved: push a new test tag."
         )
+    _same_revision(facts.digest, facts.revision, facts.commit)
     return Candidate(facts.digest, facts.commit, _moved_on(facts))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Outcome, Repository, Tag
+from pipeline.domain import Channel, Commit, Digest, Outcome, Repository, Tag
 from pipeline.each import each
 from pipeline.errors import ConflictError, PreconditionError
 from pipeline.gates import evidence
@@ -66,7 +66,6 @@ def promotion_of(
     allow_older: bool = False,
 ) -> Promotion:
     """Every image's version tag and channel at its candidate; `proofs` are in the order of `subjects`."""
-    pairs = zip(subjects, proofs, strict=False)
     return Promotion(
         channel=channel,
         desired=[
@@ -74,13 +73,46 @@ def promotion_of(
             for name in (tag, channel.tag)
             for subject in subjects
         ],
-        evidence={subject.image.home(channel): proof.digest for subject, proof in pairs},
+        evidence=proofs_of(channel, subjects, proofs),
         command=command,
         reason=f"{tag} passed the {channel} gate",
         override_hold=override_hold,
         allow_older=allow_older,
         sources={subject.image.home(channel): subject.image.repository for subject in subjects},
     )
+
+
+def proofs_of(channel: Channel, subjects: Sequence[Subject], proofs: Sequence[Proof]) -> dict[Repository, Digest]:
+    """The evidence by which each image moves; `proofs` are in the order of `subjects`, or not there yet."""
+    return {subject.image.home(channel): proof.digest for subject, proof in zip(subjects, proofs, strict=False)}
+
+
+async def superseded(
+    world: World, wanted: Promotion, planned: Sequence[Move], subjects: Sequence[Subject]
+) -> list[Result]:
+    """The results of a promotion after which its channel moved on; empty for any other.
+
+    Asked before the gate: what it found may be pruned by now, and nothing would come of finding it again.
+    """
+    if not await _moved_on(world, wanted, planned):
+        return []
+    return [
+        Result(
+            command=wanted.command,
+            outcome=Outcome.SUPERSEDED,
+            reason=_went_on(wanted),
+            image=subject.image.name,
+            repository=str(subject.image.repository),
+            digest=subject.candidate.digest,
+            commit=subject.candidate.commit,
+            tag=wanted.desired[0].tag,
+        )
+        for subject in subjects
+    ]
+
+
+def _went_on(wanted: Promotion) -> str:
+    return f"{wanted.desired[0].tag} was promoted before, and {wanted.channel} has moved on since; it stays"
 
 
 async def plan_of(world: World, channel: Channel, tag: Tag, subjects: Sequence[Subject]) -> list[Move]:
@@ -105,8 +137,7 @@ async def decided(world: World, wanted: Promotion, planned: Sequence[Move]) -> D
     """
     moves = await promotion.plan(world, wanted.desired)
     if await _moved_on(world, wanted, moves):
-        reason = f"{wanted.desired[0].tag} was promoted before, and {wanted.channel} has moved on since; it stays"
-        return Decision(Outcome.SUPERSEDED, reason)
+        return Decision(Outcome.SUPERSEDED, _went_on(wanted))
     if not moves:
         return Decision(Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do")
     _as_planned(planned, moves)
