@@ -195,14 +195,14 @@ class BootcPipeline:
     async def status(self, image: Images = None, as_json: AsJson = False) -> str:
         """Show the channels: digest, version, age, evidence, how far next is ahead."""
         async with self._world("status", image) as world:
-            found = {str(one.repository): await status.channels(world, one) for one in world.images}
+            found = {one.place: await status.channels(world, one) for one in world.images}
             return _json(found) if as_json else status.status_text(found)
 
     @acting
     async def history(self, channel: ChannelName, image: Images = None, as_json: AsJson = False) -> str:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with self._world("history", image) as world:
-            found = {str(one.repository): await history.history(world, one, channel) for one in world.images}
+            found = {one.place: await history.history(world, one, channel) for one in world.images}
             return _json(found) if as_json else history.history_text(found)
 
     @acting
@@ -279,7 +279,7 @@ class BootcPipeline:
             if why_kept:
                 return await prune.why_kept(world, why_kept, driver=driver, token=plain)
             reports = await prune.prune(world, confirm=confirm, driver=driver, token=plain)
-            text = "\n\n".join(report.text() for report in reports)
+            text = "\n\n".join(filter(None, (report.text() for report in reports)))
             if code := next((report.exit_code for report in reports if report.exit_code), 0):
                 raise CallFailed("prune", next(outcome for outcome in Outcome if outcome.exit_code == code), text)
             return _json(reports) if as_json else text

@@ -8,7 +8,7 @@ from pipeline.config import Image
 from pipeline.containers.base import Reach
 from pipeline.containers.given import require_suite
 from pipeline.containers.podman import BuiltImage
-from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest
 from pipeline.errors import GateFailed
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
@@ -49,7 +49,7 @@ async def image_gate(
 
     Builds are not reproducible.
     """
-    digest = await world.repository(image).digest(Tag(commit)) if reuse else None
+    digest = await world.repository(image).digest(image.tags.candidate(commit)) if reuse else None
     if digest:  # whoever pushed it: it must be what it says
         await see_candidate(world, image, digest, commit)
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):

@@ -12,6 +12,7 @@ from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.openqa import openqa_gate
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
+from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import ReleaseTag, highest_test_tag
 from pipeline.report.model import Result
 from pipeline.stages import promotion
@@ -92,17 +93,19 @@ async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit
 async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
     """What the highest test tag of this version names; the floating `:testing` plays no part."""
     registry = world.repository(image)
-    test_tag = highest_test_tag(await registry.tags(), tag.version)
-    digest = await registry.digest(test_tag.tag) if test_tag else None
+    test_tag = highest_test_tag(image.tags.versions(await registry.tags()), tag.version)
+    digest = await registry.digest(image.tags.version(test_tag.tag)) if test_tag else None
+    labels = await registry.labels(digest) if digest else {}
     facts = StableFacts(
         tag=tag,
         commit=commit,
         test_tag=test_tag,
         digest=digest,
-        revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+        revision=labels.get(REVISION_LABEL),
         test_commit=await world.history.commit_of_tag(test_tag.tag) if test_tag else None,
         stable=await stable_version(world, image),
-        tagged=await world.repository(image, Channel.STABLE).digest(tag.tag),
+        tagged=await world.repository(image, Channel.STABLE).digest(image.tags.version(tag.tag)),
+        built=date_of(labels.get(CREATED, "")),
     )
     return Subject(image, for_stable(facts, allow_older=allow_older))
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest
 from pipeline.each import each
 from pipeline.errors import UsageError
 from pipeline.gates import evidence
@@ -14,6 +14,7 @@ from pipeline.gates.boot import testing_gate
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
+from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
@@ -101,18 +102,20 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
     registry = world.repository(image)
     waited = anyio.current_time() + world.config.gates.testing.wait_for_build
     while True:
-        digest = await registry.digest(Tag(commit))
-        next_digest = await registry.digest(Channel.NEXT.tag)
+        digest = await registry.digest(image.tags.candidate(commit))
+        next_digest = await registry.digest(image.tags.channel(Channel.NEXT))
+        labels = await registry.labels(digest) if digest else {}
         facts = TestingFacts(
             tag=tag,
             commit=commit,
             digest=digest,
-            revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+            revision=labels.get(REVISION_LABEL),
             next_digest=next_digest,
             ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
             stable=await stable_version(world, image),
             testing=await testing_tag(world, image),
-            tagged=await registry.digest(tag.tag),
+            tagged=await registry.digest(image.tags.version(tag.tag)),
+            built=date_of(labels.get(CREATED, "")),
         )
         try:
             return Subject(image, for_testing(facts, allow_older=allow_older))

@@ -4,6 +4,7 @@ import secrets
 
 from pipeline.domain import Digest, Tag
 from pipeline.errors import PreconditionError
+from pipeline.policy.names import PROBES
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.driver import Done, Result, Snapshot
 
@@ -44,7 +45,7 @@ class OciDriver:
 
     async def _tries_untagging(self) -> bool:
         """Try it on an artifact of our own: some registries refuse, others delete the manifest with all its tags."""
-        kept, removed = Tag("pipeline-probe-kept"), Tag("pipeline-probe-removed")
+        kept, removed = PROBES
         note = {"vnd.bootc-pipeline.probe": secrets.token_hex(8)}
         for tag in (kept, removed):
             probe = await self._repository.push_artifact(
