@@ -3,8 +3,11 @@
 import hashlib
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cached_property
+from itertools import combinations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -24,9 +27,11 @@ from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
 from pipeline.policy.checks import gate_of, no_such_check
+from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
+from pipeline.registry.artifacts import looks_promoted
 from pipeline.vm.spec import Spec
 
 FILE = "pipeline.toml"
@@ -88,6 +93,17 @@ def _reference(text: str) -> str:
     return text
 
 
+def _alias(template: str) -> str:
+    plain = re.sub(r"\{[^{}]*\}", "", template)
+    unknown = set(re.findall(r"\{([^{}]*)\}", template)) - set(ALIAS_FIELDS)
+    if template != BARE and (unknown or not re.fullmatch(r"[A-Za-z0-9._-]*", plain) or template.startswith((".", "-"))):
+        allowed = ", ".join(f"{{{name}}}" for name in ALIAS_FIELDS)
+        raise ValueError(
+            f"expected an alias of letters, digits, '.', '_' and '-', with {allowed} in it, or {BARE} alone"
+        )
+    return template
+
+
 def _image_reference(text: str) -> str:
     name, _, digest = text.partition("@")
     name, _, tag = name.rpartition(":") if not digest else (name, "", "x")
@@ -115,6 +131,9 @@ RepositoryName = Annotated[
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
+Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_PREFIX - 1}}})?$")]
+ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
 Branches = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1),
@@ -149,21 +168,52 @@ class Image(_Table):
     repository: RepositoryName
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
+    prefix: Prefix = ""
+    """Before every tag of this image, as in `gnome-`: so many images share a repository."""
+    names: dict[Channel, ChannelWord] = {}
+    """What its channels are called when not next, testing and stable: `{ stable = "gts" }`."""
+    aliases: dict[Channel, tuple[Alias, ...]] = {}
+    """Further tags that follow a channel: `{ stable = ["latest", "{major}", "stable-{date}"] }`."""
     containerfile: RelativePath = "Containerfile"
     context: RelativePath = "."
     platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
     build_args: dict[str, str] = {}
     update_ref: Annotated[str, AfterValidator(_reference)] = ""
-    """What an installed system follows for updates; `:stable` unless said otherwise."""
+    """What an installed system follows for updates; the stable channel unless said otherwise."""
+
+    @cached_property
+    def tags(self) -> Names:
+        """How every tag of this image is spelled and read."""
+        return Names(self.prefix, self.names, self.aliases)
+
+    @property
+    def place(self) -> str:
+        """Where its tags are, for people: the repository, with the prefix where there is one."""
+        return f"{self.repository}:{self.prefix}*" if self.prefix else str(self.repository)
+
+    @model_validator(mode="after")
+    def _each_tag_has_one_meaning(self) -> "Image":
+        if BARE in (alias for aliases in self.aliases.values() for alias in aliases) and not self.tags.bare:
+            raise ValueError(f"the alias {BARE} is the prefix of the image, which has none")
+        if late := [alias for alias in self.aliases.get(Channel.NEXT, ()) if needs_version(alias)]:
+            raise ValueError(f"the alias {late[0]} follows next, where no image has a version yet")
+        if found := self.tags.ambiguous():
+            raise ValueError(f"one tag could be two things, {found[0]} and {found[1]}: call one of them otherwise")
+        return self
 
     def home(self, channel: Channel) -> Repository:
         """The repository of a channel and of the version tags that belong to it."""
         return (channel is Channel.STABLE and self.stable_repository) or self.repository
 
     @property
+    def homes(self) -> list[Repository]:
+        """The repository of next and testing, and that of stable where it is another one."""
+        return list(dict.fromkeys(self.home(channel) for channel in Channel))
+
+    @property
     def update_reference(self) -> str:
         """The reference that the disk builder records as the installed system's update origin."""
-        return self.update_ref or self.home(Channel.STABLE).tagged(Channel.STABLE.tag)
+        return self.update_ref or self.home(Channel.STABLE).tagged(self.tags.channel(Channel.STABLE))
 
 
 class Lint(_Table):
@@ -408,14 +458,30 @@ class Config(_Table):
 
     @field_validator("images")
     @classmethod
-    def _one_repository_each(cls, value: dict[str, Image]) -> dict[str, Image]:
-        repositories = [
-            str(repository) for image in value.values() for repository in {image.repository, image.home(Channel.STABLE)}
-        ]
-        for repository in repositories:
-            if repositories.count(repository) > 1:
-                raise ValueError(f"two images share the repository {repository}; each needs its own channels")
+    def _every_tag_is_of_one_image(cls, value: dict[str, Image]) -> dict[str, Image]:
+        sharing = defaultdict[Repository, list[Image]](list)
+        for image in value.values():
+            for repository in image.homes:
+                sharing[repository].append(image)
+        for repository, images in sharing.items():
+            for one, other in combinations(images, 2):
+                if found := common(one.tags, other.tags):
+                    raise ValueError(
+                        f"{one.name} and {other.name} share the repository {repository}, where one tag could be the "
+                        f"{found[0]} of the first and the {found[1]} of the second; give each a prefix of its own, as "
+                        f'in prefix = "{one.name}-", or a repository'
+                    )
         return value
+
+    def sharing(self, repository: Repository) -> list[Image]:
+        """The images that have tags in a repository."""
+        return [image for image in self.images.values() if repository in image.homes]
+
+    def is_promoted(self, repository: Repository, tag: Tag) -> bool:
+        """Whether only a promotion writes this tag: as a channel, an alias or a version of some image."""
+        moved = {Kind.CHANNEL, Kind.ALIAS, Kind.VERSION}
+        read = (image.tags.read(tag) for image in self.sharing(repository))
+        return looks_promoted(repository, tag) or any(name and name.kind in moved for name in read)
 
     def selected(self, names: list[str]) -> list[Image]:
         """The images named by `--image`, or all of them; UsageError for a name that is not in the file."""
@@ -453,6 +519,7 @@ class Config(_Table):
             f"{channel} {GATE_NUMBERS[channel]}",
             *platforms,
             *trees,
+            *(f"{image.prefix} {image.update_reference}" for image in images if image.prefix or image.names),
             gate.model_dump_json(exclude_defaults=True),
             *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers_in(channel)),
         ]

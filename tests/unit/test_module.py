@@ -46,7 +46,7 @@ def test_every_type_and_function_has_a_sentence():
 def test_every_command_has_a_twin_with_the_same_arguments():
     twins = _types()["Commands"].functions
     for name, function in _functions().items():
-        if str(function.return_type) in ("<class 'str'>", "str") and name not in ("restore",):
+        if str(function.return_type) in ("<class 'str'>", "str") and name != "restore":
             assert name in twins, name
     for name, twin in twins.items():
         command = _functions()[name]

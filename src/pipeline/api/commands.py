@@ -108,14 +108,14 @@ class Commands:
     async def status(self, image: Images = None) -> Answer:
         """Show the channels: digest, version, age, evidence, how far next is ahead."""
         async with opened("status", self.given, image) as world:
-            found = {str(one.repository): await status.channels(world, one) for one in world.images}
+            found = {one.place: await status.channels(world, one) for one in world.images}
             return Answer(text=status.status_text(found), json=json_of(found))
 
     @acting
     async def history(self, channel: ChannelName, image: Images = None) -> Answer:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with opened("history", self.given, image) as world:
-            found = {str(one.repository): await history.history(world, one, channel) for one in world.images}
+            found = {one.place: await history.history(world, one, channel) for one in world.images}
             return Answer(text=history.history_text(found), json=json_of(found))
 
     @acting
@@ -163,7 +163,7 @@ class Commands:
         async with opened("prune", self.given, image) as world:
             plain = await read_secret(token, "token") if token else None
             reports = await prune.prune(world, confirm=confirm, driver=driver, token=plain)
-            text = "\n\n".join(report.text() for report in reports)
+            text = "\n\n".join(filter(None, (report.text() for report in reports)))
             if code := next((report.exit_code for report in reports if report.exit_code), 0):
                 raise CallFailed("prune", next(outcome for outcome in Outcome if outcome.exit_code == code), text)
             return Answer(text=text, json=json_of(reports))

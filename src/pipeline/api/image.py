@@ -15,7 +15,7 @@ from pipeline.api.arguments import (
 )
 from pipeline.api.calls import acting, api_object, lasting, opened
 from pipeline.api.commands import Commands
-from pipeline.api.results import GateCheck, CommandResult
+from pipeline.api.results import CommandResult, GateCheck
 from pipeline.commands import reproduce, status
 from pipeline.containers.disk_store import fetch_disk
 from pipeline.domain import Digest, Outcome, Repository

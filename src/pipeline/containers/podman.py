@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from pipeline.config import Image, Lint, NextGate, architecture
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
-from pipeline.domain import Commit, Digest, Tag
+from pipeline.domain import Commit, Digest
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
@@ -138,7 +138,7 @@ class BuiltImage:
 
     async def push(self, image: Image, commit: Commit) -> Digest:
         """Push to the tag of the commit; the digest that the tool says it pushed, to be held against the registry's."""
-        target = f"docker://{image.repository.tagged(Tag(commit))}"
+        target = f"docker://{image.repository.tagged(image.tags.candidate(commit))}"
         images = [self._of(platform) for platform in image.platforms]
         told = ["--digestfile", _PUSHED]
         if len(images) == 1:

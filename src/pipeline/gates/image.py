@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pipeline.config import Image
 from pipeline.containers.base import Reach
 from pipeline.containers.podman import BuiltImage
-from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest
 from pipeline.errors import GateFailed
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
@@ -48,7 +48,7 @@ async def image_gate(
 
     Builds are not reproducible.
     """
-    digest = await world.repository(image).digest(Tag(commit)) if reuse else None
+    digest = await world.repository(image).digest(image.tags.candidate(commit)) if reuse else None
     if digest:  # whoever pushed it: it must be what it says
         await see_candidate(world, image, digest, commit)
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):

@@ -135,7 +135,7 @@ async def test_stable_stays_where_it_is_while_what_proves_the_release_cannot_fol
         assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PARTIAL
     async with bench.world() as world:
         there = world.repository(bench.images[0], Channel.STABLE)
-        assert await there.digest(Channel.STABLE.tag) == first
+        assert await there.digest(Tag(Channel.STABLE)) == first
     assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PASSED
     assert outcome(await bench.verify()) == Outcome.PASSED
 
