@@ -59,6 +59,8 @@ class BootcPipeline:
     upload_auth: dagger.Secret | None = None
     store: dagger.Service | None = None
     actor: str = ""
+    build_secret_names: list[str] | None = None
+    build_secrets: list[dagger.Secret] | None = None
 
     @classmethod
     def create(
@@ -88,6 +90,17 @@ class BootcPipeline:
             "actor": actor,
         }
         return cls(**arguments)
+
+    @acting
+    async def with_build_secret(
+        self,
+        name: Annotated[str, Doc("The id under which the Containerfile mounts it, as build.secrets lists it")],
+        value: Annotated[dagger.Secret, Doc("What it holds, as in env://NAME")],
+    ) -> Self:
+        """Hand over a secret that a build needs; goes before the command, and may come several times."""
+        self.build_secret_names = [*(self.build_secret_names or []), name]
+        self.build_secrets = [*(self.build_secrets or []), value]
+        return self
 
     @acting
     async def build_next(
@@ -319,6 +332,7 @@ class BootcPipeline:
             upload_auth=self.upload_auth,
             store=self.store,
             actor=self.actor,
+            build_secrets=dict(zip(self.build_secret_names or [], self.build_secrets or [], strict=True)),
         )
         try:
             async with open_world(given, images or []) as world:

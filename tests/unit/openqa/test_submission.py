@@ -16,12 +16,12 @@ from pipeline.openqa.submission import (
     Order,
     build_id,
     client_conf,
-    filled,
     parse_answer,
     schedule_arguments,
     unknown_placeholders,
 )
 from pipeline.openqa.verdict import Expectation, State, judge_answer
+from pipeline.policy.template import filled
 
 Cli = Callable[[str], tuple[str, int, str]]
 
