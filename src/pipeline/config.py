@@ -29,6 +29,7 @@ from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unk
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
 from pipeline.policy.retention.rules import Rules
+from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
 from pipeline.registry.artifacts import looks_promoted
@@ -160,6 +161,99 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+def _words(value: Any) -> Any:
+    """Numbers and truth values as a shell would see them."""
+    if not isinstance(value, dict):
+        return value
+    shown = {True: "true", False: "false"}
+    return {
+        name: shown[one] if isinstance(one, bool) else str(one) if isinstance(one, int | float) else one
+        for name, one in value.items()
+    }
+
+
+BUILD_PLACEHOLDERS = ("commit", "commit_short", "date", "version", "base_digest")
+"""What `{…}` may stand for in build arguments, labels and annotations."""
+
+_OUR_LABELS = frozenset(
+    {
+        "org.opencontainers.image.revision",
+        "org.opencontainers.image.base.name",
+        "org.opencontainers.image.base.digest",
+        "vnd.bootc-pipeline.bases",
+    }
+)
+_OUR_OPTIONS = {
+    **dict.fromkeys(("--file", "-f"), "the key is containerfile"),
+    **dict.fromkeys(("--platform", "--arch", "--os", "--variant"), "the key is platforms"),
+    **dict.fromkeys(("--tag", "-t", "--output", "-o", "--manifest", "--iidfile", "--format"), ""),
+    **dict.fromkeys(("--secret", "--ssh"), "list its name in build.secrets"),
+    **dict.fromkeys(("--authfile", "--creds", "--cert-dir", "--tls-verify"), "--registry-auth and plain_http decide"),
+    "--target": "the key is build.target",
+    "--build-arg-file": "the key is build.args_file",
+}
+
+
+def _build_text(text: str) -> str:
+    if strange := unknown(text, BUILD_PLACEHOLDERS):
+        allowed = ", ".join(f"{{{name}}}" for name in BUILD_PLACEHOLDERS)
+        raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
+    return text
+
+
+BuildText = Annotated[str, AfterValidator(_build_text)]
+BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words)]
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class Build(_Table):
+    """`build` of `[images.NAME]`: how podman builds it, beyond Containerfile, context, platforms and build_args."""
+
+    target: str = ""
+    """The stage to build; the last one by default."""
+    args: BuildTexts = {}
+    """Build arguments that hold `{commit}`, `{version}` and the like; they come after `build_args`."""
+    args_file: RelativePath | None = None
+    """A file of NAME=VALUE lines (podman build --build-arg-file), before the others."""
+    secrets: tuple[SecretName, ...] = ()
+    """Ids of secrets that RUN steps mount (`--mount=type=secret,id=…`); with-build-secret brings their values."""
+    labels: BuildTexts = {}
+    annotations: BuildTexts = {}
+    contexts: dict[str, str] = {}
+    """Further build contexts by name: a folder of the repository, or whatever else podman takes (docker-image://…)."""
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    """Repositories where podman finds and leaves intermediate layers."""
+    options: tuple[Annotated[str, Field(pattern=r"^-")], ...] = ()
+    """Further options of podman build, each one word (`--ulimit=nofile=4096`)."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_the_users(cls, value: dict[str, str]) -> dict[str, str]:
+        if ours := [name for name in value if name in _OUR_LABELS]:
+            raise ValueError(f"{', '.join(ours)} is set by the pipeline, from what is really built")
+        return value
+
+    @field_validator("contexts")
+    @classmethod
+    def _folders_are_inside(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, place in value.items():
+            if "://" not in place:
+                _relative(place)
+            elif "=" in name or not name:
+                raise ValueError(f"{name!r} is no name of a build context")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_the_users(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            option = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if option in _OUR_OPTIONS:
+                raise ValueError(f"{option} is set by the pipeline: {_OUR_OPTIONS.get(option) or 'leave it out'}")
+        return value
+
+
 class Image(_Table):
     """`[images.NAME]`: one OS image."""
 
@@ -177,7 +271,8 @@ class Image(_Table):
     containerfile: RelativePath = "Containerfile"
     context: RelativePath = "."
     platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
-    build_args: dict[str, str] = {}
+    build_args: Annotated[dict[str, str], BeforeValidator(_words)] = {}
+    build: Build = Build()
     update_ref: Annotated[str, AfterValidator(_reference)] = ""
     """What an installed system follows for updates; the stable channel unless said otherwise."""
 

@@ -1,5 +1,6 @@
 """The Dagger API and nothing else: arguments in, stage call, report out."""
 
+from dataclasses import replace
 from typing import Annotated, Self
 
 import dagger
@@ -89,6 +90,16 @@ class BootcPipeline:
         """One image of pipeline.toml: its candidates, their disks and evidence, as objects to chain."""
         async with opened("image", self.given, [name]):
             return OsImage(given=self.given, name=name)
+
+    @acting
+    async def with_build_secret(
+        self,
+        name: Annotated[str, Doc("The id under which the Containerfile mounts it, as build.secrets lists it")],
+        value: Annotated[dagger.Secret, Doc("What it holds, as in env://NAME")],
+    ) -> Self:
+        """Hand over a secret that a build needs; goes before the command, and may come several times."""
+        self.given = replace(self.given, build_secrets={**self.given.build_secrets, name: value})
+        return self
 
     @acting
     async def build_next(

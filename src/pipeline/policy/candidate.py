@@ -7,6 +7,13 @@ from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.policy.tags import ReleaseTag, TestTag, Version
 
 REVISION_LABEL = "org.opencontainers.image.revision"
+SOURCE_LABEL = "org.opencontainers.image.source"
+CREATED_LABEL = "org.opencontainers.image.created"
+VERSION_LABEL = "org.opencontainers.image.version"
+BASE_NAME_LABEL = "org.opencontainers.image.base.name"
+BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
+BASES_LABEL = "vnd.bootc-pipeline.bases"
+"""Every image that went into a candidate, as `REPOSITORY@DIGEST`, sorted, with spaces between."""
 
 
 @dataclass(frozen=True)

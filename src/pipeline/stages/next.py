@@ -142,7 +142,7 @@ async def _push(world: World, found: Gated, commit: Commit) -> Digest:
             f"{name} appeared while this command was building it: another build of the same commit runs. "
             "Run again: it takes that image."
         )
-    pushed = await found.local.push(found.image, commit)
+    pushed = await found.local.push(found.image, tag)
     digest = await registry.digest(tag)
     if digest is None:
         raise InfrastructureError(f"{name} is not there after its push. Run again.")
