@@ -16,6 +16,7 @@ from pipeline.gates.subject import Subject
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired, is_channel
 from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
+from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move, Result
 from pipeline.stages import promotion
@@ -48,8 +49,12 @@ async def testing_tag(world: World, image: Image) -> TestTag | None:
 
 
 async def _highest(registry: RepositoryClient, channel: Channel, read: Callable[[Iterable[str]], list[T]]) -> T | None:
+    """A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case."""
     now = await registry.digest(channel.tag)
-    for version in reversed(read(await registry.tags())) if now else ():
+    if now is None:
+        return None
+    written: list[Tag] = [move.tag for head in await ledger.heads(registry, channel) for move in head.entry.moves]
+    for version in reversed(read({*await registry.tags(), *written})):
         if await registry.digest(version.tag) == now:
             return version
     return None

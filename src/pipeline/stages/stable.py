@@ -12,7 +12,8 @@ from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.openqa import openqa_gate
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
-from pipeline.policy.tags import ReleaseTag, highest_test_tag
+from pipeline.policy.tags import ReleaseTag, TestTag, highest_test_tag
+from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Result
 from pipeline.stages import promotion
 from pipeline.stages.release import (
@@ -92,7 +93,7 @@ async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit
 async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
     """What the highest test tag of this version names; the floating `:testing` plays no part."""
     registry = world.repository(image)
-    test_tag = highest_test_tag(await registry.tags(), tag.version)
+    test_tag = await _highest_attempt(registry, tag)
     digest = await registry.digest(test_tag.tag) if test_tag else None
     facts = StableFacts(
         tag=tag,
@@ -105,6 +106,15 @@ async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Comm
         tagged=await world.repository(image, Channel.STABLE).digest(tag.tag),
     )
     return Subject(image, for_stable(facts, allow_older=allow_older))
+
+
+async def _highest_attempt(registry: RepositoryClient, tag: ReleaseTag) -> TestTag | None:
+    """A list of tags may have been cut: the attempt after the last one is asked for by name."""
+    highest = highest_test_tag(await registry.tags(), tag.version)
+    following = highest.following if highest else TestTag(tag.version)
+    while await registry.digest(following.tag):
+        highest, following = following, following.following
+    return highest
 
 
 async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, gate: Gate) -> Proof:
