@@ -64,6 +64,12 @@ def test_lint_is_a_switch_or_a_table(written, lint):
     assert config.parse(FIRST_RUN + f"[gates.next]\nlint = {written}\n").gates.next.lint == lint
 
 
+def test_numbers_are_build_arguments_as_a_shell_sees_them():
+    parsed = config.parse(FIRST_RUN + "build_args = { HWE = 1, DEBUG = true }\nbuild = { args = { N = 2.5 } }\n")
+    image = parsed.images["os"]
+    assert (image.build_args, image.build.args) == ({"HWE": "1", "DEBUG": "true"}, {"N": "2.5"})
+
+
 def test_durations_and_sizes_are_written_as_people_write_them():
     parsed = config.parse(FIRST_RUN + '[gates.testing]\nboot_budget = "1m30s"\nmemory = "768MiB"\n')
     assert (parsed.gates.testing.boot_budget, parsed.gates.testing.memory) == (90.0, 768 * 1024**2)
@@ -79,6 +85,21 @@ def test_durations_and_sizes_are_written_as_people_write_them():
         ('[images.os]\nrepository = "ghcr.io/a/b:stable"\n', ["images.os.repository", "no tag"]),
         (FIRST_RUN + 'contianerfile = "x"\n', ["images.os.contianerfile", "not known", "containerfile"]),
         (FIRST_RUN + 'containerfile = "/etc/x"\n', ["images.os.containerfile", "inside the repository"]),
+        (FIRST_RUN + 'target = "gnome"\n', ["images.os.target", "did you mean the one of [images.NAME.build]?"]),
+        (FIRST_RUN + 'build = { args = { A = "{comit}" } }\n', ["images.os.build.args.A", "no {comit}", "{commit}"]),
+        (FIRST_RUN + 'build = { secrets = ["a/b"] }\n', ["images.os.build.secrets.0", "'a/b'"]),
+        (FIRST_RUN + 'build = { args_file = "/etc/args" }\n', ["images.os.build.args_file", "inside the repository"]),
+        (FIRST_RUN + 'build = { contexts = { more = "../x" } }\n', ["images.os.build.contexts", "inside the repo"]),
+        (FIRST_RUN + 'build = { options = ["squash"] }\n', ["images.os.build.options.0", "'squash'"]),
+        (
+            FIRST_RUN + 'build = { options = ["--tag=x"] }\n',
+            ["images.os.build.options", "--tag is set by the pipeline"],
+        ),
+        (FIRST_RUN + 'build = { options = ["-fx"] }\n', ["images.os.build.options", "the key is containerfile"]),
+        (
+            FIRST_RUN + 'build = { labels = { "org.opencontainers.image.revision" = "x" } }\n',
+            ["images.os.build.labels", "revision is set by the pipeline"],
+        ),
         (FIRST_RUN + '[gates.testing]\nboot_budget = "90"\n', ["gates.testing.boot_budget", "'90'", "90s, 30m"]),
         (
             FIRST_RUN + "[gates.testing.budgets]\nsize_growth = 25\n",

@@ -7,6 +7,13 @@ from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.policy.tags import ReleaseTag, TestTag, Version
 
 REVISION_LABEL = "org.opencontainers.image.revision"
+SOURCE_LABEL = "org.opencontainers.image.source"
+CREATED_LABEL = "org.opencontainers.image.created"
+VERSION_LABEL = "org.opencontainers.image.version"
+BASE_NAME_LABEL = "org.opencontainers.image.base.name"
+BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
+BASES_LABEL = "vnd.bootc-pipeline.bases"
+"""Every image that went into a candidate, as `REPOSITORY@DIGEST`, sorted, with spaces between."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,8 @@ class Candidate:
     digest: Digest
     commit: Commit
     note: str = ""
+    built: str = ""
+    """The day of its build, as YYYYMMDD; empty when it does not say."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class TestingFacts:
     """The attempt that `:testing` points at."""
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
+    built: str = ""
+    """The day on which that image was built, as YYYYMMDD."""
 
 
 class NotBuiltYet(PreconditionError):
@@ -69,7 +80,7 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
             f"expected one of commit {facts.commit}. A version tag is never moved: push a new test tag."
         )
     _same_revision(facts.digest, facts.revision, facts.commit)
-    return Candidate(facts.digest, facts.commit, _moved_on(facts))
+    return Candidate(facts.digest, facts.commit, _moved_on(facts), facts.built)
 
 
 def _moved_on(facts: TestingFacts) -> str:
@@ -98,6 +109,8 @@ class StableFacts:
     stable: Version | None
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
+    built: str = ""
+    """The day on which that image was built, as YYYYMMDD."""
 
 
 def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
@@ -124,7 +137,7 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
             f":{facts.tag.tag} exists already and is {facts.tagged}, but {facts.test_tag.tag} is {facts.digest}. "
             "A version tag is never moved: release under a new version."
         )
-    return Candidate(facts.digest, facts.commit)
+    return Candidate(facts.digest, facts.commit, built=facts.built)
 
 
 def _not_above(tag: TestTag | ReleaseTag, current: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import anyio
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest
 from pipeline.each import each
 from pipeline.errors import UsageError
 from pipeline.gates import evidence
@@ -16,6 +16,7 @@ from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
+from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
@@ -80,7 +81,7 @@ async def promote_testing(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = replace(asked, evidence=proofs_of(Channel.TESTING, subjects, gated))
+    wanted = replace(asked, evidence=proofs_of(subjects, gated))
     with world.registry.one_look():
         decision = await decided(world, wanted, planned)
     return await finished(world, wanted, decision, results, start)
@@ -110,19 +111,21 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
     registry = world.repository(image)
     waited = anyio.current_time() + world.config.gates.testing.wait_for_build
     while True:
-        tagged = await registry.digest(tag.tag)
-        digest = tagged or await registry.digest(Tag(commit))
-        next_digest = await registry.digest(Channel.NEXT.tag)
+        tagged = await registry.digest(image.tags.version(tag.tag))
+        digest = tagged or await registry.digest(image.tags.candidate(commit))
+        next_digest = await registry.digest(image.tags.channel(Channel.NEXT))
+        labels = await registry.labels(digest) if digest else {}
         facts = TestingFacts(
             tag=tag,
             commit=commit,
             digest=digest,
-            revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+            revision=labels.get(REVISION_LABEL),
             next_digest=next_digest,
             ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
             stable=await stable_version(world, image),
             testing=await testing_tag(world, image),
             tagged=tagged,
+            built=date_of(labels.get(CREATED, "")),
         )
         try:
             return Subject(image, for_testing(facts, allow_older=allow_older))

@@ -4,6 +4,7 @@ import secrets
 
 from pipeline.domain import Digest, Tag
 from pipeline.errors import PreconditionError
+from pipeline.policy.names import PROBES
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.driver import Done, Result, Snapshot
 
@@ -47,7 +48,7 @@ class OciDriver:
 
         Its tags are looked for in the list: an answer to a tag that was deleted may be an old one.
         """
-        kept, removed = Tag("pipeline-probe-kept"), Tag("pipeline-probe-removed")
+        kept, removed = PROBES
         note = {"vnd.bootc-pipeline.probe": secrets.token_hex(8)}
         for tag in (kept, removed):
             probe = await self._repository.push_artifact(
