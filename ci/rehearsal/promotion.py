@@ -77,8 +77,8 @@ _NEEDED = {
 NEEDED = {
     # :<commit>, :next and :stable; the version tag; the channel
     "promote-testing": _NEEDED | {"tags: what they name": 3 + 4 + 5},
-    # the highest test tag, before and after the gate; the version tag; the channel
-    "promote-stable": _NEEDED | {"tags: what they name": 2 + 4 + 5},
+    # the highest test tag and the one that would follow, before and after the gate; the version tag; the channel
+    "promote-stable": _NEEDED | {"tags: what they name": 2 * 2 + 4 + 5},
 }
 
 
