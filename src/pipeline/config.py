@@ -554,7 +554,7 @@ class StableGate(_Table):
 
 
 class KnownFinding(Waiver):
-    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+    """`[[waivers]]`: a known finding of a check, or of a job or module of openQA, that may ship for a while."""
 
     @field_validator("check")
     @classmethod

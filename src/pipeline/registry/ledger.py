@@ -138,9 +138,12 @@ class Standing:
     """The rollbacks over which an override of this channel went."""
 
 
-async def names(repo: RepositoryClient, channel: Channel) -> list[Name]:
-    """The entries of a channel by their tags, newest first. PreconditionError where numbers are missing."""
-    found = _named(await repo.tags(), channel, repo.prefix)
+async def names(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> list[Name]:
+    """The entries of a channel by their tags (`listed` just now), newest first.
+
+    PreconditionError where numbers are missing.
+    """
+    found = _named(await repo.tags() if listed is None else listed, channel, repo.prefix)
     if _holes(found):  # a list may have lost a line: what is missing twice is missing
         found = _named(await repo.tags(), channel, repo.prefix)
     if holes := _holes(found):
@@ -177,9 +180,9 @@ async def heads(repo: RepositoryClient, channel: Channel) -> list[Record]:
     return await _heads(repo, await names(repo, channel))
 
 
-async def standing(repo: RepositoryClient, channel: Channel) -> Standing:
+async def standing(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> Standing:
     """What is on hold and what is withdrawn; reads only the entries that say so."""
-    found = await names(repo, channel)
+    found = await names(repo, channel, listed)
     said = await _read(repo, [name for name in found if name.kind is not Kind.PROMOTION])
     released = {digest for record in said for digest in record.entry.releases}
     return Standing(

@@ -121,7 +121,9 @@ def _on_hold(image: Image, holds: Sequence[ledger.Record]) -> str:
 
 async def withdrawals(world: World, image: Image, digest: Digest) -> list[ledger.Record]:
     """The rollbacks, of any channel of the image, that took this digest back and were not overridden since."""
-    standings = [await ledger.standing(world.repository(image, channel), channel) for channel in Channel]
+    homes = {channel: world.repository(image, channel) for channel in Channel}
+    listed = {repo: await repo.tags() for repo in dict.fromkeys(homes.values())}
+    standings = [await ledger.standing(repo, channel, listed[repo]) for channel, repo in homes.items()]
     retaken = frozenset[Digest]().union(*(standing.retaken for standing in standings))
     return [
         record
