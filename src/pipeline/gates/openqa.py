@@ -60,7 +60,7 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     """Every tested disk, uploaded, through a full openQA run, side by side; all of them must pass."""
     start, folder = time.monotonic(), evidence.new_folder()
     server, target = _configured(world)
-    scenarios = await _scenarios(world, server)
+    scenarios = await read_scenarios(world, server)
 
     async def disk_there(platform: str) -> tuple[str, dict[str, str]]:
         return await _uploaded(world, target, subject, tag, _disk(tested, subject, platform), platform)
@@ -198,7 +198,7 @@ def _disk(tested: Proof, subject: Subject, platform: str) -> DiskRecord:
     return record
 
 
-async def _scenarios(world: World, server: Server) -> str:
+async def read_scenarios(world: World, server: Server) -> str:
     """The scenario definitions of the repository, read before anything is uploaded; empty when there are none."""
     if server.scenarios is None:
         return ""

@@ -102,6 +102,7 @@ class OpenQA:
         self, url: str, key: str = "", secret: str = "", *, address: str | None = None, deadline: float = 120.0
     ) -> None:
         self.url = url.rstrip("/")
+        self.has_key = bool(key)
         self._deadline = deadline
         public = httpx.URL(self.url)
         target, extensions = public, {}
@@ -196,6 +197,20 @@ class OpenQA:
         data = await self._json("GET", "/api/v1/workers")
         with self._understood(data):
             return [Worker.parse(worker) for worker in _list(data["workers"])]
+
+    async def groups(self) -> dict[str, str]:
+        """Read the job groups: their names by number."""
+        data = await self._answer("GET", "/api/v1/job_groups")
+        with self._understood(data):
+            return {str(int(group["id"])): readable(group["name"], 200) for group in _list(data)}
+
+    async def ask_to_download(self, url: str) -> None:
+        """Ask, without a job, whether the server lets itself download from this address (needs an operator's key).
+
+        Raises PreconditionError when the host is not among its download_domains.
+        """
+        asked = {"DISTRI": "bootc-pipeline-doctor", "VERSION": "0", "FLAVOR": "none", "ARCH": "none", "HDD_1_URL": url}
+        await self._answer("POST", "/api/v1/isos", form=asked)
 
     async def clock(self) -> datetime | None:
         """The server's time, as the Date header of an answer has it."""
@@ -344,6 +359,8 @@ class OpenQA:
                 f"{self.url} redirects to {response.headers.get('location', '')[:200]}, which is not followed with a "
                 "key: name the server itself as the url"
             )
+        if response.status_code == 403 and "passlisted" in _said(response):
+            raise PreconditionError(f"{self.url} may not download from there: {_said(response)} (download_domains)")
         if response.status_code == 403:
             raise PreconditionError(
                 f"openQA at {self.url} refused {what}: {_said(response)}. Check the API key and secret, that "
