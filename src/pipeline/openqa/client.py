@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
@@ -30,6 +31,8 @@ _BEFORE = 100
 """Earlier jobs that are asked for, to tell how long one takes."""
 _MAX_ANSWER = 64 * 1024**2
 """Bytes of an answer; the details of a job of hundreds of modules have a few."""
+_CONSOLE = "serial0.txt"
+_MAX_CONSOLE = 4 * 1024**2
 _PIECE = 64 * 1024
 _KEPT_HEADERS = frozenset({b"content-type", b"location", b"retry-after"})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -260,6 +263,16 @@ class OpenQA:
         A log that is longer is cut, and says so in its last line.
         """
         await self._persist(path, lambda: self._stream(path, target, limit))
+
+    async def console(self, number: int) -> str:
+        """Read the beginning of a job's serial console; empty when it has none."""
+        with TemporaryDirectory() as folder:
+            log = Path(folder, _CONSOLE)
+            try:
+                await self.download(f"/tests/{number}/file/{_CONSOLE}", log, _MAX_CONSOLE)
+            except PreconditionError:
+                return ""
+            return await anyio.Path(log).read_text(errors="replace")
 
     async def _stream(self, path: str, target: Path, limit: int) -> None:
         request = self._http.build_request("GET", path, headers={"Accept": "*/*"}, extensions=self._extensions)

@@ -12,6 +12,7 @@ import anyio
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.openqa.client import NotThere, OpenQA
+from pipeline.openqa.emulator import fault_of_the_emulator
 from pipeline.openqa.jobs import Job
 from pipeline.openqa.progress import Progress, now, progress, usual_times
 from pipeline.openqa.submission import RUN, Answer, Order, parse_product
@@ -220,16 +221,25 @@ async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutc
 
 
 async def _newest(client: OpenQA, submission: Submission, passed: Mapping[int, Job] = {}) -> list[Job]:
-    """The newest job of each chain; once all have ended and it is asked for, with the bugs that comments name.
+    """The newest job of each chain; once all have ended, with what else the verdict may rest on.
 
     Jobs that had `passed`, by the number in the answer, are not asked about again while others go on.
     """
     jobs = [passed.get(number) or await client.newest(number) for number in submission.answer.ids]
     if passed and all(job.final for job in jobs):
         return await _newest(client, submission)
-    if not submission.expected.trackers or not all(job.final for job in jobs):
+    if not all(job.final for job in jobs):
         return jobs
-    return [job if job.result == "passed" else replace(job, bugs=await client.bugs(job.id)) for job in jobs]
+    return [await _looked_into(client, job, submission.expected) for job in jobs]
+
+
+async def _looked_into(client: OpenQA, job: Job, expected: Expectation) -> Job:
+    """A job that has ended, with what only matters when it did not pass."""
+    if job.result == "failed" and job.emulated:
+        job = replace(job, emulator=fault_of_the_emulator(await client.console(job.id)))
+    if job.result in ("failed", "softfailed") and expected.trackers:
+        job = replace(job, bugs=await client.bugs(job.id))
+    return job
 
 
 _SUMMARY = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA, Outcome.CONFLICT: CheckStatus.INFRA}

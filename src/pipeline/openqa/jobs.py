@@ -81,6 +81,8 @@ class Job:
     seconds: float = 0.0
     bugs: Mapping[str, str] = field(default_factory=dict)
     """The bugs that comments name (`bsc#1234`), each with the name of who wrote that; empty when nobody asked."""
+    emulator: str = ""
+    """The line of its console that says that the emulated machine was at fault; empty when nobody looked."""
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -112,6 +114,11 @@ class Job:
     def final(self) -> bool:
         """Whether openQA itself will not change this job any more."""
         return self.state in FINAL_STATES
+
+    @property
+    def emulated(self) -> bool:
+        """Whether its machine had no processor of its own (os-autoinst: QEMU_NO_KVM)."""
+        return self.settings.get("QEMU_NO_KVM", "0") not in ("", "0")
 
     @property
     def title(self) -> str:

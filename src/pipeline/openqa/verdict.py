@@ -272,6 +272,8 @@ def _judge_job(job: Job, expected: Expectation, booted_by: str) -> Finding:
     waived = _waived(job, expected) if state is State.FAILED else ""
     if waived:
         state = State.PASSED
+    elif job.emulator:
+        return Finding(State.BROKEN, f"{job.result} on an emulated machine that was at fault itself: {job.emulator}")
     if state is State.PASSED and not _ran(job, waived):
         return Finding(State.FAILED, f"says {job.result}, but no test module ran")
     return Finding(state, _why(job, waived, booted_by, lapsed(job, expected.waivers, expected.today)), bool(waived))

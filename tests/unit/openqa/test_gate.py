@@ -47,6 +47,7 @@ class Server:
         self.restarts: list[int] = []
         self.cancelled: list[int] = []
         self.comments: dict[str, list[str]] = {}
+        self.consoles: dict[int, str] = {}
         self.bugs: dict[int, list[str]] = {}
         self.after_restart: list[str] = [PASSED]
         self.refuses_restarts = False
@@ -71,6 +72,8 @@ class Server:
             return httpx.Response(503)
         parts = request.url.path.strip("/").split("/")
         if parts[0] == "tests" or parts[0] == "image":
+            if parts[-1] == "serial0.txt":
+                return httpx.Response(200, text=self.consoles.get(int(parts[1]), "all is well\n"))
             return httpx.Response(200, content=f"content of {request.url.path}".encode())
         if parts[2] == "isos":
             script = self.products[int(parts[3])]
@@ -489,6 +492,32 @@ async def test_an_interrupt_while_jobs_are_made_cancels_those_that_are_there(ser
                 server.products = {30: ["async.iso-scheduled"]}
     assert scope.cancelled_caught
     assert server.cancelled == [25]
+
+
+LOST = "[   21.76] rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies! g-1167 f0x0\n"
+
+
+async def test_an_emulated_timer_that_got_lost_is_no_verdict_and_is_tried_once_more(server: Server, gate: Gate) -> None:
+    server.consoles[38] = f"Linux\r\n{LOST}"
+    outcome = await gate(server.job(38, RUNNING, FAILED))
+    assert outcome.outcome is Outcome.PASSED
+    assert server.restarts == [38]
+    assert "emulated timer lost" in outcome.checks[0].output
+
+
+async def test_a_timer_that_gets_lost_twice_is_an_outage(server: Server, gate: Gate) -> None:
+    server.after_restart = [FAILED]
+    server.consoles = {38: LOST, 138: LOST}
+    outcome = await gate(server.job(38, FAILED))
+    assert outcome.outcome is Outcome.INFRA
+    assert server.restarts == [38]
+
+
+async def test_a_machine_with_a_processor_of_its_own_loses_no_timer(server: Server, gate: Gate) -> None:
+    server.consoles[38] = LOST
+    settings = server.jobs[server.job(38, FAILED)][0]["settings"] | {"QEMU_NO_KVM": "0"}
+    outcome = await gate(server.job(38, FAILED, settings=settings))
+    assert outcome.outcome is Outcome.GATE_FAILED
 
 
 async def test_who_waits_is_told_where_the_run_is(server: Server, expected: Expectation, tmp_path: Path) -> None:
