@@ -309,6 +309,8 @@ class OpenQA(_Table):
     """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
     in_background: bool = False
     """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
+    video: bool = False
+    """Bring the videos of jobs that did not pass into the report."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0

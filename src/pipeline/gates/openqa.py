@@ -146,7 +146,7 @@ async def _run(world: World, server: Server, order: Order, folder: Path, name: s
             submission = await acknowledge(client, order, answer, expected)
         limits = Limits(server.timeout, server.pickup_timeout, server.poll, cancel=not server.leave_jobs)
         with Shown(name) as shown:
-            outcome = await run_gate(client, submission, folder, limits, shown)
+            outcome = await run_gate(client, submission, folder, limits, shown, video=server.video)
         if not outcome.outcome.exit_code and not await still_passed(client, submission, outcome):
             raise PreconditionError("openQA's jobs changed after they had passed; run again to judge them anew.")
         return outcome

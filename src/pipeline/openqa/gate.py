@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import anyio
 
@@ -13,7 +14,7 @@ from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.openqa.client import NotThere, OpenQA
 from pipeline.openqa.emulator import fault_of_the_emulator
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.jobs import Job, Needle
 from pipeline.openqa.progress import Progress, now, progress, usual_times
 from pipeline.openqa.submission import RUN, Answer, Order, parse_product
 from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge, judge_answer, judge_jobs
@@ -21,6 +22,7 @@ from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus
 
 _LOGS = re.compile(r"autoinst-log\.txt|worker-log\.txt|serial\d*\.txt|serial_terminal\.txt")
+_VIDEO = re.compile(r"video\.[a-z0-9]{1,5}")
 _SCREENSHOTS = 5
 _PROOF_DEADLINE = 300.0
 _PROOF_SIZE = 256 * 1024**2
@@ -162,7 +164,13 @@ def _acknowledged(comments: Sequence[str], run: str, first: int) -> tuple[int, .
 
 
 async def run_gate(
-    client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits(), tell: Tell | None = None
+    client: OpenQA,
+    submission: Submission,
+    directory: Path,
+    limits: Limits = Limits(),
+    tell: Tell | None = None,
+    *,
+    video: bool = False,
 ) -> GateOutcome:
     """Wait for a run's verdict and write its proof.
 
@@ -172,6 +180,7 @@ async def run_gate(
         directory: gets `<job>-<test>/job.json`, logs, serial console and, of failed jobs, screenshots.
         limits: deadlines and intervals.
         tell: for people who wait; what it needs is asked of the server only when it is given.
+        video: whether videos of jobs that did not pass are brought home, too.
 
     An outage is an outcome too (`infra`), so that the report shows what was known until then. Jobs that this run
     submitted are cancelled when it gives up on them, or is interrupted; those of a server that is away are not, since
@@ -193,7 +202,7 @@ async def run_gate(
         await watch.cancel_own("this run gave up on them")
     findings = judge_jobs(watch.jobs, submission.expected)
     checks = [check_of(job, finding, submission.expected, client.link(job.id)) for job, finding in findings]
-    notes = await _bring_home(client, watch.jobs, directory)
+    notes = await _bring_home(client, watch.jobs, directory, video=video)
     status = _SUMMARY.get(watch.outcome, CheckStatus.FAILED)
     summary = Check(name="openqa", status=status, reason=watch.reason, output="\n".join([*watch.notes, *notes]))
     groups = sorted({job.group_id for job in watch.jobs if job.group_id})
@@ -207,6 +216,7 @@ async def run_gate(
             "openqa disk": submission.expected.disk,
             "openqa overview": client.overview(submission.expected.build),
             "openqa jobs": " ".join(client.link(job.id) for job in watch.jobs),
+            "openqa badges": " ".join(f"{client.link(job.id)}/badge" for job in watch.jobs),
             "openqa groups": " ".join(str(group) for group in groups),
         },
         jobs=tuple(job.id for job in watch.jobs),
@@ -379,7 +389,7 @@ class _Watch:
         return True
 
 
-async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path) -> list[str]:
+async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path, *, video: bool) -> list[str]:
     """Write what the server keeps about the jobs; return what could not be fetched, which changes no verdict."""
     missing: list[str] = []
     room = _PROOF_SIZE
@@ -388,7 +398,7 @@ async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path) -> l
             folder = directory / _folder_name(job)
             try:
                 room -= await _write_details(client, job, folder)
-                for path, name in _proof(job):
+                for path, name in _proof(job, video=video):
                     if room <= 0:
                         raise PreconditionError(f"job {job.id}: the rest is too much for a report: see openQA itself")
                     await client.download(path, folder / name, min(room, _FILE_SIZE))
@@ -414,15 +424,28 @@ async def _write_details(client: OpenQA, job: Job, folder: Path) -> int:
     return await anyio.Path(folder / "job.json").write_text(text)
 
 
-def _proof(job: Job) -> list[tuple[str, str]]:
+def _proof(job: Job, *, video: bool) -> list[tuple[str, str]]:
     """Choose the files of a job that are worth keeping: server path and local name.
 
     Pictures are asked for by the job's own path: /image/… is served only where there is an Apache before openQA.
     """
-    logs = [(f"/tests/{job.id}/file/{name}", name) for name in job.logs if _LOGS.fullmatch(name)]
+    kept = [name for name in job.logs if _LOGS.fullmatch(name)]
+    kept += [name for name in job.logs if video and job.result != "passed" and _VIDEO.fullmatch(name)]
+    logs = [(f"/tests/{job.id}/file/{name}", name) for name in kept]
     pictures = [
         (f"/tests/{job.id}/images/{name}", name)
         for module in job.failed_modules
         for name in module.screenshots[-_SCREENSHOTS:]
     ]
-    return logs + pictures
+    needles = [
+        (_needle_path(job, module.needles[0]), f"needle-{module.needles[0].name}.png")
+        for module in job.failed_modules
+        if module.needles
+    ]
+    return logs + pictures + needles
+
+
+def _needle_path(job: Job, needle: Needle) -> str:
+    """Where the server has the picture (OpenQA::WebAPI, needle_file)."""
+    where = {"version": job.settings.get("VERSION", ""), "jsonfile": needle.file}
+    return f"/needles/{quote(job.settings.get('DISTRI', ''), safe='')}/{needle.name}.png?{urlencode(where)}"

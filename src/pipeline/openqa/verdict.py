@@ -9,7 +9,7 @@ from datetime import date
 from enum import StrEnum
 
 from pipeline.domain import Outcome
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.jobs import Job, Module
 from pipeline.openqa.known_bugs import failing, known, lapsed, referred
 from pipeline.openqa.submission import DISK, SUITE, Answer, Order
 from pipeline.openqa.trees import bootings
@@ -308,6 +308,7 @@ def check_of(job: Job, finding: Finding, expected: Expectation, link: str) -> Ch
     if job.result == "skipped" and finding.state is State.FAILED:
         status = CheckStatus.SKIPPED
     said = [f"{module.name}: {module.finding}" for module in failing(job) if module.finding]
+    said += [f"{module.name}: no needle matched; {_nearest(module)}" for module in failing(job) if module.needles]
     if finding.state is not State.PENDING and job.result != "passed":
         said.append(f"To repeat it on an openQA of your own: openqa-clone-job {link}")
     return Check(
@@ -318,6 +319,10 @@ def check_of(job: Job, finding: Finding, expected: Expectation, link: str) -> Ch
         duration=job.seconds,
         output="\n".join(said)[-4000:],
     )
+
+
+def _nearest(module: Module) -> str:
+    return ", ".join(f"{needle.name} was off by {needle.error:.0%}" for needle in module.needles[:3])
 
 
 _STATUS = {

@@ -47,6 +47,7 @@ class Server:
         self.restarts: list[int] = []
         self.cancelled: list[int] = []
         self.comments: dict[str, list[str]] = {}
+        self.pictures: list[str] = []
         self.consoles: dict[int, str] = {}
         self.bugs: dict[int, list[str]] = {}
         self.after_restart: list[str] = [PASSED]
@@ -71,6 +72,9 @@ class Server:
         if self.down:
             return httpx.Response(503)
         parts = request.url.path.strip("/").split("/")
+        if parts[0] == "needles":
+            self.pictures.append(request.url.raw_path.decode())
+            return httpx.Response(200, content=b"PNG")
         if parts[0] == "tests" or parts[0] == "image":
             if parts[-1] == "serial0.txt":
                 return httpx.Response(200, text=self.consoles.get(int(parts[1]), "all is well\n"))
@@ -540,6 +544,28 @@ async def test_what_only_serves_people_fails_no_run(server: Server, expected: Ex
         submission = Submission(Answer(ids=(1,)), expected)
         assert (await run_gate(client, submission, tmp_path, FAST, told.append)).outcome is Outcome.PASSED
     assert told[0].left is None
+
+
+async def test_the_needle_that_did_not_match_is_brought_home(
+    server: Server, expected: Expectation, tmp_path: Path
+) -> None:
+    needles = [{"name": "far", "error": 0.9}, {"name": "near-1", "error": 0.04, "json": "sub/near-1.json"}, None, {}]
+    step = {"result": "fail", "screenshot": "desktop-3.png", "needles": needles}
+    module = {"name": "desktop", "result": "failed", "details": [step]}
+    server.job(7, FAILED, testresults=[module], logs=["video.webm", "autoinst-log.txt"])
+    async with OpenQA(URL, "k", "s") as client:
+        submission = Submission(Answer(ids=(7,)), expected)
+        outcome = await run_gate(client, submission, tmp_path, FAST, video=True)
+    assert "near-1 was off by 4%, far was off by 90%" in outcome.checks[1].output
+    files = {name.rpartition("/")[2] for name in written(tmp_path)}
+    assert {"needle-near-1.png", "desktop-3.png", "video.webm", "autoinst-log.txt"} <= files
+    assert server.pictures == ["/needles/bootcut/near-1.png?version=1&jsonfile=sub%2Fnear-1.json"]
+    assert outcome.inputs["openqa badges"] == f"{URL}/tests/7/badge"
+
+
+async def test_videos_stay_where_they_are_unless_asked_for(server: Server, gate: Gate, tmp_path: Path) -> None:
+    await gate(server.job(7, FAILED, logs=["video.webm"]))
+    assert not [name for name in written(tmp_path) if "video" in name]
 
 
 HOSTILE = ["../../x", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "x\0y", "x" * 300, ".ssh", "CON\n", "-rf"]
