@@ -620,7 +620,7 @@ async def test_that_openqa_cannot_be_told_of_a_release_fails_nothing(server: Ser
     assert "group 7" in said
 
 
-ODD = [None, [None], {"a": None}, 7, "9" * 5000, "\ud800", "\x1b]0;x\x07../" * 900]
+ODD = [None, [None], "\ud800\x1b]0;x\x07../" * 900]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(odd)[:9])
@@ -628,12 +628,12 @@ ODD = [None, [None], {"a": None}, 7, "9" * 5000, "\ud800", "\x1b]0;x\x07../" * 9
 async def test_a_run_with_any_field_odd_has_an_outcome_and_a_report(
     server: Server, gate: Gate, capture: str, odd: Any, tmp_path: Path
 ) -> None:
-    """A whole gate for each place in a job: the result must be one that can be written down."""
+    """A whole gate for each place in a job (test_replay.py has them all): the result can be written down."""
     fields = list(server.jobs[server.job(1, capture)][0])
     server.refuses_restarts = True
     for name in fields:
         number = server.job(1, capture, **{name: odd})
         outcome = await gate(number, limits=Limits(overall=0.005, pickup=0.001, poll=0.001, grace=0))
-        assert outcome.outcome in Outcome
+        assert outcome.outcome is not Outcome.PASSED
         result = Result(command="promote-stable", outcome=outcome.outcome, reason=outcome.reason, checks=outcome.checks)
         assert result.model_dump_json().encode()
