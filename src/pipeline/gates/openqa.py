@@ -27,7 +27,7 @@ from pipeline.openqa.submission import Order, file_name, filled
 from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.tags import ReleaseTag
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Result
+from pipeline.report.model import Phase, Result
 from pipeline.upload.key import asset_key, object_key
 from pipeline.world import World
 
@@ -54,6 +54,17 @@ class _Ran:
     part: _Part
     outcome: GateOutcome
     inputs: dict[str, str]
+    begun: float
+    ended: float
+    """Both on the monotonic clock."""
+
+    def phases(self, start: float) -> list[Phase]:
+        """The run on a timeline that begins at `start`."""
+        seen = max(self.begun, self.ended - self.outcome.after)
+        return [
+            Phase(name=f"{self.part.name}openQA", start=self.begun - start, end=seen - start),
+            Phase(name=f"{self.part.name}verdict and proof", start=seen - start, end=self.ended - start),
+        ]
 
 
 async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, command: str) -> GateRun:
@@ -69,14 +80,16 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
         return await _uploaded(world, target, subject, tag, _disk(tested, subject, platform), platform)
 
     async def ran(part: _Part) -> _Ran:
+        begun = time.monotonic()
         url, inputs = uploads[part.platform]
         order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios, assets)
         outcome = await _run(world, server, order, folder / part.folder, part.name)
-        return _Ran(part, outcome, inputs | outcome.inputs)
+        return _Ran(part, outcome, inputs | outcome.inputs, begun, time.monotonic())
 
     platforms: Sequence[str] = subject.image.platforms
     assets = dict(zip(server.assets, await each(server.assets, asset_there), strict=True))
     uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
+    uploaded = time.monotonic()
     parts = await each(_parts(server, platforms), ran)
     worst = next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
     result = Result(
@@ -95,6 +108,10 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
         ],
         inputs={f"asset {name}": url for name, url in assets.items()}
         | {one.part.name + name: value for one in parts for name, value in one.inputs.items()},
+        timeline=[
+            Phase(name="disks to the store", start=0.0, end=uploaded - start),
+            *(phase for one in parts for phase in one.phases(start)),
+        ],
         duration=time.monotonic() - start,
     )
     return GateRun(result, folder)

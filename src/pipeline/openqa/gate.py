@@ -75,6 +75,8 @@ class GateOutcome:
     """For the report: BUILD, disk, links of the jobs."""
     jobs: tuple[int, ...] = ()
     """The jobs whose results counted."""
+    after: float = 0.0
+    """Seconds since the last of them was seen to have ended: the gate's own time."""
 
 
 async def find_run(client: OpenQA, order: Order, expected: Expectation) -> Submission | None:
@@ -220,6 +222,7 @@ async def run_gate(
             "openqa groups": " ".join(str(group) for group in groups),
         },
         jobs=tuple(job.id for job in watch.jobs),
+        after=anyio.current_time() - watch.changed,
     )
 
 
@@ -268,7 +271,7 @@ class _Watch:
         self._verdict = Verdict(State.PENDING, "no job was read yet")
         self._restarted: set[int] = set()
         self._seen: object = None
-        self._changed = anyio.current_time()
+        self.changed = anyio.current_time()
         self.jobs: list[Job] = []
         self.notes: list[str] = ["adopted a run that was there"] if submission.adopted else []
         self.notes += submission.notes
@@ -336,7 +339,7 @@ class _Watch:
         self._verdict = judge(self._submission.answer, self.jobs, self._submission.expected)
         seen = [(job.id, job.state) for job in self.jobs]
         if seen != self._seen:
-            self._seen, self._changed = seen, anyio.current_time()
+            self._seen, self.changed = seen, anyio.current_time()
 
     async def _say_where_it_is(self) -> None:
         """For people who wait; what the server does not tell is left out."""
@@ -359,7 +362,7 @@ class _Watch:
         waiting = [job for job in self.jobs if not job.final]
         if any(job.state != "scheduled" for job in waiting):
             return
-        if anyio.current_time() - self._changed < self._limits.pickup:
+        if anyio.current_time() - self.changed < self._limits.pickup:
             return
         classes = {job.settings.get("WORKER_CLASS", "any")[:200] for job in waiting}
         workers = [worker for worker in await self._client.workers() if worker.status != "dead"]

@@ -99,6 +99,11 @@ async def test_one_failure_fails_the_gate_and_every_part_is_reported(orders: lis
     ]
     assert result.inputs["aarch64/server/disk sha256"] == DISKS["linux/arm64"].hex
     assert result.inputs["x86_64/desktop/openqa build"] == "b"
+    assert [phase.name for phase in result.timeline][:3] == [
+        "disks to the store",
+        "x86_64/server/openQA",
+        "x86_64/server/verdict and proof",
+    ]
 
 
 async def test_templates_are_filled_for_each_order(orders: list[Order]) -> None:
