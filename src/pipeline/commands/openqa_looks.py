@@ -9,7 +9,7 @@ from pipeline.config import OpenQA as Server
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.openqa.client import NotThere, OpenQA, Worker
 from pipeline.openqa.scenarios import Product, Template, templates
-from pipeline.openqa.submission import filled
+from pipeline.policy.template import filled
 
 Look = Callable[[], Awaitable[str]]
 

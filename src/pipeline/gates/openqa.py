@@ -23,9 +23,10 @@ from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
 from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, created, find_run, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
-from pipeline.openqa.submission import Order, file_name, filled
+from pipeline.openqa.submission import Order, file_name
 from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.tags import ReleaseTag
+from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Phase, Result
 from pipeline.upload.key import asset_key, object_key

@@ -14,6 +14,7 @@ from uuid import uuid4
 from pipeline.domain import Digest
 from pipeline.errors import UsageError
 from pipeline.openqa.foreign import readable
+from pipeline.policy.template import unknown
 
 SUITE = "PIPELINE_SUITE"
 """The job setting that holds the fingerprint of scenarios and settings: a job without it is not ours to reuse."""
@@ -29,7 +30,6 @@ ASSET = re.compile(r"(HDD|ISO|ASSET)_[1-9]|ISO|UEFI_PFLASH_VARS")
 
 PLACEHOLDERS = ("disk_url", "disk_name", "version", "digest", "commit", "arch", "image")
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _OURS = frozenset({"DISTRI", "VERSION", "FLAVOR", "ARCH", "BUILD", "TEST"})
 _NOT_IN_A_NAME = re.compile(r"[\s=]")
 
@@ -51,13 +51,8 @@ def refused_setting(name: str, *assets: str) -> str:
 
 
 def unknown_placeholders(text: str) -> list[str]:
-    """The placeholders of a template that `filled` does not know."""
-    return [name for name in _PLACEHOLDER.findall(text) if name not in PLACEHOLDERS]
-
-
-def filled(text: str, values: Mapping[str, str]) -> str:
-    """Replace `{version}` and its like; any other brace stays as it is."""
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
+    """The placeholders of a template that have no value here."""
+    return unknown(text, PLACEHOLDERS)
 
 
 def file_name(url: str) -> str:

@@ -7,6 +7,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -17,10 +18,10 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
-from pipeline.registry.artifacts import EMPTY, artifact, index_of, refuse_promoted
+from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json, sha256
@@ -49,14 +50,20 @@ class RegistryClient:
         plain_http: Collection[str] = frozenset(),
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
+        promoted: Promoted = looks_promoted,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
-        connect to for such a host. `deadline`: seconds after which an operation gives up on an outage.
+        connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
+        tags that this client never writes.
         """
         self._transport = Transport(
-            credentials, plain_http=frozenset(plain_http), addresses=addresses or {}, deadline=deadline
+            credentials,
+            plain_http=frozenset(plain_http),
+            addresses=addresses or {},
+            deadline=deadline,
+            promoted=promoted,
         )
         self._repositories: dict[Repository, RepositoryClient] = {}
         self._look = Look()
@@ -126,8 +133,28 @@ class RepositoryClient:
         """Blobs known to be there, not to be asked for again."""
         self._tagged: set[Tag] = set()
         """Tags that this client wrote: the registry said that it has them."""
+        self._named: set[Tag] = set()
+        """Tags that this client read: something was behind them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
+        self.prefix = ""
+        """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
+        self._parts: dict[str, RepositoryClient] = {"": self}
+
+    def under(self, prefix: str) -> "RepositoryClient":
+        """The part of the repository that belongs to an image, with all that was read here; the same object each time.
+
+        What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        """
+        if prefix not in self._parts:
+            part = copy(self)
+            part.prefix = prefix
+            self._parts[prefix] = part
+        return self._parts[prefix]
+
+    def refuse_promoted(self, tag: Tag) -> None:
+        """ValueError for tags that only a promotion writes."""
+        self._transport.refuse_promoted(self.repository, tag)
 
     async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
@@ -148,6 +175,8 @@ class RepositoryClient:
         manifest = await self._once.manifest(ref)
         if manifest:
             self._seen[manifest.digest] = manifest
+        if isinstance(ref, Tag):
+            (self._named.add if manifest else self._named.discard)(ref)
         return manifest
 
     async def known(self, digest: Digest) -> Manifest | None:
@@ -182,15 +211,24 @@ class RepositoryClient:
         return await self._look.once((self.repository, "tags"), self._tags)
 
     async def _tags(self) -> list[Tag]:
-        """A list without what the registry took a moment ago is an old one, and tells nothing of what is not there."""
-
         async def attempt() -> list[Tag]:
             listed = await self._list_tags()
-            if missing := sorted(self._tagged - set(listed)):
-                raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+            await self._see_known(listed)
             return listed
 
         return await self.persist(f"GET tags of {self.repository}", attempt)
+
+    async def _see_known(self, listed: list[Tag]) -> None:
+        """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
+
+        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        """
+        if missing := sorted(self._tagged - set(listed)):
+            raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+        known = self._named if listed else self._named | {channel.tag for channel in Channel}
+        for tag in sorted(known - set(listed)):
+            if await self.read_once(tag):
+                raise Transient(f"a list of tags without {tag}, which is there")
 
     async def _list_tags(self) -> list[Tag]:
         """A list that ends is asked once more for what comes after its last tag: some registries cut it silently."""
@@ -368,7 +406,7 @@ class RepositoryClient:
         ValueError for a tag that could be a channel or version: those are written by promotion (skopeo) alone.
         """
         if tag is not None:
-            refuse_promoted(tag)
+            self.refuse_promoted(tag)
         with self._transport.patience():
             await self.push_empty()
             return await self.push_manifest(

@@ -18,13 +18,13 @@ from pipeline.openqa.submission import (
     Order,
     build_id,
     client_conf,
-    filled,
     parse_answer,
     parse_product,
     schedule_arguments,
     unknown_placeholders,
 )
 from pipeline.openqa.verdict import Expectation, State, judge_answer
+from pipeline.policy.template import filled
 
 Cli = Callable[[str], tuple[str, int, str]]
 
