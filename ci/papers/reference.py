@@ -148,7 +148,8 @@ def _value(whole: Node, field: Node) -> str:
         case "array":
             return f"list of {_value(whole, field['items'])}"
         case "object":
-            return f"table of {_value(whole, field['additionalProperties'])}"
+            patterned = next(iter(field.get("patternProperties", {}).values()), None)
+            return f"table of {_value(whole, patterned or field['additionalProperties'])}"
         case "boolean":
             return "`true`, `false`"
         case "integer" | "number":

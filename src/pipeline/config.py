@@ -488,6 +488,9 @@ class OpenQA(_Table):
     """Limit to this scenario; all that match otherwise."""
     asset: Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")] = "HDD_1"
     """The setting by which the jobs get the disk: HDD_1, ISO, ASSET_1 …; its address goes into the same with _URL."""
+    assets: dict[Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")], RelativePath] = {}
+    """More files for every job, by the setting that names them (UEFI_PFLASH_VARS, ISO_1, ASSET_1 …): files of the
+    repository, uploaded beside the disk; their addresses go into the same with _URL."""
     settings: dict[str, Template] = {}
     """More settings for every job: all that openQA takes, but what the pipeline sets itself."""
     jobs: dict[str, OpenQAJob] = {}
@@ -500,6 +503,8 @@ class OpenQA(_Table):
     """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
     in_background: bool = False
     """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
+    video: bool = False
+    """Bring the videos of jobs that did not pass into the report."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
@@ -514,10 +519,18 @@ class OpenQA(_Table):
         """Each is a submission of its own."""
         return (self.flavor,) if isinstance(self.flavor, str) else self.flavor
 
+    @field_validator("assets")
+    @classmethod
+    def _assets_are_not_the_disk(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if info.data.get("asset") in value:
+            raise ValueError(f"expected another setting than {info.data['asset']}, which names the disk under test")
+        return value
+
     @field_validator("settings")
     @classmethod
     def _settings_are_the_users(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        refused = [why for name in value if (why := refused_setting(name, info.data.get("asset", "HDD_1")))]
+        owned = (info.data.get("asset", "HDD_1"), *info.data.get("assets", ()))
+        refused = [why for name in value if (why := refused_setting(name, *owned))]
         if refused:
             raise ValueError("; ".join(refused))
         return value
@@ -652,7 +665,7 @@ class Config(_Table):
         found = {
             Channel.NEXT: [self.gates.next.tests],
             Channel.TESTING: [self.gates.testing.checks],
-            Channel.STABLE: [stable.scenarios if stable else None],
+            Channel.STABLE: [stable.scenarios, *stable.assets.values()] if stable else [],
         }
         return [path for path in found[channel] if path]
 

@@ -1,4 +1,4 @@
-"""doctor: whether a release could go through here, asked before one is under way. Nothing is written or moved.
+"""doctor: whether a release could go through here, asked before one is under way. Nothing moves.
 
 Everything is looked at, whatever else is wrong: a list of all that is missing is worth more than the first of it.
 """
@@ -12,6 +12,7 @@ from functools import partial
 import anyio
 import dagger
 
+from pipeline.commands.openqa_looks import looks as openqa_looks
 from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.openqa_cli import key_and_secret
@@ -19,6 +20,7 @@ from pipeline.containers.qemu import machine_room
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.gates.openqa import read_scenarios
 from pipeline.gates.source import require_source
 from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
@@ -62,10 +64,11 @@ async def doctor(world: World) -> Result:
         key, secret = await key_and_secret(world.given.openqa_auth, "openqa-auth") or ("", "")
     except UsageError as error:
         looks["openqa-auth"] = partial(_refused, error)
-    url = openqa.url if (openqa := world.config.gates.stable.openqa) else ""
+    openqa = world.config.gates.stable.openqa
+    url = openqa.url if openqa else ""
     server = OpenQA(url, key, secret, address=world.address(url), deadline=20)
-    if url:
-        looks["openqa"] = partial(_openqa, server, may_submit=bool(key))
+    if openqa:
+        looks |= openqa_looks(server, world.config, world.images, partial(read_scenarios, world, openqa))
         looks["clock"] = partial(_clock, server)
     checks: dict[str, Check] = {}
     outcomes: list[Outcome] = []
@@ -176,16 +179,6 @@ async def _registry(world: World, repository: Repository) -> str:
     tags = await client.tags()
     await client.ask_to_push()
     return f"{len(tags)} tags can be read, and the login may push"
-
-
-async def _openqa(server: OpenQA, *, may_submit: bool) -> str:
-    workers = await server.workers()
-    awake = [worker for worker in workers if worker.status in ("idle", "running")]
-    if not awake:
-        raise PreconditionError(f"{server.url} answers and has no worker that could take a job: start one.")
-    if not may_submit:
-        raise PreconditionError(f"{server.url} answers; to submit jobs, give an operator's KEY:SECRET as openqa-auth.")
-    return f"{len(awake)} of {len(workers)} workers are there"
 
 
 async def _refused(error: PipelineError) -> str:

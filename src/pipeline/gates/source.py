@@ -36,7 +36,10 @@ def named(config: Config, images: list[Image], gate: Channel) -> Mapping[str, st
     """The paths that a gate is told, by the keys that name them; UsageError for a waiver of tests that are nowhere."""
     if gate is Channel.STABLE:
         openqa = config.gates.stable.openqa
-        return {"gates.stable.openqa.scenarios": openqa.scenarios if openqa else None}
+        if openqa is None:
+            return {}
+        assets = {f"gates.stable.openqa.assets.{name}": path for name, path in openqa.assets.items()}
+        return {"gates.stable.openqa.scenarios": openqa.scenarios} | assets
     tests = _tests(config)[gate]
     paths: dict[str, str | None] = {TESTS[gate]: tests}
     if gate is Channel.NEXT:
