@@ -100,6 +100,8 @@ async def keep(
         result=bounded(run.result),
         disks=disks or {},
         module=MODULE_VERSION,
+        source=await world.history.origin(),
+        trees={path: await world.history.tree(path) for path in world.config.paths_of(gate)},
     )
     stored = await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
     return Proof(stored.digest, stored.evidence)
