@@ -59,6 +59,11 @@ class BootcPipeline:
     upload_auth: dagger.Secret | None = None
     store: dagger.Service | None = None
     actor: str = ""
+    signing_key: dagger.Secret | None = None
+    signing_password: dagger.Secret | None = None
+    signing_kms: str = ""
+    signing_kms_auth: dagger.Secret | None = None
+    trust_branch: str = ""
 
     @classmethod
     def create(
@@ -75,6 +80,15 @@ class BootcPipeline:
         upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None,
         store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
         actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
+        signing_key: Annotated[dagger.Secret | None, Doc("A private key of cosign's, to sign what is recorded")] = None,
+        signing_password: Annotated[dagger.Secret | None, Doc("The password of that key")] = None,
+        signing_kms: Annotated[str, Doc("Instead of a key: its reference in a KMS, as cosign takes it")] = "",
+        signing_kms_auth: Annotated[
+            dagger.Secret | None, Doc("Lines of NAME=VALUE for the KMS driver's environment, such as its login")
+        ] = None,
+        trust_branch: Annotated[
+            str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
+        ] = "",
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
         arguments: dict[str, Any] = {
@@ -86,6 +100,11 @@ class BootcPipeline:
             "upload_auth": upload_auth,
             "store": store,
             "actor": actor,
+            "signing_key": signing_key,
+            "signing_password": signing_password,
+            "signing_kms": signing_kms,
+            "signing_kms_auth": signing_kms_auth,
+            "trust_branch": trust_branch,
         }
         return cls(**arguments)
 
@@ -203,7 +222,7 @@ class BootcPipeline:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with self._world("history", image) as world:
             found = {str(one.repository): await history.history(world, one, channel) for one in world.images}
-            return _json(found) if as_json else history.history_text(found)
+            return _json(found) if as_json else history.history_text(found, world.notary.refusals(channel))
 
     @acting
     async def why(
@@ -319,6 +338,11 @@ class BootcPipeline:
             upload_auth=self.upload_auth,
             store=self.store,
             actor=self.actor,
+            signing_key=self.signing_key,
+            signing_password=self.signing_password,
+            signing_kms=self.signing_kms,
+            signing_kms_auth=self.signing_kms_auth,
+            trust_branch=self.trust_branch,
         )
         try:
             async with open_world(given, images or []) as world:

@@ -167,9 +167,10 @@ async def required(world: World, image: Image, digest: Digest, gate: Channel, *,
     else:
         said = found[0].evidence.verdict or f"{found[0].evidence.result.outcome}, which is no verdict"
         what = f"the {gate} gate's evidence {found[0].digest}, which says {said}"
+    refused = "".join(f"\n{one}." for one in world.notary.refusals(digest))
     raise PreconditionError(
         f"Found {what} for {image.home(at).at(digest)}; expected passed evidence of gate version {asked}. "
-        "Run that gate again for this commit; nothing has moved."
+        f"Run that gate again for this commit; nothing has moved.{refused}"
     )
 
 

@@ -195,8 +195,7 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
     before = await heads(repo, entry.channel)
     if again := next((record for record in before if _same(record.entry, entry)), None):
         return again
-    number = 1 + max((record.entry.number for record in before), default=0)
-    entry = entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
+    entry = _after(before, entry)
     said = _statement(repo, entry)
     bundle = await repo.notary.signed(entry.channel, said, ledger=True)
     layers = [await repo.push_blob(said, media.IN_TOTO)]
@@ -204,10 +203,22 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
         layers.append(await repo.push_blob(bundle, media.BUNDLE))
     await repo.push_empty()
     written = artifact(media.LEDGER, layers)
-    name = Name(number, written.digest, entry.channel, entry.kind)
+    name = Name(entry.number, written.digest, entry.channel, entry.kind)
     await repo.push_manifest(written, name.tag)
     await repo.tags()  # does not answer before it has the tag
     return Record(written.digest, entry)
+
+
+async def sign_ahead(repo: RepositoryClient, entry: Entry) -> None:
+    """Sign what `append` would write now, so that a signature that cannot be had is missed before anything moves."""
+    if repo.notary.sign:
+        entry = _after(await heads(repo, entry.channel), entry)
+        await repo.notary.signed(entry.channel, _statement(repo, entry), ledger=True)
+
+
+def _after(before: Sequence[Record], entry: Entry) -> Entry:
+    number = 1 + max((record.entry.number for record in before), default=0)
+    return entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
 
 
 async def _counting(repo: RepositoryClient, channel: Channel) -> list[Name]:

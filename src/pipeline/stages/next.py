@@ -30,6 +30,8 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
     withheld = await why_not_pushed(world, commit)
     if withheld and must_push:
         raise PreconditionError(f"This run was to push, and would not: {withheld}. Nothing was built.")
+    if not withheld:
+        await world.notary.ready(Channel.NEXT)
     candidates = [
         await image_gate(world, image, commit, COMMAND, reuse=not withheld, storage=storage) for image in world.images
     ]

@@ -112,15 +112,16 @@ async def past(world: World, repository: Repository, channel: Channel) -> list[S
 
 
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
-    """Make the moves of a plan: version tags first, and channels when all of them are written.
+    """Make the moves of a plan: version tags first, and channels when all of them are written; signed before any.
 
     Raises ConflictError when a tag no longer names what the plan saw, PartialError when something fails after
     the first tag was written: the same command finishes it. Before that, errors come as they are.
     """
     done: list[Move] = []
+    entries = await _signed_entries(world, promotion, [move for move in moves if is_channel(move.tag)])
 
     async def make(move: Move) -> None:
-        await _make(world, promotion, move)
+        await _make(world, promotion, move, entries.get(move))
         done.append(move)
 
     try:
@@ -138,15 +139,23 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         ) from error
 
 
-async def _make(world: World, promotion: Promotion, move: Move) -> None:
+async def _signed_entries(world: World, promotion: Promotion, moves: Sequence[Move]) -> dict[Move, ledger.Entry]:
+    """What will be recorded of each channel's move; signed, where this command signs, before the first tag moves."""
+    entries = {move: await _entry(world, promotion, Repository.parse(move.repository), move) for move in moves}
+    for move, entry in entries.items():
+        await ledger.sign_ahead(world.registry.repository(Repository.parse(move.repository)), entry)
+    return entries
+
+
+async def _make(world: World, promotion: Promotion, move: Move, entry: ledger.Entry | None) -> None:
     repository = Repository.parse(move.repository)
     registry, source = world.registry.repository(repository), promotion.source(repository)
     await _refuse_nested(world.registry.repository(source), move.new)
-    if is_channel(move.tag):
+    if entry:
         await _still_as_planned(world, repository, move)
         if source != repository:
             await _bring_along(world.registry.repository(source), registry, move.new)
-        recorded = await _record(world, promotion, repository, move)
+        recorded = await _record(registry, entry)
         # After the record, which others look for: at least one of the two sees the other.
         await _refuse_what_came_between(world, promotion, move)
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
@@ -211,11 +220,9 @@ async def _still_as_planned(world: World, repository: Repository, move: Move) ->
     return now
 
 
-async def _record(world: World, promotion: Promotion, repository: Repository, move: Move) -> ledger.Record:
+async def _record(registry: RepositoryClient, entry: ledger.Entry) -> ledger.Record:
     """Write the promotion record ahead of the move: what is recorded and not yet done is finished by a rerun."""
-    registry = world.registry.repository(repository)
-    heads = await ledger.heads(registry, promotion.channel)
-    entry = await _entry(world, promotion, repository, move)
+    heads = await ledger.heads(registry, entry.channel)
     if len(heads) == 1 and _says_the_same(heads[0].entry, entry):
         return heads[0]
     return await ledger.append(registry, entry)

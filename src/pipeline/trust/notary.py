@@ -10,6 +10,9 @@ from pipeline.trust.signers import Trust
 Sign = Callable[[bytes], Awaitable[bytes]]
 """A statement to its bundle."""
 
+REHEARSAL = b'{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"urn:bootc-pipeline:rehearsal"}'
+"""Signed to see whether a signature can be had; it claims nothing of anything."""
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -36,14 +39,19 @@ class Notary:
     sign: Sign | None = None
     refused: dict[Digest, Refused] = field(default_factory=dict)
     """What was met and does not count, by the digest of its manifest."""
+    _made: dict[bytes, bytes] = field(default_factory=dict)
+
+    def refusals(self, about: str) -> list[str]:
+        """What was met about a digest, or in a channel's ledger, and does not count."""
+        return [str(one) for one in self.refused.values() if one.about == about]
 
     async def signed(self, channel: Channel, statement: bytes, *, ledger: bool = False) -> bytes | None:
-        """The bundle for a statement that is about to be stored; None without anything to sign with.
+        """The bundle for a statement that is about to be stored; None without anything to sign with. Made once.
 
         PreconditionError when it would not count.
         """
         signers = self.trust.of(channel, ledger=ledger)
-        bundle = await self.sign(statement) if self.sign else None
+        bundle = await self._bundle(statement)
         if why := self.trust.refusal(signers, statement, bundle):
             what = f"the ledger of {channel}" if ledger else f"evidence of the {channel} gate"
             raise PreconditionError(
@@ -52,8 +60,13 @@ class Notary:
             )
         return bundle
 
-    async def ready(self, channel: Channel, *, gate: bool = True) -> None:
-        """PreconditionError when what a command is about to find out, or to record, could not be signed as it must."""
-        for ledger in (False, True) if gate else (True,):
+    async def _bundle(self, statement: bytes) -> bytes | None:
+        if self.sign and statement not in self._made:
+            self._made[statement] = await self.sign(statement)
+        return self._made.get(statement)
+
+    async def ready(self, channel: Channel) -> None:
+        """Before a gate, which takes hours: PreconditionError when what it finds could not be signed as it must."""
+        for ledger in (False, True):
             if self.trust.of(channel, ledger=ledger):
-                await self.signed(channel, b'{"rehearsal":true}', ledger=ledger)
+                await self.signed(channel, REHEARSAL, ledger=ledger)
