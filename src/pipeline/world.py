@@ -45,6 +45,8 @@ class Given:
     signing_kms: str = ""
     signing_kms_auth: dagger.Secret | None = None
     trust_branch: str = ""
+    build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)
+    """By the id under which a Containerfile mounts them."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class World:
         return self.registry.notary
 
     def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
-        """The repository of an image's channel; candidates are gated in that of next and testing."""
-        return self.registry.repository(image.home(channel))
+        """An image's part of the repository of a channel; candidates are gated in that of next and testing."""
+        return self.registry.repository(image.home(channel)).under(image.prefix, map(image.tags.channel, Channel))
 
     async def gate_version(self, image: Image, gate: Channel) -> str:
         """What a gate asks of an image: evidence of another version does not count."""
@@ -115,7 +117,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     told, judge = await _told_whom_to_trust(history, config, given.trust_branch)
     notary = Notary(await _trust(history, told, judge.branch), _sign(reach, given, told))
     async with RegistryClient(
-        credentials, plain_http=frozenset(config.plain_http), addresses=addresses, notary=notary
+        credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted, notary=notary
     ) as registry:
         yield World(
             given=given,

@@ -10,6 +10,7 @@ SOURCES = Path(__file__).parents[2] / "src" / "pipeline"
 
 TOWER = [
     {"main"},
+    {"api"},
     {"ending"},
     {"commands", "lab"},
     {"stages"},

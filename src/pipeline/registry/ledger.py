@@ -2,12 +2,15 @@
 
 An entry is an artifact manifest behind a tag of its own, which is written once and holds the entry's digest:
 
-    pipeline-ledger-CHANNEL-NUMBER-KIND-DIGEST
+    PREFIX pipeline-ledger-CHANNEL-NUMBER-KIND-DIGEST
 
 So nobody who writes can take away what somebody else wrote, however slow one of them is: two who write at the same
 moment leave two entries of the same number (a fork), and the next entry names both. The ledger of a channel is the set
 of these entries; their order follows from what they name. A hold is in force while no entry releases it, in whatever
 branch it is.
+
+The prefix is that of the image whose part of the repository is asked (`RepositoryClient.under`): each image has ledgers
+of its own. An entry says what its channel and its version tag were called when it was written.
 
 An entry says itself in an in-toto statement. One that lets a digest into a channel is a verification summary of it.
 Where signatures are asked for, an entry without the right one does not exist: it has no number and holds nothing.
@@ -16,7 +19,6 @@ What a registry must guarantee for that: a tag whose PUT was acknowledged is in 
 compare and swap.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Valid
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.policy.names import ledger_tag, read_ledger_tag
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
@@ -69,6 +72,9 @@ class Entry(BaseModel):
     channel: Channel
     kind: Kind
     moves: list[Move] = []
+    """The version tag, for a promotion to testing or stable, and last the channel; none for a hold and its end."""
+    aliases: list[Move] = []
+    """The tags that follow the channel, as they were to move after it."""
     evidence: list[Digest] = []
     """Manifests of the evidence that allowed it."""
     releases: list[Digest] = []
@@ -84,6 +90,16 @@ class Entry(BaseModel):
     """One more than the highest of those before it; filled by `append`."""
     previous: list[Digest] = []
     """The entries that no other named when this one was written: one, or several after a fork. Filled by `append`."""
+
+    @property
+    def channel_move(self) -> Move | None:
+        """How the channel was to move, whatever it was called then."""
+        return self.moves[-1] if self.moves else None
+
+    @property
+    def version(self) -> Tag | None:
+        """The version tag that was promoted, as it is called in the registry."""
+        return self.moves[0].tag if len(self.moves) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -102,23 +118,21 @@ class Name:
     digest: Digest
     channel: Channel
     kind: Kind
-
-    _SHAPE = re.compile(
-        rf"pipeline-ledger-({'|'.join(Channel)})-([1-9][0-9]{{0,8}})-({'|'.join(Kind)})-([0-9a-f]{{64}})", re.ASCII
-    )
+    prefix: str = ""
 
     @classmethod
     def parse(cls, tag: str) -> Self | None:
         """The name that a tag is, None for any other tag."""
-        found = cls._SHAPE.fullmatch(tag)
-        if not found:
+        found = read_ledger_tag(tag)
+        if not found or found[3] not in list(Kind):
             return None
-        return cls(int(found[2]), Digest(f"sha256:{found[4]}"), Channel(found[1]), Kind(found[3]))
+        prefix, channel, number, kind, digest = found
+        return cls(number, digest, channel, Kind(kind), prefix)
 
     @property
     def tag(self) -> Tag:
         """The tag that it is."""
-        return Tag(f"pipeline-ledger-{self.channel}-{self.number}-{self.kind}-{self.digest.hex}")
+        return ledger_tag(self.prefix, self.channel, self.number, self.kind, self.digest)
 
 
 @dataclass(frozen=True)
@@ -203,7 +217,7 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
         layers.append(await repo.push_blob(bundle, media.BUNDLE))
     await repo.push_empty()
     written = artifact(media.LEDGER, layers)
-    name = Name(entry.number, written.digest, entry.channel, entry.kind)
+    name = Name(entry.number, written.digest, entry.channel, entry.kind, repo.prefix)
     await repo.push_manifest(written, name.tag)
     await repo.tags()  # does not answer before it has the tag
     return Record(written.digest, entry)
@@ -223,7 +237,7 @@ def _after(before: Sequence[Record], entry: Entry) -> Entry:
 
 async def _counting(repo: RepositoryClient, channel: Channel) -> list[Name]:
     """What is listed; where signatures are asked for, what has the right one, for which each entry must be read."""
-    found = _named(await repo.tags(), channel)
+    found = _named(await repo.tags(), channel, repo.prefix)
     if not repo.notary.trust.of(channel, ledger=True):
         return found
     counts = await _of_each(found, partial(_counts, repo))
@@ -255,14 +269,14 @@ async def _refusal(repo: RepositoryClient, name: Name, manifest: Manifest) -> st
 
 
 def _place(repo: RepositoryClient, channel: Channel) -> str:
-    return repo.repository.tagged(channel.tag)
+    return f"{repo.repository}:{repo.prefix}{channel}"
 
 
 def _statement(repo: RepositoryClient, entry: Entry) -> bytes:
     """About the digest that the channel is to have; without one, about the entry itself."""
     claim = entry.model_dump(mode="json")
     place = _place(repo, entry.channel)
-    moved = next((move.new for move in entry.moves if move.tag == entry.channel.tag), None)
+    moved = entry.channel_move.new if entry.channel_move else None
     if moved is None or entry.kind is Kind.ROLLBACK:
         about = in_toto.Subject(place, moved or sha256(entry.model_dump_json().encode()))
         return in_toto.written([about], in_toto.LEDGER, {}, claim)
@@ -274,9 +288,10 @@ def _same(written: Entry, entry: Entry) -> bool:
     return written.model_copy(update={"number": entry.number, "previous": entry.previous}) == entry
 
 
-def _named(tags: Iterable[Tag], channel: Channel) -> list[Name]:
+def _named(tags: Iterable[Tag], channel: Channel, prefix: str) -> list[Name]:
     found = (Name.parse(tag) for tag in tags)
-    return sorted((name for name in found if name and name.channel is channel), reverse=True)
+    mine = (name for name in found if name and (name.channel, name.prefix) == (channel, prefix))
+    return sorted(mine, reverse=True)
 
 
 def _holes(found: Sequence[Name]) -> list[int]:
@@ -370,6 +385,6 @@ async def _entry(repo: RepositoryClient, manifest: Manifest) -> Entry:
 
 def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:
     return (
-        f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 on; "
-        "somebody rewrote or deleted history, so find out who before anything moves."
+        f"the {repo.prefix}{channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 "
+        "on; somebody rewrote or deleted history, so find out who before anything moves."
     )

@@ -169,7 +169,7 @@ async def test_a_foreign_image_in_every_channel_with_all_that_proves_it(lab: Lab
     async def forge(repo: RepositoryClient) -> None:
         for gate in Channel:
             stored = await attach_evidence(repo, evil, lab.evidence(gate, evil), b"report")
-            move = Move(repository=f"{HOST}/os", tag=gate.tag, old=lab.tags[gate], new=evil)
+            move = Move(repository=f"{HOST}/os", tag=Tag(gate), old=lab.tags[gate], new=evil)
             told = {"channel": gate, "moves": [move], "evidence": [stored.digest]}
             await ledger.append(repo, entry(ledger.Kind.PROMOTION, **told))
         for tag in ("next", "testing", "stable", "v1.0.0", "v1.0.0-test"):
