@@ -596,6 +596,42 @@ class Gates(_Table):
     """Before `:stable`."""
 
 
+class Signer(_Table):
+    """One of those whose signatures count."""
+
+    key: RelativePath
+    """A file of the repository with a public key (PEM), as cosign.pub."""
+
+
+Signers = Annotated[
+    tuple[Signer, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda found: [found] if isinstance(found, dict) else found, json_schema_input_type=Signer | tuple[Signer, ...]
+    ),
+]
+
+
+class Trust(_Table):
+    """`[trust]`: whose signatures count. It is read from the main branch, wherever else the file is."""
+
+    next: Signers | None = None
+    """Whose evidence of the next gate counts, and whose entries in the ledger of `:next`: one or several."""
+    testing: Signers | None = None
+    """The same of the testing gate and `:testing`."""
+    stable: Signers | None = None
+    """The same of the stable gate and `:stable`."""
+    ledger: Signers | None = None
+    """Whose entries count in every ledger besides: of those who hold, roll back and release by hand."""
+    cosign: ImageReference | None = None
+    """An image with cosign 2 as its entrypoint, for keys in a KMS; Debian's cosign has no drivers for those."""
+
+    def signers(self) -> dict[str, tuple[Signer, ...]]:
+        """By gate and `ledger`, those that are named."""
+        named = {"next": self.next, "testing": self.testing, "stable": self.stable, "ledger": self.ledger}
+        return {name: found for name, found in named.items() if found}
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -611,6 +647,8 @@ class Config(_Table):
     """Known findings that may ship for a while."""
     retention: Rules = Rules()
     """What `prune` may delete."""
+    trust: Trust | None = None
+    """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 
     @field_validator("images", mode="before")
     @classmethod
@@ -708,6 +746,18 @@ def parse(text: str, file: str = FILE) -> Config:
     except ValidationError as error:
         lines = [_explain(file, detail) for detail in error.errors()]
         raise UsageError("\n".join(lines)) from error
+
+
+def parse_trust(text: str, place: str) -> Trust | None:
+    """`[trust]` of a pipeline.toml and nothing else of it; None without one. UsageError as for the whole file."""
+    try:
+        found = tomllib.loads(text).get("trust")
+        return None if found is None else Trust.model_validate(found)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{place} is not TOML: {error}") from error
+    except ValidationError as error:
+        details = [(".".join(("trust", *map(str, one["loc"]))), one["msg"]) for one in error.errors()]
+        raise UsageError("\n".join(f"{place}: {key}: {message}" for key, message in details)) from error
 
 
 def _explain(file: str, detail: Any) -> str:

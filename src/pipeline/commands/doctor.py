@@ -13,6 +13,7 @@ import anyio
 import dagger
 
 from pipeline.commands.openqa_looks import looks as openqa_looks
+from pipeline.commands.verify import about_trust
 from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.openqa_cli import key_and_secret
@@ -26,6 +27,7 @@ from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.trust.notary import REHEARSAL
 from pipeline.vm.spec import Arch
 from pipeline.world import World
 
@@ -51,6 +53,7 @@ async def doctor(world: World) -> Result:
         "engine": partial(_privileges, world),
         "disk-space": partial(_room, world),
         "kvm": partial(_kvm, world),
+        "trust": partial(_trust, world),
     }
     for platform in sorted({platform for image in world.images for platform in image.platforms}):
         looks[f"platform {platform}"] = partial(_platform, world, platform)
@@ -171,6 +174,17 @@ async def _kvm(world: World) -> str:
     if found["name"] != "kvm":
         raise PreconditionError(f"{found['why']}.")
     return str(found["why"])
+
+
+async def _trust(world: World) -> str:
+    """With something to sign with: for which gates its signatures would count."""
+    told = about_trust(world)
+    if not world.notary.sign:
+        return told
+    bundle = await world.notary.sign(REHEARSAL)
+    trust = world.notary.trust
+    counts = [gate for gate in Channel if trust.of(gate) and not trust.refusal(trust.of(gate), REHEARSAL, bundle)]
+    return f"{told} What is given to sign with counts for {', '.join(counts) or 'no gate'}."
 
 
 async def _registry(world: World, repository: Repository) -> str:

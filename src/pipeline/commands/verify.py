@@ -18,6 +18,7 @@ from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import version_at
+from pipeline.trust.signers import LEDGER
 from pipeline.world import World
 
 _GATES = {
@@ -44,11 +45,12 @@ async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
     if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
         await anyio.sleep(_LATER)
         checks = await _looked_at(world, image, channels)
-    wrong = _wrong(checks)
+    wrong, trust = _wrong(checks), about_trust(world)
+    checks += [Check(name="trust", status=CheckStatus.PASSED, required=False, reason=trust), *_refused(world)]
     return Result(
         command="verify",
         outcome=Outcome.PRECONDITION if wrong else Outcome.PASSED,
-        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else "Every channel points where it may point",
+        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else f"Every channel points where it may point. {trust}",
         image=image.name,
         repository=str(image.repository),
         checks=checks,
@@ -62,6 +64,21 @@ async def _looked_at(world: World, image: Image, channels: list[Channel]) -> lis
 
 def _wrong(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if not check.lets_through]
+
+
+def about_trust(world: World) -> str:
+    """What the signatures, or their absence, are worth, in one line."""
+    asked = [name for name in (*Channel, LEDGER) if world.notary.trust.signers.get(name)]
+    if not asked:
+        return "Without [trust] in pipeline.toml of the main branch this finds accidents, not attackers."
+    differs = " [trust] of this checkout is another one, and does not count." if world.judge.differs else ""
+    return f"Signatures are asked of {', '.join(asked)}, as {world.judge.branch} says.{differs}"
+
+
+def _refused(world: World) -> list[Check]:
+    """What lies here and does not count. It is no reason for a channel to be wrong; somebody may have tried."""
+    found = [str(one) for one in world.notary.refused.values()]
+    return [Check(name="refused", status=CheckStatus.FAILED, required=False, reason="; ".join(found))] if found else []
 
 
 async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
@@ -92,7 +109,7 @@ async def _channel(
         yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
     for gate in _GATES[channel]:
         evidence = await proofs.verdict_on(registry, digest, gate)
-        yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
+        yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate, world.notary.refusals(digest)))
         if evidence:
             asked = await world.gate_version(image, gate)
             yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
@@ -197,9 +214,9 @@ async def _about_aliases(
     return "; ".join(findings)
 
 
-def _about_evidence(evidence: Evidence | None, gate: Channel) -> str:
+def _about_evidence(evidence: Evidence | None, gate: Channel, refused: Sequence[str]) -> str:
     if evidence is None:
-        return f"no evidence of the {gate} gate"
+        return "; ".join([f"no evidence of the {gate} gate", *refused])
     if evidence.verdict is Outcome.PASSED:
         return ""
     return f"the {gate} gate says {evidence.verdict}: {evidence.result.reason}"

@@ -28,6 +28,7 @@ from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import Download, measured
 from pipeline.registry.transport import Body, Transient, Transport
+from pipeline.trust.notary import Notary
 
 T = TypeVar("T")
 
@@ -51,13 +52,16 @@ class RegistryClient:
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
         promoted: Promoted = looks_promoted,
+        notary: Notary | None = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
         connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
-        tags that this client never writes.
+        tags that this client never writes. `notary`: who signs evidence and ledger entries, and whose signatures count;
+        nobody signs, and everything counts, without.
         """
+        self.notary = notary or Notary()
         self._transport = Transport(
             credentials,
             plain_http=frozenset(plain_http),
@@ -83,7 +87,7 @@ class RegistryClient:
     def repository(self, repository: Repository) -> "RepositoryClient":
         """The client of one repository; the same object each time."""
         if repository not in self._repositories:
-            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look)
+            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look, self.notary)
         return self._repositories[repository]
 
     @contextmanager
@@ -124,8 +128,9 @@ class Look:
 class RepositoryClient:
     """What one repository holds. Every method may raise InfrastructureError (outage) and PreconditionError (denied)."""
 
-    def __init__(self, transport: Transport, repository: Repository, look: Look) -> None:
+    def __init__(self, transport: Transport, repository: Repository, look: Look, notary: Notary) -> None:
         self.repository = repository
+        self.notary = notary
         self._transport = transport
         self._once = Attempts(transport, repository)
         self._look = look

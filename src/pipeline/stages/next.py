@@ -38,6 +38,7 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
         await _refuse_cut_history(world)
         for image in world.images:
             await _moves_forward(world, image, commit)
+        await world.notary.ready(Channel.NEXT)
     candidates = [
         await image_gate(world, image, commit, COMMAND, reuse=not withheld, storage=storage) for image in world.images
     ]

@@ -247,7 +247,7 @@ class MemoryRegistry:
                 continue
             statement = next(one for one in document["layers"] if one["mediaType"] == media.IN_TOTO)["digest"]
             try:
-                predicate = json.loads(store.blobs[statement])["predicate"]
+                predicate = json.loads(store.blobs[statement])["predicate"]["bootc-pipeline"]
             except (ValueError, KeyError, RecursionError):
                 continue
             if predicate["gate"] == gate:
@@ -261,7 +261,7 @@ class MemoryRegistry:
     def _entry(self, path: str, digest: Digest) -> dict[str, Any]:
         store = self.store(path)
         layer = json.loads(store.manifests[digest][1])["layers"][0]
-        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])
+        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])["predicate"]["bootc-pipeline"]
         return entry
 
     def chain(self, path: str, channel: Channel) -> list[Digest]:

@@ -27,6 +27,8 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import next as building
 from pipeline.stages import stable, testing
+from pipeline.trust.notary import Notary, Sign
+from pipeline.trust.signers import Trust
 from pipeline.world import Copy, Given, World
 
 Push = Callable[[Image, Tag, dict[str, str]], Awaitable[Digest | None]]
@@ -146,6 +148,9 @@ class Bench:
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
+    trust: Trust = field(default_factory=Trust)
+    sign: Sign | None = None
+
     store_disks: Callable[[World, Subject], Awaitable[dict[str, DiskRecord]]] | None = None
     """What the boot gate leaves in the registry."""
 
@@ -197,7 +202,8 @@ class Bench:
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         plain = frozenset(self.config.plain_http)
-        async with RegistryClient(plain_http=plain, deadline=self.deadline) as registry:
+        notary = Notary(self.trust, self.sign)
+        async with RegistryClient(plain_http=plain, deadline=self.deadline, notary=notary) as registry:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)
