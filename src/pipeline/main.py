@@ -10,8 +10,9 @@ from dagger import Doc, enum_type, function, object_type
 from pydantic import TypeAdapter
 
 from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
+from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
-from pipeline.domain import Channel, Outcome
+from pipeline.domain import Channel, Outcome, Refresh
 from pipeline.ending import CallFailed, broken_off
 from pipeline.gates.evidence import GateRun, report_directory, unpacked
 from pipeline.lab import lab as surroundings
@@ -38,7 +39,10 @@ TagName = Annotated[str, Doc("The pushed git tag")]
 Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; all of them otherwise")]
 AllowOlder = Annotated[bool, Doc("Take a version that is not above what the channel, or stable, is at")]
 OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
+CandidateDigest = Annotated[str, Doc("Another candidate of the tag's commit than the newest that passed")]
+MustPush = Annotated[bool, Doc("Fail when the tree would not be pushed")]
 enum_type(Channel)
+enum_type(Refresh)
 ChannelName = Annotated[Channel, Doc("Which channel")]
 MaybeChannel = Annotated[str, Doc("next, testing or stable; all of them by default")]
 AsJson = Annotated[bool, Doc("The same content for machines")]
@@ -106,12 +110,36 @@ class BootcPipeline:
     async def build_next(
         self,
         image: Images = None,
-        must_push: Annotated[bool, Doc("Fail when the tree would not be pushed")] = False,
+        must_push: MustPush = False,
+        refresh: Annotated[
+            Refresh,
+            Doc("Another candidate of a commit that has one: auto, when an image that it is built on changed; always"),
+        ] = Refresh.NONE,
         as_json: AsJson = False,
     ) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
         async with self._world("build-next", image) as world:
-            return _told(await next_.build_next(world, must_push=must_push), as_json)
+            return _told(await next_.build_next(world, must_push=must_push, refresh=refresh), as_json)
+
+    @acting
+    async def submit_next(
+        self,
+        reference: Annotated[
+            list[str] | None, Doc("REPOSITORY@DIGEST: an index, or one image for each platform")
+        ] = None,
+        archive: Annotated[list[dagger.File] | None, Doc("The same as OCI archives")] = None,
+        layout: Annotated[list[dagger.Directory] | None, Doc("The same as OCI layouts")] = None,
+        container: Annotated[list[dagger.Container] | None, Doc("The same as containers of another module")] = None,
+        commit: Annotated[str, Doc("What it was built from; the commit that is checked out, which it must be")] = "",
+        image: Images = None,
+        must_push: MustPush = False,
+        as_json: AsJson = False,
+    ) -> str:
+        """Take an image that was built elsewhere: lint and test it, push it as it is to :<commit>, move :next."""
+        async with self._world("submit-next", image) as world:
+            exported = [one.as_tarball(media_types=dagger.ImageMediaTypes.OCIMediaTypes) for one in container or []]
+            delivered = Delivered(reference or [], [*(archive or []), *exported], layout or [])
+            return _told(await next_.submit_next(world, delivered, commit, must_push=must_push), as_json)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -123,6 +151,7 @@ class BootcPipeline:
     async def promote_testing(
         self,
         tag: TagName,
+        digest: CandidateDigest = "",
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
@@ -130,7 +159,9 @@ class BootcPipeline:
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         async with self._world("promote-testing", image) as world:
-            results = await testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold)
+            results = await testing.promote_testing(
+                world, tag, digest=digest, allow_older=allow_older, override_hold=override_hold
+            )
             return _told(results, as_json)
 
     @acting
@@ -191,11 +222,16 @@ class BootcPipeline:
 
     @acting
     async def plan(
-        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, as_json: AsJson = False
+        self,
+        tag: TagName,
+        digest: CandidateDigest = "",
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        as_json: AsJson = False,
     ) -> str:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         async with self._world("plan", image) as world:
-            outlooks = await plan.plan(world, tag, allow_older=allow_older)
+            outlooks = await plan.plan(world, tag, digest=digest, allow_older=allow_older)
             return _json(outlooks) if as_json else plan.plan_text(outlooks)
 
     @acting

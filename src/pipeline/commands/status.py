@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
+from pipeline.gates.subject import candidates_of
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
@@ -88,19 +89,20 @@ async def find_report(world: World, image: Image, reference: str, gate: str) -> 
 
 
 async def resolve(world: World, image: Image, reference: str) -> Digest:
-    """The digest that a tag, commit or digest names; PreconditionError when nothing is there."""
+    """The digest that a tag, commit (its newest candidate) or digest names; PreconditionError when nothing is there."""
     try:
         if reference.startswith("sha256:"):
             return Digest(reference)
         tag = Tag(reference)
     except ValueError as error:
         raise UsageError(f"{error}. Expected a digest, a channel, a version tag or a commit.") from error
-    registry = world.repository(image)
+    if Commit.PATTERN.fullmatch(tag) and (candidates := await candidates_of(world, image, Commit(tag))):
+        return candidates[-1].digest
     if digest := await world.repository(image, _channel_of(tag)).digest(tag):
         return digest
     commit = await world.history.commit_of_tag(tag)
-    if commit and (digest := await registry.digest(Tag(commit))):
-        return digest
+    if commit and (candidates := await candidates_of(world, image, commit)):
+        return candidates[-1].digest
     raise PreconditionError(
         f"{image.repository.tagged(tag)} is not there, and no image was built from a git tag of that name. "
         "`status` shows what is."
