@@ -11,6 +11,7 @@ from typing import Self
 
 import dagger
 from dagger import CacheSharingMode, dag
+from pydantic import TypeAdapter
 
 from pipeline.config import Image, Lint, NextGate, architecture
 from pipeline.containers.base import Reach, debian, with_pipeline
@@ -20,6 +21,7 @@ from pipeline.errors import InfrastructureError, PipelineError, PreconditionErro
 from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Result
 
 STORAGE = "/var/lib/containers"
@@ -206,13 +208,17 @@ class BuiltImage:
                 raise pulled.blamed(Work.COPY, f"skopeo could not fetch {source} for {platform}")
         return self
 
-    async def gate(self, image: Image, gate: NextGate, source: dagger.Directory) -> tuple[Result, dagger.Directory]:
-        """Lint, layout and unit tests of every platform, in one report."""
+    async def gate(
+        self, image: Image, gate: NextGate, source: dagger.Directory, waivers: Sequence[Waiver]
+    ) -> tuple[Result, dagger.Directory]:
+        """Lint, layout and unit tests of every platform, in one report; `waivers` are those of this gate."""
         container, arguments = self.container, ["--deadline", str(gate.timeout)]
         if gate.tests:
             container = container.with_directory("/tests", source.directory(gate.tests))
             arguments += ["--tests", "/tests"]
         arguments += lint_options(gate.lint)
+        if waivers:
+            arguments += ["--waivers", TypeAdapter(list[Waiver]).dump_json(list(waivers)).decode()]
         images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
         ran = await _run(
             ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],

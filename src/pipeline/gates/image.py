@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipeline.config import Image
 from pipeline.containers.base import Reach
-from pipeline.containers.given import require_suite
 from pipeline.containers.podman import BuiltImage, Delivered
 from pipeline.domain import Channel, Commit, Digest, Refresh, Repository, Tag
 from pipeline.errors import GateFailed, UsageError
@@ -15,7 +14,7 @@ from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.recipe import bases_of, moved, recipe_of
 from pipeline.gates.subject import candidates_of, see_candidate
-from pipeline.policy.candidate import Numbered, candidate_tag, refuse_unfit
+from pipeline.policy.candidate import Numbered, refuse_unfit
 from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.world import World
@@ -82,9 +81,8 @@ async def image_gate(
             if proof and not changed:
                 note = "nothing that it is built on has changed"
                 return Reused(image, newest.number, newest.digest, proof.digest, note)
-    await require_suite(world.given.source, "gates.next.tests", world.config.gates.next.tests)
     number = newest.number + 1 if newest else 1
-    local = _local(world, image, candidate_tag(commit, number), storage)
+    local = _local(world, image, image.tags.candidate(commit, number), storage)
     try:
         recipe = await recipe_of(world, image, commit, bases, afresh=refresh is Refresh.ALWAYS)
         local = await local.build(image, world.given.source, recipe)
@@ -112,7 +110,6 @@ async def submitted_gate(
 
     Raises UsageError for a reference without digest, PreconditionError for an image that is none of this commit.
     """
-    await require_suite(world.given.source, "gates.next.tests", world.config.gates.next.tests)
     references = [_by_digest(text) for text in delivered.references]
     local = _local(world, image, commit, storage)
     push: Push
@@ -164,8 +161,7 @@ async def _judged_again(
     world: World, image: Image, commit: Commit, command: str, there: Numbered, storage: Storage
 ) -> Gated:
     """A crash came between push and evidence, or the gate asks for something else by now."""
-    await require_suite(world.given.source, "gates.next.tests", world.config.gates.next.tests)
-    local = _local(world, image, candidate_tag(commit, there.number), storage)
+    local = _local(world, image, image.tags.candidate(commit, there.number), storage)
     run = await _look_at(world, image, commit, command, await local.pull(image, there.digest))
     return Gated(image, there.number, run, partial(local.push, image), there.digest)
 
@@ -177,7 +173,8 @@ async def _same_layers(world: World, image: Image, before: Digest, now: dict[str
 
 
 async def _look_at(world: World, image: Image, commit: Commit, command: str, local: BuiltImage) -> GateRun:
-    result, report = await local.gate(image, world.config.gates.next, world.given.source)
+    known = world.config.waivers_in(Channel.NEXT)
+    result, report = await local.gate(image, world.config.gates.next, world.given.source, known)
     told = result.model_copy(update={"command": command})
     return _run_of(image, commit, told, await evidence.exported(report))
 

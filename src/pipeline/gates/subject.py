@@ -6,7 +6,7 @@ from pipeline.config import Image
 from pipeline.domain import Commit, Digest
 from pipeline.each import each
 from pipeline.errors import PreconditionError
-from pipeline.policy.candidate import REVISION_LABEL, Candidate, Numbered, candidate_tag, candidate_tags
+from pipeline.policy.candidate import REVISION_LABEL, Candidate, Numbered
 from pipeline.world import World
 
 
@@ -21,7 +21,7 @@ class Subject:
 async def candidates_of(world: World, image: Image, commit: Commit) -> list[Numbered]:
     """The candidates of a commit, first one first; the first is asked for by name, whatever a list of tags says."""
     registry = world.repository(image)
-    tags = {1: candidate_tag(commit)} | candidate_tags(await registry.tags(), commit)
+    tags = {1: image.tags.candidate(commit)} | image.tags.candidates(await registry.tags(), commit)
 
     async def ask(number: int) -> Numbered | None:
         digest = await registry.digest(tags[number])

@@ -87,6 +87,8 @@ class Order:
     """Settings of the user's own, names in upper case."""
     asset: str = "HDD_1"
     """The setting that names the disk; with `_URL` behind it the one that names where it comes from."""
+    background: bool = False
+    """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
     run: str = field(default_factory=lambda: uuid4().hex, compare=False)
     """Tells the jobs of this submission from those of any other."""
 
@@ -120,8 +122,9 @@ class Order:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Everything that becomes a job setting."""
-        return self._own | ({"TEST": self.test} if self.test else {}) | dict(self.extra)
+        """Everything that is submitted; what is in upper case becomes a job setting."""
+        limited = {"TEST": self.test} if self.test else {}
+        return self._own | limited | dict(self.extra) | ({"async": "1"} if self.background else {})
 
     @property
     def _own(self) -> dict[str, str]:
@@ -150,6 +153,8 @@ class Answer:
     status: int = 200
     """The HTTP status; 0 when no server answered."""
     scheduled_product: int | None = None
+    pending: bool = False
+    """The jobs are still being made; the scheduled product tells which (`parse_product`)."""
 
 
 def schedule_arguments(host: str, scenario_file: str | None, settings: Mapping[str, str]) -> list[str]:
@@ -188,19 +193,50 @@ def parse_answer(stdout: str, exit_code: int, stderr: str = "") -> Answer:
     except (ValueError, TypeError, OverflowError, RecursionError):
         return _without_json(stdout, exit_code, stderr)
     error = str(data.get("error") or "")
-    if not error and ids is None:
+    pending = ids is None and product is not None and not error and exit_code == 0 and "minion_job_id" in data
+    if not error and ids is None and not pending:
         error = f"an answer without job ids: {_tidy(stdout)}"
     if not error and exit_code != 0:
         error = f"openqa-cli ended with exit code {exit_code}: {_tidy(stderr)}"
-    failed = data.get("failed") or []
-    refused = failed if isinstance(failed, list) else [failed]
     return Answer(
         ids=ids or (),
-        failed=tuple(json.dumps(entry, sort_keys=True)[:500] for entry in refused),
+        failed=_refused(data.get("failed") or []),
         error=_tidy(error),
         status=status,
         scheduled_product=product,
+        pending=pending,
     )
+
+
+def parse_product(number: int, data: Mapping[str, object]) -> Answer:
+    """Read what became of a submission in the background; `pending` while openQA is still at it.
+
+    Args:
+        number: of the scheduled product.
+        data: what `/api/v1/isos/<number>?include_job_ids=1` says.
+
+    An error is only in `results`, beside the status `scheduled` (OpenQA::Schema::Result::ScheduledProducts). Whatever
+    is not plainly a list of jobs that were all made is an error.
+    """
+    if data.get("status") in ("added", "scheduling"):
+        return Answer(scheduled_product=number, pending=True)
+    results, listed = data.get("results"), data.get("job_ids")
+    if not isinstance(results, dict):
+        results = {}
+    try:
+        ids, made = _ids(results.get("successful_job_ids")) or (), _ids(listed) or ()
+        status = int(results.get("error_code") or 200)
+    except (ValueError, TypeError, OverflowError) as odd:
+        return Answer(error=_tidy(f"the scheduled product {number} cannot be read: {odd}"), scheduled_product=number)
+    error = str(results.get("error") or "")
+    if not error and (data.get("status") != "scheduled" or status != 200 or set(ids) != set(made)):
+        error = f"the scheduled product {number} is {data.get('status')}, with jobs {listed} of which {ids} were made"
+    return Answer(ids, _refused(results.get("failed_job_info") or []), _tidy(error), status, number)
+
+
+def _refused(failed: object) -> tuple[str, ...]:
+    entries = failed if isinstance(failed, list) else [failed]
+    return tuple(readable(json.dumps(entry, sort_keys=True), 500) for entry in entries)
 
 
 def _ids(found: object) -> tuple[int, ...] | None:

@@ -1,7 +1,6 @@
 """Which digest a promotion is about, and why it may not be promoted: decided from what git and the registry say."""
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.domain import Commit, Digest, Tag
@@ -25,17 +24,6 @@ DEMANDED_LABELS = {
     VERSION_LABEL: "a version for people",
 }
 """What every candidate says of itself, on each platform."""
-
-
-def candidate_tag(commit: Commit, number: int = 1) -> Tag:
-    """The tag of a commit's first candidate, or of a further one."""
-    return Tag(f"{commit}.{number}" if number > 1 else commit)
-
-
-def candidate_tags(tags: Iterable[str], commit: Commit) -> dict[int, Tag]:
-    """The candidates of a commit among these tags, by number."""
-    found = ((tag, re.fullmatch(rf"{commit}(?:\.([1-9][0-9]{{0,8}}))?", tag)) for tag in tags)
-    return {int(match[1] or 1): Tag(tag) for tag, match in found if match}
 
 
 def refuse_unfit(
@@ -96,7 +84,7 @@ def choose(
 
     Args:
         tag: the test tag.
-        tagged: what it names in the registry, when that is of the commit: the answer, once it is there.
+        tagged: what it names in the registry: the answer, once it is there.
         asked: what the caller named.
         candidates: of the commit.
         passed: those of them that passed the next gate.
@@ -125,6 +113,8 @@ class Candidate:
     digest: Digest
     commit: Commit
     note: str = ""
+    built: str = ""
+    """The day of its build, as YYYYMMDD; empty when it does not say."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +127,7 @@ class TestingFacts:
     commit: Commit
     """Of the pushed tag."""
     digest: Digest | None
-    """The candidate that was chosen."""
+    """The version tag's once it exists, whatever became of the candidate's own tag; else the one that was chosen."""
     revision: str | None
     """The revision label of that digest."""
     next_digest: Digest | None
@@ -151,6 +141,8 @@ class TestingFacts:
     """Behind the version tag, when it exists already."""
     why: str = ""
     """Why this candidate and no other of the commit."""
+    built: str = ""
+    """The day on which that image was built, as YYYYMMDD."""
 
 
 class NotBuiltYet(PreconditionError):
@@ -161,8 +153,8 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
     """The candidate of a test tag: the image that was built from exactly the tagged commit.
 
     Raises NotBuiltYet without that image, PreconditionError when its label names another commit, ConflictError
-    when the version tag exists with another digest, UsageError when the version is not above the stable one or would
-    take testing back.
+    when the version tag exists and is of another commit, UsageError when the version is not above the stable one or
+    would take testing back.
     """
     if not allow_older and facts.tagged is None:
         if facts.stable and facts.tag.version <= facts.stable:
@@ -174,13 +166,14 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
             f"There is no image of commit {facts.commit} ({facts.tag.tag}): expected the tag :{facts.commit}. "
             "Was build-next run for it, and did it pass? No other image is taken in its place."
         )
-    _same_revision(facts.digest, facts.revision, facts.commit)
-    if facts.tagged not in (None, facts.digest):
+    if facts.tagged and (facts.tagged, facts.revision) != (facts.digest, facts.commit):
         raise ConflictError(
-            f":{facts.tag.tag} exists already and is {facts.tagged}, but commit {facts.commit} is {facts.digest}. "
-            "A version tag is never moved: push a new test tag."
+            f":{facts.tag.tag} exists already and is {facts.tagged}, of {facts.revision or 'no commit at all'}; "
+            f"expected one of commit {facts.commit}. A version tag is never moved: push a new test tag."
         )
-    return Candidate(facts.digest, facts.commit, "; ".join(filter(None, (facts.why, _moved_on(facts)))))
+    _same_revision(facts.digest, facts.revision, facts.commit)
+    note = "; ".join(filter(None, (facts.why, _moved_on(facts))))
+    return Candidate(facts.digest, facts.commit, note, facts.built)
 
 
 def _moved_on(facts: TestingFacts) -> str:
@@ -209,6 +202,8 @@ class StableFacts:
     stable: Version | None
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
+    built: str = ""
+    """The day on which that image was built, as YYYYMMDD."""
 
 
 def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
@@ -235,7 +230,7 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
             f":{facts.tag.tag} exists already and is {facts.tagged}, but {facts.test_tag.tag} is {facts.digest}. "
             "A version tag is never moved: release under a new version."
         )
-    return Candidate(facts.digest, facts.commit)
+    return Candidate(facts.digest, facts.commit, built=facts.built)
 
 
 def _not_above(tag: TestTag | ReleaseTag, current: str) -> str:

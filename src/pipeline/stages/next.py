@@ -4,14 +4,17 @@ import time
 from collections.abc import Sequence
 
 from pipeline.config import Image
+from pipeline.containers.git import is_branch
 from pipeline.containers.podman import BuiltImage, Delivered
 from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused, Storage, image_gate, submitted_gate
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import candidates_of, see_candidate
-from pipeline.policy.candidate import REVISION_LABEL, candidate_tag
+from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.names import CREATED, Facts, date_of
 from pipeline.policy.plan import Desired
 from pipeline.report.model import Result
 from pipeline.stages import promotion
@@ -31,6 +34,7 @@ async def build_next(
     """
     start = time.monotonic()
     commit = await world.history.head()
+    await require_source(world, *Channel)
     withheld = await _withheld(world, commit, must_push=must_push)
     candidates = [
         await image_gate(world, image, commit, COMMAND, reuse=not withheld, refresh=refresh, storage=storage)
@@ -55,6 +59,7 @@ async def submit_next(
         raise UsageError("Nothing was handed over: give --reference, --archive, --layout or --container.")
     head = await world.history.head()
     await evidence.refuse_other_checkout(world, _commit(commit) if commit else head)
+    await require_source(world, *Channel, built_here=False)
     withheld = await _withheld(world, head, must_push=must_push)
     (image,) = world.images
     found = await submitted_gate(world, image, head, SUBMIT, delivered, reuse=not withheld, storage=storage)
@@ -76,16 +81,15 @@ async def _into_next(
         return [_not_pushed(found, commit, command, reason) for found in candidates]
 
     await promotion.respect_holds(world, Channel.NEXT, override=False)
-    published = {found.image.repository: await _publish(world, found, commit) for found in candidates}
+    published = {found.image.name: await _publish(world, found, commit) for found in candidates}
     for image in world.images:
-        await promotion.refuse_withdrawn(world, image, published[image.repository][0], override=False)
+        await promotion.refuse_withdrawn(world, image, published[image.name][0], override=False)
     behind = [found.image.name for found in candidates if not await _moves_forward(world, found, commit)]
-    desired = [Desired(repository, Channel.NEXT.tag, digest) for repository, (digest, _) in published.items()]
+    desired = [wish for image in world.images for wish in await _desired(world, image, published[image.name][0])]
     moves = [] if behind else await promotion.plan(world, desired)
-    proof = {repository: stored for repository, (_, stored) in published.items()}
-    await promotion.carry_out(
-        world, Promotion(Channel.NEXT, desired, proof, command, f"commit {commit} passed the next gate"), moves
-    )
+    proof = {name: stored for name, (_, stored) in published.items()}
+    wanted = Promotion(Channel.NEXT, desired, proof, command, f"commit {commit} passed the next gate")
+    await promotion.carry_out(world, wanted, moves)
     if behind:
         outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this candidate; it stays"
     elif moves:
@@ -99,10 +103,10 @@ async def _into_next(
             reason=reason + _more(found),
             image=found.image.name,
             repository=str(found.image.repository),
-            digest=published[found.image.repository][0],
+            digest=published[found.image.name][0],
             commit=commit,
             checks=found.run.result.checks if isinstance(found, Gated) else [],
-            plan=[move for move in moves if move.repository == str(found.image.repository)],
+            plan=promotion.moves_of(found.image, wanted, moves),
             duration=time.monotonic() - start,
         )
         for found in candidates
@@ -129,26 +133,57 @@ def _names(images: Sequence[Image]) -> str:
 async def gate_next(world: World) -> list[GateRun]:
     """Build and gate without pushing anything: the report of each image."""
     commit = await world.history.head()
+    await require_source(world, *Channel)
     candidates = [await image_gate(world, image, commit, COMMAND, reuse=False) for image in world.images]
     return [found.run for found in candidates if isinstance(found, Gated)]
 
 
 async def _withheld(world: World, commit: Commit, *, must_push: bool) -> str:
+    """Why nothing will be pushed; what would stop a push at its end is looked at before anything is built."""
     withheld = await why_not_pushed(world, commit)
     if withheld and must_push:
         raise PreconditionError(f"This run was to push, and would not: {withheld}. Nothing was built.")
+    if not withheld:
+        await _refuse_cut_history(world)
+        for image in world.images:
+            await _revision_of_next(world, image, commit)
     return withheld
 
 
 async def why_not_pushed(world: World, commit: Commit) -> str:
-    """The reason why this tree is built and tested but never pushed; empty when it may be pushed."""
+    """The reason why this tree is built and tested but never pushed; empty when it may be pushed.
+
+    Raises UsageError where no commit could ever be pushed, because the branch is called otherwise.
+    """
     changed = await world.history.uncommitted()
     if changed:
         return f"the tree differs from commit {commit[:12]} in {len(changed)} places ({changed[0].strip()}, ...)"
     branches = world.config.main_branch
     if not await world.history.on_branch(commit, branches):
+        await _refuse_unknown_branch(world)
         return f"commit {commit[:12]} is not on {' or '.join(branches)} (main_branch in pipeline.toml)"
     return ""
+
+
+async def _refuse_unknown_branch(world: World) -> None:
+    """A history that was cut off, or has no branch at all, may lack the main branch for that reason."""
+    there, branches = await world.history.branches(), world.config.main_branch
+    if not there or await world.history.shallow() or any(is_branch(one, branches) for one in there):
+        return
+    names = sorted({one.removeprefix("refs/heads/").removeprefix("refs/remotes/origin/") for one in there})
+    raise UsageError(
+        f"main_branch in pipeline.toml is {' or '.join(branches)}, and there is no such branch; there are "
+        f"{', '.join(names[:10])}. Correct the key, or fetch the branch. Nothing was built (gate-next builds any tree)."
+    )
+
+
+async def _refuse_cut_history(world: World) -> None:
+    """Whether `:next` would move forward cannot be told then."""
+    if await world.history.shallow():
+        raise UsageError(
+            "The history is cut off, so nobody can tell whether :next would move forward; nothing was built. "
+            "Fetch all of it (actions/checkout: fetch-depth: 0; git fetch --unshallow)."
+        )
 
 
 async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple[Digest, Digest]:
@@ -162,7 +197,7 @@ async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple
 
 async def _push(world: World, found: Gated, commit: Commit) -> Digest:
     """Push to the candidate's tag, which is written once, and read the digest back."""
-    registry, tag = world.repository(found.image), candidate_tag(commit, found.number)
+    registry, tag = world.repository(found.image), found.image.tags.candidate(commit, found.number)
     name = found.image.repository.tagged(tag)
     if await registry.digest(tag):
         raise ConflictError(
@@ -182,27 +217,34 @@ async def _push(world: World, found: Gated, commit: Commit) -> Digest:
     return digest
 
 
+async def _desired(world: World, image: Image, digest: Digest) -> list[Desired]:
+    built = date_of((await world.repository(image).labels(digest)).get(CREATED, ""))
+    return promotion.channel_and_aliases(image, Channel.NEXT, digest, Facts(date=built))
+
+
 async def _moves_forward(world: World, found: Reused | Gated, commit: Commit) -> bool:
     """`:next` goes from a commit to one that contains it, and among the candidates of a commit to a later one."""
-    image = found.image
-    current = await world.repository(image).digest(Channel.NEXT.tag)
+    current, revision = await _revision_of_next(world, found.image, commit)
     if current is None:
         return True
-    revision = (await world.repository(image).labels(current)).get(REVISION_LABEL, "")
     if revision == commit:
-        numbers = {one.digest: one.number for one in await candidates_of(world, image, commit)}
+        numbers = {one.digest: one.number for one in await candidates_of(world, found.image, commit)}
         return numbers.get(current, 0) <= found.number
-    if await world.history.shallow():
-        raise PreconditionError(
-            "The history is cut off, so nobody can tell whether :next would move forward. "
-            "Fetch all of it (actions/checkout: fetch-depth: 0; git fetch --unshallow)."
-        )
+    return await world.history.is_ancestor(revision, commit)
+
+
+async def _revision_of_next(world: World, image: Image, commit: Commit) -> tuple[Digest | None, str]:
+    """Where `:next` is, and of which commit of this history; PreconditionError for one that is not in it."""
+    current = await world.repository(image).digest(image.tags.channel(Channel.NEXT))
+    if current is None:
+        return None, ""
+    revision = (await world.repository(image).labels(current)).get(REVISION_LABEL, "")
     if not await world.history.knows(revision):
         raise PreconditionError(
             f":next of {image.name} was built from {revision or 'no commit at all'}, which is not in this history; "
             f"expected an ancestor of {commit}. Fetch that commit, or look who wrote :next."
         )
-    return await world.history.is_ancestor(revision, commit)
+    return current, revision
 
 
 def _not_pushed(found: Reused | Gated, commit: Commit, command: str, reason: str) -> Result:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 
@@ -12,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.gates import evidence
 from pipeline.gates.boot import testing_gate
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, candidates_of, see_candidate
 from pipeline.policy.candidate import (
     REVISION_LABEL,
@@ -22,6 +24,7 @@ from pipeline.policy.candidate import (
     choose,
     for_testing,
 )
+from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
@@ -32,7 +35,9 @@ from pipeline.stages.release import (
     held_back,
     plan_of,
     promotion_of,
+    proofs_of,
     stable_version,
+    superseded,
     tag_commit,
     testing_tag,
 )
@@ -60,24 +65,30 @@ async def promote_testing(
     `digest` names another candidate of the tag's commit than the newest that passed.
     """
     start = time.monotonic()
-    tag, asked = TestTag.parse(name), asked_digest(world, digest)
+    tag, named = TestTag.parse(name), asked_digest(world, digest)
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
+    await require_source(world, Channel.TESTING, Channel.STABLE)
     await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
-            world.images, lambda image: find_subject(world, image, tag, commit, asked, allow_older=allow_older)
+            world.images, lambda image: find_subject(world, image, tag, commit, named, allow_older=allow_older)
         )
-        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
-        before = await each(
-            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
-        )
-        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
         await each(
             subjects,
             lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
         )
         planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
+        asked = promotion_of(
+            COMMAND, Channel.TESTING, tag.tag, subjects, [], override_hold=override_hold, allow_older=allow_older
+        )
+        if over := await superseded(world, asked, planned, subjects):
+            return over
+        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
+        before = await each(
+            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
+        )
+        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
 
     gated = [
         proof or await _through_the_gate(world, subject, gate or _boots_and_keeps)
@@ -87,9 +98,7 @@ async def promote_testing(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = promotion_of(
-        COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
-    )
+    wanted = replace(asked, evidence=proofs_of(subjects, gated))
     with world.registry.one_look():
         decision = await decided(world, wanted, planned)
     return await finished(world, wanted, decision, results, start)
@@ -97,6 +106,7 @@ async def promote_testing(
 
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
     """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
+    await require_source(world, Channel.TESTING)
     subjects = [await _referred(world, image, reference) for image in world.images]
     return [(await testing_gate(world, subject, COMMAND, keep_disks=False))[0] for subject in subjects]
 
@@ -134,17 +144,19 @@ async def find_subject(
     while True:
         choice, tagged = await _choice(world, image, tag, commit, asked)
         digest = choice.digest
-        next_digest = await registry.digest(Channel.NEXT.tag)
+        next_digest = await registry.digest(image.tags.channel(Channel.NEXT))
+        labels = await registry.labels(digest) if digest else {}
         facts = TestingFacts(
             tag=tag,
             commit=commit,
             digest=digest,
-            revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+            revision=labels.get(REVISION_LABEL),
             next_digest=next_digest,
             ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
             stable=await stable_version(world, image),
             testing=await testing_tag(world, image),
             tagged=tagged,
+            built=date_of(labels.get(CREATED, "")),
             why=choice.why,
         )
         try:
@@ -160,16 +172,14 @@ async def _choice(
     world: World, image: Image, tag: TestTag, commit: Commit, asked: Digest | None
 ) -> tuple[Choice, Digest | None]:
     """Which candidate of the commit, and what the version tag names; of several, the gate's word is asked for."""
-    registry = world.repository(image)
-    tagged = await registry.digest(tag.tag)
-    of_commit = tagged is not None and (await registry.labels(tagged)).get(REVISION_LABEL) == commit
+    tagged = await world.repository(image).digest(image.tags.version(tag.tag))
     candidates = await candidates_of(world, image, commit)
     passed = []
-    for one in reversed(candidates) if len(candidates) > 1 and not (asked or of_commit) else ():
+    for one in reversed(candidates) if len(candidates) > 1 and not (asked or tagged) else ():
         if await evidence.passed(world, image, one.digest, Channel.NEXT):
             passed.append(one.digest)
             break
-    return choose(tag.tag, tagged if of_commit else None, asked, candidates, passed), tagged
+    return choose(tag.tag, tagged, asked, candidates, passed), tagged
 
 
 async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest | None) -> int | None:

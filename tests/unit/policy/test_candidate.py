@@ -12,8 +12,6 @@ from pipeline.policy.candidate import (
     Numbered,
     StableFacts,
     TestingFacts,
-    candidate_tag,
-    candidate_tags,
     choose,
     for_stable,
     for_testing,
@@ -152,9 +150,3 @@ def test_which_candidate_of_a_commit(tagged, asked, candidates, passed, chosen):
     found = choose(TAG, tagged, asked, candidates, passed)
     assert found.digest == chosen.digest
     assert found.why.startswith(chosen.why)
-
-
-def test_candidates_are_numbered_by_their_tags():
-    tags = [COMMIT, f"{COMMIT}.2", f"{COMMIT}.10", f"{COMMIT}.0", f"{COMMIT}.1x", OTHER_COMMIT, f"gnome-{COMMIT}"]
-    assert candidate_tags(tags, COMMIT) == {1: COMMIT, 2: f"{COMMIT}.2", 10: f"{COMMIT}.10"}
-    assert [candidate_tag(COMMIT, number) for number in (1, 2)] == [COMMIT, f"{COMMIT}.2"]
