@@ -133,6 +133,9 @@ class Bench:
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
+    only: Sequence[str] = ()
+    """The images that `--image` names."""
+
     store_disks: Callable[[World, Subject], Awaitable[dict[str, DiskRecord]]] | None = None
     """What the boot gate leaves in the registry."""
 
@@ -188,7 +191,8 @@ class Bench:
             source: Any = Source()
             history: Any = self.git
             given = Given(source=source, actor="alice")
-            yield World(given, self.config, self.images, history, registry, Reach(), self.copy)
+            images = self.config.selected(list(self.only))
+            yield World(given, self.config, images, history, registry, Reach(), self.copy)
 
     # Gates -----------------------------------------------------------------------------------------------------------
 
