@@ -26,8 +26,10 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
 from pipeline.policy.retention.rules import Rules
+from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
 from pipeline.registry.artifacts import looks_promoted
@@ -114,6 +116,12 @@ def _image_reference(text: str) -> str:
     return text
 
 
+def _image_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*", text):
+        raise ValueError("expected a name of small letters and digits, with . _ or - between them")
+    return text
+
+
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 RelativePath = Annotated[str, AfterValidator(_relative)]
@@ -153,11 +161,104 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+def _words(value: Any) -> Any:
+    """Numbers and truth values as a shell would see them."""
+    if not isinstance(value, dict):
+        return value
+    shown = {True: "true", False: "false"}
+    return {
+        name: shown[one] if isinstance(one, bool) else str(one) if isinstance(one, int | float) else one
+        for name, one in value.items()
+    }
+
+
+BUILD_PLACEHOLDERS = ("commit", "commit_short", "date", "version", "base_digest")
+"""What `{…}` may stand for in build arguments, labels and annotations."""
+
+_OUR_LABELS = frozenset(
+    {
+        "org.opencontainers.image.revision",
+        "org.opencontainers.image.base.name",
+        "org.opencontainers.image.base.digest",
+        "vnd.bootc-pipeline.bases",
+    }
+)
+_OUR_OPTIONS = {
+    **dict.fromkeys(("--file", "-f"), "the key is containerfile"),
+    **dict.fromkeys(("--platform", "--arch", "--os", "--variant"), "the key is platforms"),
+    **dict.fromkeys(("--tag", "-t", "--output", "-o", "--manifest", "--iidfile", "--format"), ""),
+    **dict.fromkeys(("--secret", "--ssh"), "list its name in build.secrets"),
+    **dict.fromkeys(("--authfile", "--creds", "--cert-dir", "--tls-verify"), "--registry-auth and plain_http decide"),
+    "--target": "the key is build.target",
+    "--build-arg-file": "the key is build.args_file",
+}
+
+
+def _build_text(text: str) -> str:
+    if strange := unknown(text, BUILD_PLACEHOLDERS):
+        allowed = ", ".join(f"{{{name}}}" for name in BUILD_PLACEHOLDERS)
+        raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
+    return text
+
+
+BuildText = Annotated[str, AfterValidator(_build_text)]
+BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words)]
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class Build(_Table):
+    """`build` of `[images.NAME]`: how podman builds it, beyond Containerfile, context, platforms and build_args."""
+
+    target: str = ""
+    """The stage to build; the last one by default."""
+    args: BuildTexts = {}
+    """Build arguments that hold `{commit}`, `{version}` and the like; they come after `build_args`."""
+    args_file: RelativePath | None = None
+    """A file of NAME=VALUE lines (podman build --build-arg-file), before the others."""
+    secrets: tuple[SecretName, ...] = ()
+    """Ids of secrets that RUN steps mount (`--mount=type=secret,id=…`); with-build-secret brings their values."""
+    labels: BuildTexts = {}
+    annotations: BuildTexts = {}
+    contexts: dict[str, str] = {}
+    """Further build contexts by name: a folder of the repository, or whatever else podman takes (docker-image://…)."""
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    """Repositories where podman finds and leaves intermediate layers."""
+    options: tuple[Annotated[str, Field(pattern=r"^-")], ...] = ()
+    """Further options of podman build, each one word (`--ulimit=nofile=4096`)."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_the_users(cls, value: dict[str, str]) -> dict[str, str]:
+        if ours := [name for name in value if name in _OUR_LABELS]:
+            raise ValueError(f"{', '.join(ours)} is set by the pipeline, from what is really built")
+        return value
+
+    @field_validator("contexts")
+    @classmethod
+    def _folders_are_inside(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, place in value.items():
+            if "://" not in place:
+                _relative(place)
+            elif "=" in name or not name:
+                raise ValueError(f"{name!r} is no name of a build context")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_the_users(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            option = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if option in _OUR_OPTIONS:
+                raise ValueError(f"{option} is set by the pipeline: {_OUR_OPTIONS.get(option) or 'leave it out'}")
+        return value
+
+
 class Image(_Table):
     """`[images.NAME]`: one OS image."""
 
-    name: str = ""
-    """The NAME of the table."""
+    name: Annotated[str, AfterValidator(_image_name)] = ""
+    """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
@@ -170,7 +271,8 @@ class Image(_Table):
     containerfile: RelativePath = "Containerfile"
     context: RelativePath = "."
     platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
-    build_args: dict[str, str] = {}
+    build_args: Annotated[dict[str, str], BeforeValidator(_words)] = {}
+    build: Build = Build()
     update_ref: Annotated[str, AfterValidator(_reference)] = ""
     """What an installed system follows for updates; the stable channel unless said otherwise."""
 
@@ -352,6 +454,10 @@ class OpenQA(_Table):
     expect_jobs: int = Field(1, ge=1)
     """At least this many, of each architecture and flavor."""
     accept_softfailed: bool = False
+    bug_references: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,10}$")], ...] = ()
+    """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
+    in_background: bool = False
+    """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
@@ -399,6 +505,25 @@ class StableGate(_Table):
     upload: Upload | None = None
 
 
+class KnownFinding(Waiver):
+    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+
+    @field_validator("check")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value and gate_of(value) is None:
+            raise ValueError(f"expected {no_such_check(value)}")
+        return value
+
+    @field_validator("gate")
+    @classmethod
+    def _makes_the_check(cls, value: Channel | None, info: ValidationInfo) -> Channel | None:
+        makes = gate_of(info.data.get("check", ""))
+        if value and makes and value is not makes:
+            raise ValueError(f"expected {makes.value!r}, the gate that makes the check {info.data['check']}, or none")
+        return value
+
+
 class Gates(_Table):
     """`[gates]`."""
 
@@ -416,7 +541,7 @@ class Config(_Table):
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
-    waivers: tuple[Waiver, ...] = ()
+    waivers: tuple[KnownFinding, ...] = ()
     retention: Rules = Rules()
 
     @field_validator("images", mode="before")
@@ -462,6 +587,10 @@ class Config(_Table):
             )
         return [self.images[name] for name in names] if names else list(self.images.values())
 
+    def waivers_in(self, gate: Channel) -> list[Waiver]:
+        """The known findings of a gate's checks."""
+        return [waiver for waiver in self.waivers if waiver.holds_in(gate)]
+
     def paths_of(self, channel: Channel) -> list[str]:
         """Files and folders of the repository that belong to what a gate asks for."""
         stable = self.gates.stable.openqa
@@ -487,7 +616,7 @@ class Config(_Table):
             *trees,
             *(f"{image.prefix} {image.update_reference}" for image in images if image.prefix or image.names),
             gate.model_dump_json(exclude_defaults=True),
-            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers if waiver.holds_in(channel)),
+            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers_in(channel)),
         ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
@@ -509,11 +638,11 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, document, detail) for detail in error.errors()]
+        lines = [_explain(file, detail) for detail in error.errors()]
         raise UsageError("\n".join(lines)) from error
 
 
-def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
+def _explain(file: str, detail: Any) -> str:
     path = [part for part in detail["loc"] if part != "name" or isinstance(part, int)]
     key = ".".join(str(part) for part in path) or "(top level)"
     match detail["type"]:
@@ -525,11 +654,18 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             return f"{file}: {key}: this key is required and not there"
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            found = _found(document, path)
+            found = detail["input"]
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
-            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}"
+            meant = _meant_word(shown, detail.get("ctx", {}).get("expected", ""))
+            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}{meant}"
+
+
+def _meant_word(found: Any, allowed: Any) -> str:
+    """The word that looks alike, of those that pydantic lists as `'a', 'b' or 'c'`."""
+    close = get_close_matches(str(found), re.findall(r"'([^']*)'", str(allowed)), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _meant(key: str, allowed: list[str]) -> str:
@@ -548,15 +684,6 @@ def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
             shown = f"{name}.NAME" if name == "images" else name
             found |= _tables(inner, f"{place}.{shown}".lstrip("."))
     return found
-
-
-def _found(document: Any, path: list[Any]) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
 
 
 def _allowed(path: list[Any]) -> list[str]:

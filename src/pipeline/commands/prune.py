@@ -52,7 +52,7 @@ class Pruned:
         return f"{manifests}{disks}" + (f"\n{done}" if done else "")
 
 
-async def prune(world: World, *, confirm: bool, driver: str, token: str | None) -> list[Pruned]:
+async def prune(world: World, *, confirm: bool, driver: DriverKind, token: str | None) -> list[Pruned]:
     """Plan for every image what may be deleted of it; with `confirm`, delete it.
 
     Each repository is gone through once, for those of the images that are there; whatever is another image's stays,
@@ -60,13 +60,12 @@ async def prune(world: World, *, confirm: bool, driver: str, token: str | None) 
     tested. Uploaded disks come after the manifests: they go with the images that they were made from.
     An error ends one repository's part and is in its report: what was done elsewhere is still told.
     """
-    kind = _kind(driver)
     pruned = []
     done: dict[Repository, PruneReport] = {}
     for image in world.images:
         now = datetime.now(UTC)
         fresh = [home for home in image.homes if home not in done]
-        done |= {home: await _prune_one(world, home, kind, token, now, confirm=confirm) for home in fresh}
+        done |= {home: await _prune_one(world, home, driver, token, now, confirm=confirm) for home in fresh}
         reports = [done[home] for home in image.homes]
         disks = await _prune_disks(world, image, reports, now, confirm=confirm)
         pruned.append(Pruned([done[home] for home in fresh], disks))
@@ -102,7 +101,7 @@ async def restore(world: World, tag: str = "") -> str:
     return told
 
 
-async def why_kept(world: World, digest: str, *, driver: str, token: str | None) -> str:
+async def why_kept(world: World, digest: str, *, driver: DriverKind, token: str | None) -> str:
     """Why a digest stays, step by step from a kept tag, or why it may go."""
     try:
         wanted = Digest(digest)
@@ -114,7 +113,7 @@ async def why_kept(world: World, digest: str, *, driver: str, token: str | None)
         holding = [home for home in homes if await world.registry.repository(home).describe(wanted)]
         for home in holding or homes[:1]:
             rules = _rules(world, home)
-            async with open_driver(world.registry, home, kind=_kind(driver), token=token) as opened:
+            async with open_driver(world.registry, home, kind=driver, token=token) as opened:
                 now = datetime.now(UTC)
                 reasons = await why_kept_in(world.registry, home, rules, wanted, now=now, driver=opened)
                 answers.append(f"{home}\n{reasons}" if len(holding) > 1 else reasons)
@@ -187,10 +186,3 @@ async def _lists(world: World, homes: Iterable[Repository]) -> str:
             noted = await read_list(registry, tag)
             lines.append(f"{noted.at:%Y-%m-%d %H:%M} {home}:{tag}: {len(noted.manifests)} manifests")
     return "Restore lists:\n" + "\n".join(sorted(lines)) if lines else "No prune has deleted anything yet."
-
-
-def _kind(name: str) -> DriverKind:
-    try:
-        return DriverKind(name.lower())
-    except ValueError:
-        raise UsageError(f"There is no driver {name!r}; expected {', '.join(DriverKind)}.") from None

@@ -86,18 +86,50 @@ def promotion_of(
     allow_older: bool = False,
 ) -> Promotion:
     """Every image's version tag, channel and aliases at its candidate; `proofs` are in the order of `subjects`."""
-    pairs = zip(subjects, proofs, strict=False)
     return Promotion(
         channel=channel,
         version=tag,
         desired=[wish for subject in subjects for wish in _desired(subject, channel, tag)],
-        evidence={subject.image.name: proof.digest for subject, proof in pairs},
+        evidence=proofs_of(subjects, proofs),
         command=command,
         reason=f"{tag} passed the {channel} gate",
         override_hold=override_hold,
         allow_older=allow_older,
         sources={subject.image.name: subject.image.repository for subject in subjects},
     )
+
+
+def proofs_of(subjects: Sequence[Subject], proofs: Sequence[Proof]) -> dict[str, Digest]:
+    """The evidence by which each image moves; `proofs` are in the order of `subjects`, or not there yet."""
+    return {subject.image.name: proof.digest for subject, proof in zip(subjects, proofs, strict=False)}
+
+
+async def superseded(
+    world: World, wanted: Promotion, planned: Sequence[Move], subjects: Sequence[Subject]
+) -> list[Result]:
+    """The results of a promotion after which its channel moved on; empty for any other.
+
+    Asked before the gate: what it found may be pruned by now, and nothing would come of finding it again.
+    """
+    if not await _moved_on(world, wanted, planned):
+        return []
+    return [
+        Result(
+            command=wanted.command,
+            outcome=Outcome.SUPERSEDED,
+            reason=_went_on(wanted),
+            image=subject.image.name,
+            repository=str(subject.image.repository),
+            digest=subject.candidate.digest,
+            commit=subject.candidate.commit,
+            tag=wanted.version,
+        )
+        for subject in subjects
+    ]
+
+
+def _went_on(wanted: Promotion) -> str:
+    return f"{wanted.version} was promoted before, and {wanted.channel} has moved on since; it stays"
 
 
 def _desired(subject: Subject, channel: Channel, tag: Tag) -> list[Desired]:
@@ -130,8 +162,7 @@ async def decided(world: World, wanted: Promotion, planned: Sequence[Move]) -> D
     """
     moves = await promotion.plan(world, wanted.desired)
     if await _moved_on(world, wanted, moves):
-        reason = f"{wanted.version} was promoted before, and {wanted.channel} has moved on since; it stays"
-        return Decision(Outcome.SUPERSEDED, reason)
+        return Decision(Outcome.SUPERSEDED, _went_on(wanted))
     if not moves:
         return Decision(Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do")
     _as_planned(planned, moves)
