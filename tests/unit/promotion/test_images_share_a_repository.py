@@ -18,7 +18,7 @@ from virtual_time import VirtualTime
 from pipeline.commands import status
 from pipeline.commands.prune import _rules
 from pipeline.config import Image, parse
-from pipeline.domain import Channel, Commit, Digest, Outcome, Repository
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.registry.retention import prune
 from pipeline.registry.retention.oci import OciDriver
 
@@ -67,10 +67,9 @@ class Shop:
         self.bench = Bench(parse(CONFIG), self.registry.copy, self.push)
         self.version = 0
 
-    async def push(self, image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
+    async def push(self, image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
         """No two builds are alike."""
-        tag, path = image.tags.candidate(commit), image.repository.path
-        await self.registry.push(path, tag, labels, f"{tag} {len(self.registry.writes)}")
+        await self.registry.push(image.repository.path, tag, labels, f"{tag} {len(self.registry.writes)}")
         return self.tags[tag]
 
     @property
