@@ -26,8 +26,10 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy import platforms as platforms_
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
+from pipeline.policy.platforms import BOOTABLE
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
@@ -47,8 +49,6 @@ OUTPUT = "/output"
 
 _PLACEHOLDERS = ("{ref}", "{output}", "{arch}")
 _PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
-
-_ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
 def _relative(path: str) -> str:
@@ -131,7 +131,7 @@ RepositoryName = Annotated[
     Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
-Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
+Platform = Annotated[str, BeforeValidator(_usual_platform), AfterValidator(platforms_.checked)]
 Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_PREFIX - 1}}})?$")]
 ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
 Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
@@ -400,6 +400,10 @@ class TestingGate(_Table):
     budgets: Budgets = Budgets()
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
+    platforms: Annotated[tuple[Platform, ...] | None, Field(min_length=1)] = None
+    """Whose disks are made and booted; all that the gate can boot (amd64 and arm64) unless said otherwise."""
+    unbooted: dict[Platform, Annotated[str, Field(min_length=1)]] = {}
+    """Platforms that are promoted without a disk and a boot, each with the reason, which the evidence shows."""
     require_kvm: bool = False
     listen: tuple[Socket, ...] | None = None
     """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; anything may when absent."""
@@ -568,6 +572,31 @@ class Config(_Table):
                     )
         return value
 
+    @model_validator(mode="after")
+    def _no_platform_goes_unseen(self) -> "Config":
+        gate = self.gates.testing
+        if gate.platforms and (wrong := [one for one in gate.platforms if platforms_.machine(one) not in BOOTABLE]):
+            raise ValueError(
+                f"gates.testing.platforms has {wrong[0]}, which the gate cannot boot: expected processors "
+                f"{' or '.join(sorted(BOOTABLE))}. Name it in gates.testing.unbooted, with the reason"
+            )
+        for image in self.images.values():
+            if unseen := platforms_.unexcused(image.platforms, gate.platforms, gate.unbooted):
+                raise ValueError(
+                    f"images.{image.name}.platforms has {unseen[0]}, which the testing gate does not boot: expected it "
+                    f'in gates.testing.platforms, or gates.testing.unbooted = {{ "{unseen[0]}" = "why" }} to '
+                    "promote it all the same"
+                )
+        return self
+
+    def booted(self, image: Image) -> list[str]:
+        """The platforms of an image whose disks are made and booted by the testing gate."""
+        return platforms_.booted(image.platforms, self.gates.testing.platforms, self.gates.testing.unbooted)
+
+    def unbooted(self, image: Image) -> dict[str, str]:
+        """The others, each with the reason."""
+        return {one: why for one, why in self.gates.testing.unbooted.items() if one in image.platforms}
+
     def sharing(self, repository: Repository) -> list[Image]:
         """The images that have tags in a repository."""
         return [image for image in self.images.values() if repository in image.homes]
@@ -623,7 +652,7 @@ class Config(_Table):
 
 def architecture(platform: str) -> str:
     """The machine name of a platform: `linux/amd64` is `x86_64`."""
-    return _ARCHITECTURES[platform]
+    return platforms_.machine(platform)
 
 
 def parse(text: str, file: str = FILE) -> Config:
@@ -638,8 +667,15 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, detail) for detail in error.errors()]
+        details = error.errors()
+        hollow = [one for one in details if one["type"] == "too_short" and _is_above(one["loc"], details)]
+        lines = [_explain(file, detail) for detail in details if detail not in hollow]
         raise UsageError("\n".join(lines)) from error
+
+
+def _is_above(place: tuple[Any, ...], details: Sequence[Any]) -> bool:
+    """Whether something in this list was refused: that it is empty without that needs no saying."""
+    return any(len(one["loc"]) > len(place) and one["loc"][: len(place)] == place for one in details)
 
 
 def _explain(file: str, detail: Any) -> str:
@@ -655,6 +691,8 @@ def _explain(file: str, detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = detail["input"]
+            if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
+                return f"{file}: {key}: {message}."
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
