@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -124,11 +125,15 @@ def _image_name(text: str) -> str:
 
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-RelativePath = Annotated[str, AfterValidator(_relative)]
+RelativePath = Annotated[
+    str, AfterValidator(_relative), WithJsonSchema({"type": "string", "title": "path", "pattern": "^[^/]"})
+]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_address)]
 UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_address)]
 RepositoryName = Annotated[
-    Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
+    Repository,
+    BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text))),
+    WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Annotated[str, BeforeValidator(_usual_platform), AfterValidator(platforms_.checked)]
@@ -139,6 +144,12 @@ Branches = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1),
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    WithJsonSchema(
+        {
+            "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "title": "name or names",
+        }
+    ),
 ]
 SkipReason = Literal[
     "bootc-lost",
@@ -158,7 +169,7 @@ SkipReason = Literal[
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
 
 def _words(value: Any) -> Any:
@@ -202,7 +213,8 @@ def _build_text(text: str) -> str:
 
 
 BuildText = Annotated[str, AfterValidator(_build_text)]
-BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words)]
+_WORDS = WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})
+BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words), _WORDS]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
@@ -218,12 +230,15 @@ class Build(_Table):
     secrets: tuple[SecretName, ...] = ()
     """Ids of secrets that RUN steps mount (`--mount=type=secret,id=…`); with-build-secret brings their values."""
     labels: BuildTexts = {}
+    """Labels of the image beside those that the pipeline sets."""
     annotations: BuildTexts = {}
+    """Annotations of its manifests."""
     contexts: dict[str, str] = {}
     """Further build contexts by name: a folder of the repository, or whatever else podman takes (docker-image://…)."""
     cache_from: tuple[str, ...] = ()
+    """Repositories where podman finds intermediate layers."""
     cache_to: tuple[str, ...] = ()
-    """Repositories where podman finds and leaves intermediate layers."""
+    """Repositories where podman leaves intermediate layers."""
     options: tuple[Annotated[str, Field(pattern=r"^-")], ...] = ()
     """Further options of podman build, each one word (`--ulimit=nofile=4096`)."""
 
@@ -260,6 +275,7 @@ class Image(_Table):
     name: Annotated[str, AfterValidator(_image_name)] = ""
     """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
+    """Where its candidates and channels live: registry and path, no tag."""
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
     prefix: Prefix = ""
@@ -269,10 +285,15 @@ class Image(_Table):
     aliases: dict[Channel, tuple[Alias, ...]] = {}
     """Further tags that follow a channel: `{ stable = ["latest", "{major}", "stable-{date}"] }`."""
     containerfile: RelativePath = "Containerfile"
+    """What it is built from."""
     context: RelativePath = "."
+    """The folder that the build sees."""
     platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
-    build_args: Annotated[dict[str, str], BeforeValidator(_words)] = {}
+    """Each is built, made a disk of and booted; several become one index."""
+    build_args: Annotated[dict[str, str], BeforeValidator(_words), _WORDS] = {}
+    """Values for the ARG lines of the Containerfile."""
     build: Build = Build()
+    """How podman builds it, beyond that."""
     update_ref: Annotated[str, AfterValidator(_reference)] = ""
     """What an installed system follows for updates; the stable channel unless said otherwise."""
 
@@ -315,6 +336,7 @@ class Lint(_Table):
     """`lint` of `[gates.next]`: `bootc container lint`, when the image has bootc. Our layout checks always run."""
 
     run: bool = True
+    """False: bootc's lint is left out."""
     fatal_warnings: bool = True
     """Whether what bootc calls a warning fails, too."""
     skip: tuple[LintName, ...] = ()
@@ -326,15 +348,21 @@ class NextGate(_Table):
 
     tests: RelativePath | None = None
     """A folder: its executables run inside the built image, network off; exit code 0 passes."""
-    lint: Annotated[Lint, BeforeValidator(lambda found: {"run": found} if isinstance(found, bool) else found)] = Lint()
+    lint: Annotated[
+        Lint,
+        BeforeValidator(lambda found: {"run": found} if isinstance(found, bool) else found),
+        Field(json_schema_extra=lambda it: it.update(anyOf=[{"type": "boolean"}, {"$ref": it.pop("$ref")}])),
+    ] = Lint()
     """A table, or just `true` or `false`."""
     timeout: Duration = 1800.0
+    """For building an image, and again for its tests."""
 
 
 class Builder(_Table):
     """The disk builder: an image with the command line of bootc-image-builder, of its successor, or of one's own."""
 
     image: str = BOOTC_IMAGE_BUILDER
+    """The image of the program that makes the disk; by digest it is the same one tomorrow."""
     args: tuple[str, ...] = ("--type", "qcow2")
     """What it is called with, after its image's entrypoint: `{ref}` becomes the image reference, `{output}` the folder
     for the disk, `{arch}` the machine name of the platform (`aarch64`). Without `{ref}` in any of them,
@@ -346,6 +374,7 @@ class Builder(_Table):
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0
+    """For making one disk."""
 
     @field_validator("args")
     @classmethod
@@ -390,14 +419,21 @@ class TestingGate(_Table):
     """`[gates.testing]`: the disk and its boot in QEMU."""
 
     builder: Builder = Builder()
+    """What makes the disk."""
     firmware: Literal["uefi", "bios", "uefi-secureboot"] = "uefi"
+    """What starts the boot loader."""
     bus: Literal["virtio", "nvme", "scsi"] = "virtio"
+    """How the disk is attached."""
     memory: Size = 2 * 1024**3
+    """Of the machine."""
     cpus: int = Field(2, ge=1, le=64)
+    """Processors of the machine."""
     services: tuple[str, ...] = ("sshd.service",)
+    """Units that must be active."""
     boot_budget: Duration = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
     budgets: Budgets = Budgets()
+    """How large the image may be, and how far behind stable."""
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
     platforms: Annotated[tuple[Platform, ...] | None, Field(min_length=1)] = None
@@ -405,6 +441,7 @@ class TestingGate(_Table):
     unbooted: dict[Platform, Annotated[str, Field(min_length=1)]] = {}
     """Platforms that are promoted without a disk and a boot, each with the reason, which the evidence shows."""
     require_kvm: bool = False
+    """True: a boot under emulation does not count."""
     listen: tuple[Socket, ...] | None = None
     """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; anything may when absent."""
     upgrade: bool = True
@@ -414,6 +451,7 @@ class TestingGate(_Table):
     wait_for_build: Duration = 0.0
     """How long a promotion waits for the image of its commit when it is not there yet."""
     timeout: Duration = 3600.0
+    """For the machines of one platform, from the first boot to the last check."""
 
 
 class OpenQAJob(_Table):
@@ -439,12 +477,15 @@ class OpenQA(_Table):
     """`openqa` of `[gates.stable]`: the server and what it must run."""
 
     url: Url
+    """The address of the server."""
     scenarios: RelativePath | None = None
     """Scenario definitions sent with the request; without them the server's own job templates decide."""
     distri: str = "bootc"
+    """The test distribution: DISTRI."""
     flavor: str | Annotated[tuple[str, ...], Field(min_length=1)] = "qcow2"
     """One, or several that all must pass."""
     version: Template = "{version}"
+    """VERSION of the jobs; see `settings` for what may stand in it."""
     arch: dict[str, str] = {}
     """By platform (`linux/amd64`), when openQA calls the architecture otherwise than the kernel does."""
     test: str | None = None
@@ -458,6 +499,7 @@ class OpenQA(_Table):
     expect_jobs: int = Field(1, ge=1)
     """At least this many, of each architecture and flavor."""
     accept_softfailed: bool = False
+    """Whether a job that openQA calls softfailed passes."""
     bug_references: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,10}$")], ...] = ()
     """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
     in_background: bool = False
@@ -465,9 +507,11 @@ class OpenQA(_Table):
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
+    """From the submission to the last job's end."""
     pickup_timeout: Duration = 1800.0
     """How long a job may wait for a worker."""
     poll: Duration = Field(10.0, ge=1)
+    """How often the server is asked."""
 
     @property
     def flavors(self) -> tuple[str, ...]:
@@ -493,7 +537,9 @@ class Upload(_Table):
     endpoint: Url | None = None
     """For S3 that is not Amazon's: the server's address."""
     region: str = "us-east-1"
+    """Of the S3 bucket."""
     timeout: Duration = 3600.0
+    """For one disk."""
 
     @model_validator(mode="after")
     def _endpoint_is_for_s3(self) -> "Upload":
@@ -506,7 +552,9 @@ class StableGate(_Table):
     """`[gates.stable]`: the full openQA run."""
 
     openqa: OpenQA | None = None
+    """The server and what it must run; without it there is no release."""
     upload: Upload | None = None
+    """Where openQA fetches the disk."""
 
 
 class KnownFinding(Waiver):
@@ -532,21 +580,28 @@ class Gates(_Table):
     """`[gates]`."""
 
     next: NextGate = NextGate()
+    """Before `:next`."""
     testing: TestingGate = TestingGate()
+    """Before `:testing`."""
     stable: StableGate = StableGate()
+    """Before `:stable`."""
 
 
 class Config(_Table):
     """The whole file."""
 
     images: dict[str, Image] = Field(min_length=1)
+    """One table for each OS image; they are released together."""
     main_branch: Branches = ("main",)
     """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
+    """What must hold before a channel moves."""
     waivers: tuple[KnownFinding, ...] = ()
+    """Known findings that may ship for a while."""
     retention: Rules = Rules()
+    """What `prune` may delete."""
 
     @field_validator("images", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -106,6 +106,9 @@ class Repository:
     host: str
     path: str
 
+    PATTERN: ClassVar[str] = (
+        r"^([a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+(:[0-9]+)?|[a-zA-Z0-9.-]+:[0-9]+|localhost)/[a-z0-9]+([._/-]+[a-z0-9]+)*$"
+    )
     _SHAPE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(?::\d+)?)/(?P<path>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)")
 
     @classmethod

@@ -11,9 +11,9 @@ from pipeline.policy.checks import gate_of
 
 
 class Waiver(BaseModel):
-    """`[[waivers]]` of pipeline.toml: a finding of a check, or a job or module of openQA."""
+    """`[[waivers]]`: a finding of a check, or a job or module of openQA."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     check: str = ""
     """The name of the check whose finding is waived; with `job` or `module` it may be left out."""

@@ -41,14 +41,14 @@ class Role(StrEnum):
 
 
 class Rules(BaseModel):
-    """`[retention]` of pipeline.toml."""
+    """`[retention]`: what prune may delete, old candidates that no kept tag leads to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     keep_last: int = Field(default=10, ge=0)
     """So many of the newest candidates stay, and so many of the newest untagged manifests."""
     older_than: Duration = 30 * 86400.0
-    """Only what is older goes; seconds, and never under 24 hours."""
+    """Only what is older goes; never under 24 hours."""
     rollback_targets: int = Field(default=3, ge=1)
     """The last digests that `stable` pointed at stay, even without a tag."""
     keep_tags: tuple[str, ...] = ()
