@@ -27,6 +27,7 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy import fleet
 from pipeline.policy import platforms as platforms_
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
@@ -136,7 +137,12 @@ RepositoryName = Annotated[
     WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
-Platform = Annotated[str, BeforeValidator(_usual_platform), AfterValidator(platforms_.checked)]
+Platform = Annotated[
+    str,
+    BeforeValidator(_usual_platform),
+    AfterValidator(platforms_.checked),
+    WithJsonSchema({"type": "string", "title": "platform", "pattern": platforms_.PATTERN}),
+]
 Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_PREFIX - 1}}})?$")]
 ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
 Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
@@ -275,7 +281,7 @@ class Image(_Table):
     name: Annotated[str, AfterValidator(_image_name)] = ""
     """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
-    """Where its candidates and channels live: registry and path, no tag."""
+    """Required, here or in [defaults]: where its candidates and channels live, registry and path, no tag."""
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
     prefix: Prefix = ""
@@ -284,6 +290,8 @@ class Image(_Table):
     """What its channels are called when not next, testing and stable: `{ stable = "gts" }`."""
     aliases: dict[Channel, tuple[Alias, ...]] = {}
     """Further tags that follow a channel: `{ stable = ["latest", "{major}", "stable-{date}"] }`."""
+    needs: tuple[str, ...] = ()
+    """Other images of this file that it is built on: they are built first, of the same commit."""
     containerfile: RelativePath = "Containerfile"
     """What it is built from."""
     context: RelativePath = "."
@@ -592,6 +600,10 @@ class Config(_Table):
 
     images: dict[str, Image] = Field(min_length=1)
     """One table for each OS image; they are released together."""
+    defaults: Annotated[
+        dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"title": "value"}})
+    ] = {}
+    """What the tables of all images share: the keys of [images.NAME]; `{name}` becomes the image's NAME."""
     main_branch: Branches = ("main",)
     """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
@@ -603,12 +615,36 @@ class Config(_Table):
     retention: Rules = Rules()
     """What `prune` may delete."""
 
-    @field_validator("images", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: table | {"name": name} if isinstance(table, dict) else table for name, table in value.items()}
+    def _named(cls, document: Any) -> Any:
+        images, shared = (document.get(key, {}) for key in ("images", "defaults")) if document else ({}, {})
+        if not isinstance(images, dict) or not isinstance(shared, dict):
+            return document
+        whole = {
+            name: fleet.with_defaults(table, shared, name) | {"name": name} if isinstance(table, dict) else table
+            for name, table in images.items()
+        }
+        return document | {"images": whole} if "images" in document else document
+
+    @field_validator("defaults")
+    @classmethod
+    def _keys_of_an_image(cls, value: dict[str, Any]) -> dict[str, Any]:
+        allowed = [key for key in Image.model_fields if key != "name"]
+        if unknown := [key for key in value if key not in allowed]:
+            close = get_close_matches(unknown[0], allowed, n=1)
+            meant = f"; did you mean {close[0]}?" if close else f"; allowed here: {', '.join(allowed)}"
+            raise ValueError(f"{unknown[0]} is no key of an image{meant}")
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _there_is_an_order(cls, value: dict[str, Image]) -> dict[str, Image]:
+        for image in value.values():
+            if missing := [name for name in image.needs if name not in value]:
+                raise ValueError(f"{image.name} needs {missing[0]}, which is no image of this file")
+        fleet.waves({image.name: image.needs for image in value.values()})
+        return value
 
     @field_validator("images")
     @classmethod
@@ -651,6 +687,12 @@ class Config(_Table):
     def unbooted(self, image: Image) -> dict[str, str]:
         """The others, each with the reason."""
         return {one: why for one, why in self.gates.testing.unbooted.items() if one in image.platforms}
+
+    def in_order(self, images: Sequence[Image]) -> list[list[Image]]:
+        """Some images in groups, each after what it needs of them."""
+        chosen = {image.name: image for image in images}
+        needs = {name: [one for one in image.needs if one in chosen] for name, image in chosen.items()}
+        return [[chosen[name] for name in wave] for wave in fleet.waves(needs)]
 
     def sharing(self, repository: Repository) -> list[Image]:
         """The images that have tags in a repository."""
@@ -724,8 +766,18 @@ def parse(text: str, file: str = FILE) -> Config:
     except ValidationError as error:
         details = error.errors()
         hollow = [one for one in details if one["type"] == "too_short" and _is_above(one["loc"], details)]
-        lines = [_explain(file, detail) for detail in details if detail not in hollow]
-        raise UsageError("\n".join(lines)) from error
+        shown = [_shared(document, detail) for detail in details if detail not in hollow]
+        raise UsageError("\n".join(dict.fromkeys(_explain(file, detail) for detail in shown))) from error
+
+
+def _shared(document: dict[str, Any], detail: Any) -> Any:
+    """A wrong value that an image has from [defaults], as an error of that table: it is said once for all images."""
+    match detail["loc"]:
+        case ("images", str(name), str(key), *rest):
+            own, shared = document["images"].get(name), document.get("defaults", {})
+            if isinstance(own, dict) and key in shared and key not in own:
+                return detail | {"loc": ("defaults", key, *rest)}
+    return detail
 
 
 def _is_above(place: tuple[Any, ...], details: Sequence[Any]) -> bool:

@@ -21,12 +21,13 @@ MACHINES = {
 BOOTABLE = frozenset({"x86_64", "aarch64"})
 """The machines that the boot gate builds."""
 
-_SHAPE = re.compile(rf"linux/({'|'.join(MACHINES)})(/[a-z0-9.]+)?")
+PATTERN = rf"^linux/({'|'.join(MACHINES)})(/[a-z0-9.]+)?$"
+"""How a platform is written."""
 
 
 def checked(platform: str) -> str:
     """The platform itself; ValueError when it is none that the tools know."""
-    if not _SHAPE.fullmatch(platform):
+    if not re.match(PATTERN, platform):
         close = get_close_matches(platform, [f"linux/{processor}" for processor in MACHINES], n=1)
         raise ValueError(
             f"expected linux/PROCESSOR or linux/PROCESSOR/VARIANT, one of {', '.join(sorted(MACHINES))}"
