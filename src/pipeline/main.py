@@ -8,22 +8,29 @@ from dagger import Doc
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Another,
+    Archives,
     AsJson,
+    BuiltFrom,
+    CandidateDigest,
     ChannelName,
     Channels,
     CheckNames,
     Confirm,
+    Containers,
     Driver,
     FailGate,
     Gate,
     Holds,
     Images,
+    Layouts,
     MustPush,
     OverrideHold,
     PlatformName,
     PublicKey,
     Reason,
     Reference,
+    References,
     TagName,
     Target,
     Token,
@@ -35,6 +42,7 @@ from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
 from pipeline.commands import prune, reproduce, status
 from pipeline.containers.secrets import read_secret
+from pipeline.domain import Refresh
 from pipeline.ending import CallFailed
 from pipeline.gates.evidence import unpacked
 from pipeline.lab import lab as surroundings
@@ -106,10 +114,27 @@ class BootcPipeline:
         self,
         image: Images = None,
         must_push: MustPush = False,
+        refresh: Another = Refresh.NONE,
         as_json: AsJson = False,
     ) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
-        return _told(await self.results().build_next(image, must_push), as_json)
+        return _told(await self.results().build_next(image, must_push, refresh), as_json)
+
+    @acting
+    async def submit_next(
+        self,
+        reference: References = None,
+        archive: Archives = None,
+        layout: Layouts = None,
+        container: Containers = None,
+        commit: BuiltFrom = "",
+        image: Images = None,
+        must_push: MustPush = False,
+        as_json: AsJson = False,
+    ) -> str:
+        """Take an image that was built elsewhere: lint and test it, push it as it is to :<commit>, move :next."""
+        submitted = self.results().submit_next(reference, archive, layout, container, commit, image, must_push)
+        return _told(await submitted, as_json)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -120,13 +145,14 @@ class BootcPipeline:
     async def promote_testing(
         self,
         tag: TagName,
+        digest: CandidateDigest = "",
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
         as_json: AsJson = False,
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
-        return _told(await self.results().promote_testing(tag, image, allow_older, override_hold), as_json)
+        return _told(await self.results().promote_testing(tag, image, allow_older, override_hold, digest), as_json)
 
     @acting
     async def gate_testing(
@@ -183,10 +209,15 @@ class BootcPipeline:
 
     @acting
     async def plan(
-        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, as_json: AsJson = False
+        self,
+        tag: TagName,
+        digest: CandidateDigest = "",
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        as_json: AsJson = False,
     ) -> str:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
-        answer = await self.results().plan(tag, image, allow_older)
+        answer = await self.results().plan(tag, image, allow_older, digest)
         return answer.json if as_json else answer.text
 
     @acting

@@ -8,9 +8,15 @@ import pytest
 import yaml
 
 WORKFLOWS = Path(__file__).parents[2] / ".github" / "workflows"
-NAMES = ["build-next", "test-qemu", "release-stable"]
+NAMES = ["build-next", "refresh-next", "test-qemu", "release-stable"]
 FILTERS = {"test-qemu": "v[0-9]+.[0-9]+.[0-9]+-test*", "release-stable": "v[0-9]+.[0-9]+.[0-9]+"}
-COMMANDS = {"build-next": "build-next", "test-qemu": "promote-testing", "release-stable": "promote-stable"}
+COMMANDS = {
+    "build-next": "build-next",
+    "refresh-next": "build-next",
+    "test-qemu": "promote-testing",
+    "release-stable": "promote-stable",
+}
+NIGHTLY = {"schedule": [{"cron": "41 3 * * *"}], "workflow_dispatch": ""}
 
 Workflow = dict[str, Any]
 
@@ -56,7 +62,7 @@ def test_every_action_of_every_workflow_is_pinned_to_a_commit() -> None:
 
 def test_the_trigger_is_what_the_stage_is_for(name: str, workflow: Workflow) -> None:
     expected = {"tags": [FILTERS[name]]} if name in FILTERS else {"branches": ["main"]}
-    assert workflow["on"] == {"push": expected}
+    assert workflow["on"] == (NIGHTLY if name == "refresh-next" else {"push": expected})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,8 @@ def test_rights_are_nothing_but_what_the_job_needs(workflow: Workflow, job: Work
 
 
 def test_runs_queue_and_are_never_cancelled(name: str, workflow: Workflow) -> None:
-    assert workflow["concurrency"] == {"group": name, "queue": "max", "cancel-in-progress": "false"}
+    group = "build-next" if name == "refresh-next" else name  # both write the candidates of a commit
+    assert workflow["concurrency"] == {"group": group, "queue": "max", "cancel-in-progress": "false"}
 
 
 def test_there_is_an_end_to_waiting(job: Workflow) -> None:
@@ -102,7 +109,7 @@ def test_the_checkout_brings_history_and_leaves_no_credentials(job: Workflow) ->
 
 def test_one_call_moves_tags(name: str, job: Workflow) -> None:
     calls = " ".join(_calls(job))
-    assert [word for word in COMMANDS.values() if f" {word}" in calls] == [COMMANDS[name]]
+    assert {word for word in COMMANDS.values() if f" {word}" in calls} == {COMMANDS[name]}
     assert calls.count(f" {COMMANDS[name]}") == 1
 
 
@@ -143,6 +150,7 @@ def test_every_call_names_its_module(job: Workflow) -> None:
 
 def test_a_push_to_main_that_pushes_nothing_is_not_green() -> None:
     assert "build-next --must-push" in (WORKFLOWS / "build-next.yml").read_text()
+    assert "build-next --refresh=auto --must-push" in (WORKFLOWS / "refresh-next.yml").read_text()
 
 
 def test_the_report_is_kept_also_after_a_failure(job: Workflow) -> None:

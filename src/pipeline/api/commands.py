@@ -2,20 +2,29 @@
 
 from collections.abc import Awaitable, Callable
 
+import dagger
+
 from pipeline.api.arguments import (
     AllowOlder,
+    Another,
+    Archives,
+    BuiltFrom,
+    CandidateDigest,
     ChannelName,
     Channels,
     CheckNames,
     Confirm,
+    Containers,
     Driver,
     Holds,
     Images,
+    Layouts,
     MustPush,
     OverrideHold,
     PlatformName,
     Reason,
     Reference,
+    References,
     TagName,
     Target,
     Token,
@@ -23,8 +32,9 @@ from pipeline.api.arguments import (
 from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
 from pipeline.api.results import Answer, CommandResult
 from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
+from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
-from pipeline.domain import Channel, Outcome
+from pipeline.domain import Channel, Outcome, Refresh
 from pipeline.ending import CallFailed
 from pipeline.gates.evidence import GateRun, report_directory
 from pipeline.registry.retention import DriverKind
@@ -41,9 +51,33 @@ class Commands:
     given: Given
 
     @acting
-    async def build_next(self, image: Images = None, must_push: MustPush = False) -> CommandResult:
+    async def build_next(
+        self, image: Images = None, must_push: MustPush = False, refresh: Another = Refresh.NONE
+    ) -> CommandResult:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
-        return await self._result("build-next", image, lambda world: next_.build_next(world, must_push=must_push))
+        return await self._result(
+            "build-next", image, lambda world: next_.build_next(world, must_push=must_push, refresh=refresh)
+        )
+
+    @acting
+    async def submit_next(
+        self,
+        reference: References = None,
+        archive: Archives = None,
+        layout: Layouts = None,
+        container: Containers = None,
+        commit: BuiltFrom = "",
+        image: Images = None,
+        must_push: MustPush = False,
+    ) -> CommandResult:
+        """Take an image that was built elsewhere: lint and test it, push it as it is to :<commit>, move :next."""
+        exported = [one.as_tarball(media_types=dagger.ImageMediaTypes.OCIMediaTypes) for one in container or []]
+        delivered = Delivered(reference or [], [*(archive or []), *exported], layout or [])
+        return await self._result(
+            "submit-next",
+            image,
+            lambda world: next_.submit_next(world, delivered, commit, must_push=must_push),
+        )
 
     @acting
     async def gate_next(self, image: Images = None) -> CommandResult:
@@ -52,13 +86,20 @@ class Commands:
 
     @acting
     async def promote_testing(
-        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, override_hold: OverrideHold = False
+        self,
+        tag: TagName,
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        override_hold: OverrideHold = False,
+        digest: CandidateDigest = "",
     ) -> CommandResult:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         return await self._result(
             "promote-testing",
             image,
-            lambda world: testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold),
+            lambda world: testing.promote_testing(
+                world, tag, digest=digest, allow_older=allow_older, override_hold=override_hold
+            ),
         )
 
     @acting
@@ -89,10 +130,12 @@ class Commands:
         )
 
     @acting
-    async def plan(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> Answer:
+    async def plan(
+        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, digest: CandidateDigest = ""
+    ) -> Answer:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         async with opened("plan", self.given, image) as world:
-            outlooks = await plan.plan(world, tag, allow_older=allow_older)
+            outlooks = await plan.plan(world, tag, digest=digest, allow_older=allow_older)
             return Answer(text=plan.plan_text(outlooks), json=json_of(outlooks))
 
     @acting

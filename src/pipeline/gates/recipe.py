@@ -36,6 +36,8 @@ class Bases:
     """What the image is based on, as the Containerfile names it; empty when it starts from nothing."""
     found: Mapping[str, Reference]
     """By that name, with digest: those that are in a registry."""
+    unknown: tuple[str, ...] = ()
+    """Those that no registry could be asked for."""
 
     @property
     def recorded(self) -> str:
@@ -84,7 +86,8 @@ async def bases_of(world: World, image: Image) -> Bases:
         return name, Reference(reference.repository, reference.tag, digest) if digest else None
 
     found = await each(named.all, ask)
-    return Bases(named.final, {name: reference for name, reference in found if reference})
+    known = {name: reference for name, reference in found if reference}
+    return Bases(named.final, known, tuple(name for name in named.all if name not in known))
 
 
 async def _containerfile(source: dagger.Directory, image: Image) -> str:
@@ -95,7 +98,32 @@ async def _containerfile(source: dagger.Directory, image: Image) -> str:
     return ""
 
 
-async def recipe_of(world: World, image: Image, commit: Commit, bases: Bases | None = None) -> Recipe:
+def moved(bases: Bases, labels: Mapping[str, str]) -> str:
+    """Which images a candidate with these labels is built on that are other ones by now; empty when none is.
+
+    UsageError for a name without a registry, which nobody can be asked for.
+    """
+    if bases.unknown:
+        raise UsageError(
+            f"Nobody can tell whether {', '.join(bases.unknown)} has changed: expected a tag that is there, in a "
+            "registry that is named (quay.io/fedora/fedora-bootc:43). Correct the Containerfile, or build with "
+            "--refresh=always."
+        )
+    if not bases.found:
+        return ""
+    if BASES_LABEL in labels:
+        before = set(labels[BASES_LABEL].split())
+    elif base := bases.found.get(bases.final):  # built before that label was, or elsewhere
+        before = {f"{base.repository}@{labels[BASE_DIGEST_LABEL]}"} if labels.get(BASE_DIGEST_LABEL) else set[str]()
+        bases = Bases(bases.final, {bases.final: base})
+    else:
+        before = set()
+    return ", ".join(sorted(set(bases.recorded.split()) - before))
+
+
+async def recipe_of(
+    world: World, image: Image, commit: Commit, bases: Bases | None = None, *, afresh: bool = False
+) -> Recipe:
     """Fill in what `[images.NAME.build]` leaves open, for a build of this commit right now.
 
     Raises UsageError for a secret that nobody handed over or that cannot be read, and for files that are not there.
@@ -122,6 +150,7 @@ async def recipe_of(world: World, image: Image, commit: Commit, bases: Bases | N
         annotations=_filled(build.annotations, values),
         secrets=secrets,
         pinned=bases.pinned,
+        afresh=afresh,
     )
 
 

@@ -13,15 +13,15 @@ TESTS = {Channel.NEXT: "gates.next.tests", Channel.TESTING: "gates.testing.check
 """The keys of the repository's own tests."""
 
 
-async def require_source(world: World, *gates: Channel) -> None:
-    """Everything that these gates will ask of the source is there.
+async def require_source(world: World, *gates: Channel, built_here: bool = True) -> None:
+    """Everything that these gates will ask of the source is there; a Containerfile only where it is `built_here`.
 
     Raises UsageError, with one line for each file or folder that is not, for files whose content git did not fetch,
     and for a file that looks like a test and would not run.
     """
     source, config = world.given.source, world.config
     for gate in gates:
-        await require(source, named(config, world.images, gate))
+        await require(source, named(config, world.images if built_here else [], gate))
     if pointers := await world.history.pointers():
         raise UsageError(
             f"The source has {len(pointers)} pointers of Git LFS ({pointers[0]}, ...), which would be built in instead "

@@ -246,6 +246,25 @@ class RepositoryClient:
 
         PreconditionError when there is no such image.
         """
+        image, config = await self._image_config(digest, platform)
+        settings = config.get("config") or {}
+        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
+        if not isinstance(labels, dict):
+            raise PreconditionError(
+                f"{self.repository.at(image)} has no readable labels in its configuration; expected an "
+                "object of texts (OCI image specification, config). Build the image again."
+            )
+        return {str(key): str(value) for key, value in labels.items()}
+
+    async def layers(self, digest: Digest, platform: str = "linux/amd64") -> list[str]:
+        """The digests of the image's unpacked layers, bottom first (OCI image specification, config: diff_ids)."""
+        _, config = await self._image_config(digest, platform)
+        unpacked = config.get("rootfs")
+        found = unpacked.get("diff_ids") if isinstance(unpacked, dict) else None
+        return [str(one) for one in found] if isinstance(found, list) else []
+
+    async def _image_config(self, digest: Digest, platform: str) -> tuple[Digest, dict[str, Any]]:
+        """The image for a platform, any other where an index lacks it, with its configuration."""
         with self._transport.patience():
             manifest = await self._there(digest)
             if manifest.is_index:
@@ -254,15 +273,7 @@ class RepositoryClient:
                     raise PreconditionError(f"{self.repository.at(digest)} is an index that lists no image")
                 fitting = [image for found, image in images if str(found) == usual_platform(platform)]
                 manifest = await self._there((fitting or [image for _, image in images])[0])
-            config = await self._config(manifest)
-        settings = config.get("config") or {}
-        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
-        if not isinstance(labels, dict):
-            raise PreconditionError(
-                f"{self.repository.at(manifest.digest)} has no readable labels in its configuration; expected an "
-                "object of texts (OCI image specification, config). Build the image again."
-            )
-        return {str(key): str(value) for key, value in labels.items()}
+            return manifest.digest, await self._config(manifest)
 
     async def blob(self, digest: Digest) -> bytes:
         """The whole blob in memory, verified; PreconditionError when it is not there."""

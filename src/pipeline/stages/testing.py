@@ -14,8 +14,16 @@ from pipeline.gates import evidence
 from pipeline.gates.boot import testing_gate
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.source import require_source
-from pipeline.gates.subject import Subject, see_candidate
-from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
+from pipeline.gates.subject import Subject, candidates_of, see_candidate
+from pipeline.policy.candidate import (
+    REVISION_LABEL,
+    Candidate,
+    Choice,
+    NotBuiltYet,
+    TestingFacts,
+    choose,
+    for_testing,
+)
 from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
@@ -44,18 +52,27 @@ _POLL = 10.0
 
 
 async def promote_testing(
-    world: World, name: str, *, allow_older: bool = False, override_hold: bool = False, gate: Gate | None = None
+    world: World,
+    name: str,
+    *,
+    digest: str = "",
+    allow_older: bool = False,
+    override_hold: bool = False,
+    gate: Gate | None = None,
 ) -> list[Result]:
-    """Which digest, its gate, its evidence, `:vX.Y.Z-test`, then `:testing`: all images or none."""
+    """Which digest, its gate, its evidence, `:vX.Y.Z-test`, then `:testing`: all images or none.
+
+    `digest` names another candidate of the tag's commit than the newest that passed.
+    """
     start = time.monotonic()
-    tag = TestTag.parse(name)
+    tag, named = TestTag.parse(name), asked_digest(world, digest)
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
     await require_source(world, Channel.TESTING, Channel.STABLE)
     await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
-            world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
+            world.images, lambda image: find_subject(world, image, tag, commit, named, allow_older=allow_older)
         )
         await each(
             subjects,
@@ -106,13 +123,27 @@ async def _referred(world: World, image: Image, reference: str) -> Subject:
         raise UsageError(f"{reference} cannot be tested: {error}. Expected a test tag or an image's digest.") from error
 
 
-async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit, *, allow_older: bool) -> Subject:
+def asked_digest(world: World, text: str) -> Digest | None:
+    """What --digest names; UsageError for something else, or when it could be of several images."""
+    if not text:
+        return None
+    if len(world.images) > 1:
+        raise UsageError("--digest is of one image: say which with --image.")
+    try:
+        return Digest(text)
+    except ValueError as error:
+        raise UsageError(f"--digest: {error}. Expected a candidate of the tag's commit.") from None
+
+
+async def find_subject(
+    world: World, image: Image, tag: TestTag, commit: Commit, asked: Digest | None = None, *, allow_older: bool
+) -> Subject:
     """The image of the tag's commit; a build in flight is waited for, up to the configured deadline."""
     registry = world.repository(image)
     waited = anyio.current_time() + world.config.gates.testing.wait_for_build
     while True:
-        tagged = await registry.digest(image.tags.version(tag.tag))
-        digest = tagged or await registry.digest(image.tags.candidate(commit))
+        choice, tagged = await _choice(world, image, tag, commit, asked)
+        digest = choice.digest
         next_digest = await registry.digest(image.tags.channel(Channel.NEXT))
         labels = await registry.labels(digest) if digest else {}
         facts = TestingFacts(
@@ -126,6 +157,7 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
             testing=await testing_tag(world, image),
             tagged=tagged,
             built=date_of(labels.get(CREATED, "")),
+            why=choice.why,
         )
         try:
             return Subject(image, for_testing(facts, allow_older=allow_older))
@@ -134,6 +166,20 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
                 raise
         await anyio.sleep(_POLL)
         world.registry.look_again()
+
+
+async def _choice(
+    world: World, image: Image, tag: TestTag, commit: Commit, asked: Digest | None
+) -> tuple[Choice, Digest | None]:
+    """Which candidate of the commit, and what the version tag names; of several, the gate's word is asked for."""
+    tagged = await world.repository(image).digest(image.tags.version(tag.tag))
+    candidates = await candidates_of(world, image, commit)
+    passed = []
+    for one in reversed(candidates) if len(candidates) > 1 and not (asked or tagged) else ():
+        if await evidence.passed(world, image, one.digest, Channel.NEXT):
+            passed.append(one.digest)
+            break
+    return choose(tag.tag, tagged, asked, candidates, passed), tagged
 
 
 async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest | None) -> int | None:

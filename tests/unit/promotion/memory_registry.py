@@ -170,7 +170,9 @@ class MemoryRegistry:
         listed = []
         for architecture in ("amd64", "arm64"):
             platform = {"os": "linux", "architecture": architecture}
-            config = json.dumps(platform | {"config": {"Labels": labels}}).encode()
+            config = json.dumps(
+                platform | {"config": {"Labels": labels}, "rootfs": {"diff_ids": [f"{architecture} {seed}"]}}
+            ).encode()
             parts = [_blob(store, config, IMAGE_CONFIG), _blob(store, f"{architecture} {seed}".encode(), LAYER)]
             manifest = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": parts[0], "layers": parts[1:]}
             listed.append(_manifest(store, manifest) | {"platform": platform})
