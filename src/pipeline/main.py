@@ -19,10 +19,13 @@ from pipeline.api.arguments import (
     Confirm,
     Containers,
     Driver,
+    EachPlatform,
     FailGate,
     Gate,
+    GatedBefore,
     Holds,
     Images,
+    Keep,
     Layouts,
     MustPush,
     OverrideHold,
@@ -74,6 +77,7 @@ class BootcPipeline:
         upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None,
         store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
         actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
+        jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
         given = Given(
@@ -85,6 +89,7 @@ class BootcPipeline:
             upload_auth=upload_auth,
             store=store,
             actor=actor,
+            jobs=max(1, jobs),
         )
         return cls(given=given)
 
@@ -149,17 +154,29 @@ class BootcPipeline:
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        gated: GatedBefore = False,
         as_json: AsJson = False,
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
-        return _told(await self.results().promote_testing(tag, image, allow_older, override_hold, digest), as_json)
+        return _told(
+            await self.results().promote_testing(tag, image, allow_older, override_hold, digest, gated), as_json
+        )
 
     @acting
     async def gate_testing(
-        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None, fail: FailGate = False
+        self,
+        ref: Annotated[str, Doc("A test tag or a digest")],
+        image: Images = None,
+        keep: Keep = False,
+        fail: FailGate = False,
     ) -> dagger.Directory:
         """Build the disk and boot it without promoting; the report, passed or failed."""
-        return _report(await self.results().gate_testing(ref, image), fail)
+        return _report(await self.results().gate_testing(ref, image, keep), fail)
+
+    @acting
+    async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> str:
+        """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
+        return (await self.results().matrix(each_platform, image)).text
 
     @acting
     async def reproduce(

@@ -35,6 +35,8 @@ class Given:
     upload_auth: dagger.Secret | None = None
     store: dagger.Service | None = None
     actor: str = ""
+    jobs: int = 1
+    """How many images may be built or booted side by side."""
     build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)
     """By the id under which a Containerfile mounts them."""
 

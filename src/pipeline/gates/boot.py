@@ -11,6 +11,7 @@ from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
 from pipeline.containers.disk_store import store_disk
+from pipeline.containers.machine import room
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
@@ -19,6 +20,7 @@ from pipeline.gates.evidence import GateRun
 from pipeline.gates.subject import Subject
 from pipeline.gates.upgrade import not_tried, upgrade_from_stable
 from pipeline.image.disk_config import Shipped, shipped_by
+from pipeline.policy.fleet import fitting
 from pipeline.policy.gate import verdict
 from pipeline.policy.platforms import short_name
 from pipeline.policy.upgrade import has_bootc
@@ -26,6 +28,9 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 from pipeline.world import World
+
+_MEMORY_OVERHEAD = 1.5
+"""What a machine and its tools take beside the guest's memory, as a factor."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,15 @@ class Tried:
     disk: DiskRecord | None = None
     stopped: tuple[Outcome, str] | None = None
     """What a machine itself made of its run, when that was not to pass."""
+
+
+async def at_once(world: World) -> int:
+    """How many machines may run side by side: `--jobs`, within what the engine's machine has room for."""
+    gate, jobs = world.config.gates.testing, world.given.jobs
+    if jobs <= 1:
+        return 1
+    memory, processors = await room(world.reach)
+    return fitting(jobs, [(memory, gate.memory * _MEMORY_OVERHEAD), (processors, gate.cpus)])
 
 
 async def testing_gate(

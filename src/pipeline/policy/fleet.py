@@ -50,6 +50,11 @@ def waves(needs: Mapping[str, Collection[str]]) -> list[list[str]]:
     return found
 
 
+def argument(needed: str) -> str:
+    """The build argument that holds the reference of a needed image: `BASE_OS_IMAGE` for `base-os`."""
+    return f"{needed.replace('-', '_').replace('.', '_').upper()}_IMAGE"
+
+
 def fitting(jobs: int, demands: Sequence[tuple[float, float]]) -> int:
     """How many of the `jobs` that are allowed a machine has room for; one at least.
 
