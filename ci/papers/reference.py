@@ -50,6 +50,7 @@ def schema() -> Node:
     """JSON Schema (2020-12) of the file as it is written: no null, which TOML has not, and defaults as text."""
     found = Config.model_json_schema()
     found["$defs"]["Image"]["properties"].pop("name", None)
+    del found["$defs"]["Image"]["required"]  # [defaults] may have what an image must have
     for table in (found, *found["$defs"].values()):
         table["properties"] = {key: _as_written(value) for key, value in table.get("properties", {}).items()}
         if not table["properties"]:

@@ -27,8 +27,11 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy import fleet
+from pipeline.policy import platforms as platforms_
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
+from pipeline.policy.platforms import BOOTABLE
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
@@ -48,8 +51,6 @@ OUTPUT = "/output"
 
 _PLACEHOLDERS = ("{ref}", "{output}", "{arch}")
 _PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
-
-_ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
 def _relative(path: str) -> str:
@@ -136,7 +137,12 @@ RepositoryName = Annotated[
     WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
-Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
+Platform = Annotated[
+    str,
+    BeforeValidator(_usual_platform),
+    AfterValidator(platforms_.checked),
+    WithJsonSchema({"type": "string", "title": "platform", "pattern": platforms_.PATTERN}),
+]
 Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_PREFIX - 1}}})?$")]
 ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
 Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
@@ -275,7 +281,7 @@ class Image(_Table):
     name: Annotated[str, AfterValidator(_image_name)] = ""
     """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
-    """Where its candidates and channels live: registry and path, no tag."""
+    """Required, here or in [defaults]: where its candidates and channels live, registry and path, no tag."""
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
     prefix: Prefix = ""
@@ -284,6 +290,8 @@ class Image(_Table):
     """What its channels are called when not next, testing and stable: `{ stable = "gts" }`."""
     aliases: dict[Channel, tuple[Alias, ...]] = {}
     """Further tags that follow a channel: `{ stable = ["latest", "{major}", "stable-{date}"] }`."""
+    needs: tuple[str, ...] = ()
+    """Other images of this file that it is built on: they are built first, of the same commit."""
     containerfile: RelativePath = "Containerfile"
     """What it is built from."""
     context: RelativePath = "."
@@ -436,6 +444,10 @@ class TestingGate(_Table):
     """How large the image may be, and how far behind stable."""
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
+    platforms: Annotated[tuple[Platform, ...] | None, Field(min_length=1)] = None
+    """Whose disks are made and booted; all that the gate can boot (amd64 and arm64) unless said otherwise."""
+    unbooted: dict[Platform, Annotated[str, Field(min_length=1)]] = {}
+    """Platforms that are promoted without a disk and a boot, each with the reason, which the evidence shows."""
     require_kvm: bool = False
     """True: a boot under emulation does not count."""
     listen: tuple[Socket, ...] | None = None
@@ -637,6 +649,10 @@ class Config(_Table):
 
     images: dict[str, Image] = Field(min_length=1)
     """One table for each OS image; they are released together."""
+    defaults: Annotated[
+        dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"title": "value"}})
+    ] = {}
+    """What the tables of all images share: the keys of [images.NAME]; `{name}` becomes the image's NAME."""
     main_branch: Branches = ("main",)
     """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
@@ -650,12 +666,36 @@ class Config(_Table):
     trust: Trust | None = None
     """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 
-    @field_validator("images", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: table | {"name": name} if isinstance(table, dict) else table for name, table in value.items()}
+    def _named(cls, document: Any) -> Any:
+        images, shared = (document.get(key, {}) for key in ("images", "defaults")) if document else ({}, {})
+        if not isinstance(images, dict) or not isinstance(shared, dict):
+            return document
+        whole = {
+            name: fleet.with_defaults(table, shared, name) | {"name": name} if isinstance(table, dict) else table
+            for name, table in images.items()
+        }
+        return document | {"images": whole} if "images" in document else document
+
+    @field_validator("defaults")
+    @classmethod
+    def _keys_of_an_image(cls, value: dict[str, Any]) -> dict[str, Any]:
+        allowed = [key for key in Image.model_fields if key != "name"]
+        if unknown := [key for key in value if key not in allowed]:
+            close = get_close_matches(unknown[0], allowed, n=1)
+            meant = f"; did you mean {close[0]}?" if close else f"; allowed here: {', '.join(allowed)}"
+            raise ValueError(f"{unknown[0]} is no key of an image{meant}")
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _there_is_an_order(cls, value: dict[str, Image]) -> dict[str, Image]:
+        for image in value.values():
+            if missing := [name for name in image.needs if name not in value]:
+                raise ValueError(f"{image.name} needs {missing[0]}, which is no image of this file")
+        fleet.waves({image.name: image.needs for image in value.values()})
+        return value
 
     @field_validator("images")
     @classmethod
@@ -673,6 +713,37 @@ class Config(_Table):
                         f'in prefix = "{one.name}-", or a repository'
                     )
         return value
+
+    @model_validator(mode="after")
+    def _no_platform_goes_unseen(self) -> "Config":
+        gate = self.gates.testing
+        if gate.platforms and (wrong := [one for one in gate.platforms if platforms_.machine(one) not in BOOTABLE]):
+            raise ValueError(
+                f"gates.testing.platforms has {wrong[0]}, which the gate cannot boot: expected processors "
+                f"{' or '.join(sorted(BOOTABLE))}. Name it in gates.testing.unbooted, with the reason"
+            )
+        for image in self.images.values():
+            if unseen := platforms_.unexcused(image.platforms, gate.platforms, gate.unbooted):
+                raise ValueError(
+                    f"images.{image.name}.platforms has {unseen[0]}, which the testing gate does not boot: expected it "
+                    f'in gates.testing.platforms, or gates.testing.unbooted = {{ "{unseen[0]}" = "why" }} to '
+                    "promote it all the same"
+                )
+        return self
+
+    def booted(self, image: Image) -> list[str]:
+        """The platforms of an image whose disks are made and booted by the testing gate."""
+        return platforms_.booted(image.platforms, self.gates.testing.platforms, self.gates.testing.unbooted)
+
+    def unbooted(self, image: Image) -> dict[str, str]:
+        """The others, each with the reason."""
+        return {one: why for one, why in self.gates.testing.unbooted.items() if one in image.platforms}
+
+    def in_order(self, images: Sequence[Image]) -> list[list[Image]]:
+        """Some images in groups, each after what it needs of them."""
+        chosen = {image.name: image for image in images}
+        needs = {name: [one for one in image.needs if one in chosen] for name, image in chosen.items()}
+        return [[chosen[name] for name in wave] for wave in fleet.waves(needs)]
 
     def sharing(self, repository: Repository) -> list[Image]:
         """The images that have tags in a repository."""
@@ -729,7 +800,7 @@ class Config(_Table):
 
 def architecture(platform: str) -> str:
     """The machine name of a platform: `linux/amd64` is `x86_64`."""
-    return _ARCHITECTURES[platform]
+    return platforms_.machine(platform)
 
 
 def parse(text: str, file: str = FILE) -> Config:
@@ -744,8 +815,25 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, detail) for detail in error.errors()]
-        raise UsageError("\n".join(lines)) from error
+        details = error.errors()
+        hollow = [one for one in details if one["type"] == "too_short" and _is_above(one["loc"], details)]
+        shown = [_shared(document, detail) for detail in details if detail not in hollow]
+        raise UsageError("\n".join(dict.fromkeys(_explain(file, detail) for detail in shown))) from error
+
+
+def _shared(document: dict[str, Any], detail: Any) -> Any:
+    """A wrong value that an image has from [defaults], as an error of that table: it is said once for all images."""
+    match detail["loc"]:
+        case ("images", str(name), str(key), *rest):
+            own, shared = document["images"].get(name), document.get("defaults", {})
+            if isinstance(own, dict) and key in shared and key not in own:
+                return detail | {"loc": ("defaults", key, *rest)}
+    return detail
+
+
+def _is_above(place: tuple[Any, ...], details: Sequence[Any]) -> bool:
+    """Whether something in this list was refused: that it is empty without that needs no saying."""
+    return any(len(one["loc"]) > len(place) and one["loc"][: len(place)] == place for one in details)
 
 
 def parse_trust(text: str, place: str) -> Trust | None:
@@ -773,6 +861,8 @@ def _explain(file: str, detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = detail["input"]
+            if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
+                return f"{file}: {key}: {message}."
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)

@@ -19,10 +19,13 @@ from pipeline.api.arguments import (
     Confirm,
     Containers,
     Driver,
+    EachPlatform,
     FailGate,
     Gate,
+    GatedBefore,
     Holds,
     Images,
+    Keep,
     Layouts,
     MustPush,
     OverrideHold,
@@ -83,6 +86,7 @@ class BootcPipeline:
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
+        jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
         given = Given(
@@ -99,6 +103,7 @@ class BootcPipeline:
             signing_kms=signing_kms,
             signing_kms_auth=signing_kms_auth,
             trust_branch=trust_branch,
+            jobs=max(1, jobs),
         )
         return cls(given=given)
 
@@ -163,17 +168,29 @@ class BootcPipeline:
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        gated: GatedBefore = False,
         as_json: AsJson = False,
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
-        return _told(await self.results().promote_testing(tag, image, allow_older, override_hold, digest), as_json)
+        return _told(
+            await self.results().promote_testing(tag, image, allow_older, override_hold, digest, gated), as_json
+        )
 
     @acting
     async def gate_testing(
-        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None, fail: FailGate = False
+        self,
+        ref: Annotated[str, Doc("A test tag or a digest")],
+        image: Images = None,
+        keep: Keep = False,
+        fail: FailGate = False,
     ) -> dagger.Directory:
         """Build the disk and boot it without promoting; the report, passed or failed."""
-        return _report(await self.results().gate_testing(ref, image), fail)
+        return _report(await self.results().gate_testing(ref, image, keep), fail)
+
+    @acting
+    async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> str:
+        """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
+        return (await self.results().matrix(each_platform, image)).text
 
     @acting
     async def reproduce(

@@ -45,6 +45,8 @@ class Given:
     signing_kms: str = ""
     signing_kms_auth: dagger.Secret | None = None
     trust_branch: str = ""
+    jobs: int = 1
+    """How many images may be built or booted side by side."""
     build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)
     """By the id under which a Containerfile mounts them."""
 

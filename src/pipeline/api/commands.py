@@ -1,5 +1,6 @@
 """Every command once more, for modules: the result is an object, and a failed gate is an answer, not an error."""
 
+import json
 from collections.abc import Awaitable, Callable
 
 import dagger
@@ -16,8 +17,11 @@ from pipeline.api.arguments import (
     Confirm,
     Containers,
     Driver,
+    EachPlatform,
+    GatedBefore,
     Holds,
     Images,
+    Keep,
     Layouts,
     MustPush,
     OverrideHold,
@@ -31,7 +35,7 @@ from pipeline.api.arguments import (
 )
 from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
 from pipeline.api.results import Answer, CommandResult
-from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
+from pipeline.commands import doctor, history, matrix, plan, prune, reproduce, rollback, status, verify
 from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Refresh
@@ -92,20 +96,26 @@ class Commands:
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
         digest: CandidateDigest = "",
+        gated: GatedBefore = False,
     ) -> CommandResult:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         return await self._result(
             "promote-testing",
             image,
             lambda world: testing.promote_testing(
-                world, tag, digest=digest, allow_older=allow_older, override_hold=override_hold
+                world,
+                tag,
+                digest=digest,
+                allow_older=allow_older,
+                override_hold=override_hold,
+                gated_before=gated,
             ),
         )
 
     @acting
-    async def gate_testing(self, ref: Reference, image: Images = None) -> CommandResult:
+    async def gate_testing(self, ref: Reference, image: Images = None, keep: Keep = False) -> CommandResult:
         """Build the disk and boot it without promoting; `report` has the logs."""
-        return await self._gate("gate-testing", image, lambda world: testing.gate_testing(world, ref))
+        return await self._gate("gate-testing", image, lambda world: testing.gate_testing(world, ref, keep=keep))
 
     @acting
     async def check_again(
@@ -137,6 +147,13 @@ class Commands:
         async with opened("plan", self.given, image) as world:
             outlooks = await plan.plan(world, tag, digest=digest, allow_older=allow_older)
             return Answer(text=plan.plan_text(outlooks), json=json_of(outlooks))
+
+    @acting
+    async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> Answer:
+        """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
+        async with opened("matrix", self.given, image) as world:
+            cells = json.dumps(matrix.matrix(world, each_platform=each_platform))
+            return Answer(text=cells, json=cells)
 
     @acting
     async def doctor(self, image: Images = None) -> CommandResult:

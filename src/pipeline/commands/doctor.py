@@ -23,7 +23,7 @@ from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.gates.openqa import read_scenarios
 from pipeline.gates.source import require_source
-from pipeline.image.foreign import FOREIGN
+from pipeline.image.foreign import FOREIGN, known
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus, Result
@@ -55,7 +55,7 @@ async def doctor(world: World) -> Result:
         "kvm": partial(_kvm, world),
         "trust": partial(_trust, world),
     }
-    for platform in sorted({platform for image in world.images for platform in image.platforms}):
+    for platform in sorted({one for image in world.images for one in image.platforms if known(one)}):
         looks[f"platform {platform}"] = partial(_platform, world, platform)
     homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
     for repository in sorted(homes, key=str):

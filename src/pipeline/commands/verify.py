@@ -114,7 +114,7 @@ async def _channel(
             asked = await world.gate_version(image, gate)
             yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
         if gate is Channel.TESTING and evidence:
-            yield _check(channel, "disk", await _about_disks(registry, image, evidence))
+            yield _check(channel, "disk", await _about_disks(registry, world.config.booted(image), evidence))
     if image.tags.aliases.get(channel):
         yield _check(channel, "aliases", await _about_aliases(world, image, channel, digest, records))
     yield _check(channel, "withdrawn", await _about_withdrawal(world, image, digest, channel, records))
@@ -228,8 +228,8 @@ def _about_what_was_asked(evidence: Evidence, asked: str) -> str:
     return f"the gate asked for other things then (version {evidence.gate_version}) than this checkout does ({asked})"
 
 
-async def _about_disks(registry: RepositoryClient, image: Image, evidence: Evidence) -> str:
-    if evidence.disks and (without := [one for one in image.platforms if one not in evidence.disks]):
+async def _about_disks(registry: RepositoryClient, platforms: Sequence[str], evidence: Evidence) -> str:
+    if evidence.disks and (without := [one for one in platforms if one not in evidence.disks]):
         return f"no disk was tested for {', '.join(without)}"
     missing = [
         f"{platform} ({disk.manifest})"

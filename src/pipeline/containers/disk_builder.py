@@ -16,6 +16,7 @@ from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.policy.blame import Work
+from pipeline.policy.platforms import choice, short_name
 
 _SCRATCH = "/store"
 """Where osbuild keeps what it works on."""
@@ -56,11 +57,10 @@ async def build_disk(
     Raises NotBuilt when the builder refuses the image, UsageError for what the configuration asks of it and
     InfrastructureError for what the machine lacks.
     """
-    architecture = platform.rpartition("/")[2]
     wanted = {update_ref: repository.at(digest)} | {name: name for name in builder.needs}
-    async with _room(f"{digest.short}-{architecture}") as room:
+    async with _room(f"{digest.short}-{short_name(platform)}") as room:
         for name, source in wanted.items():
-            await _load(room.in_toolbox(reach), source, name, architecture)
+            await _load(room.in_toolbox(reach), source, name, platform)
         image = await _pulled(reach, builder.image)
         container = room.given(reach.outside(image)).with_directory(OUTPUT, dag.directory()).with_workdir(OUTPUT)
         if config and builder.config:
@@ -112,11 +112,11 @@ async def _room(name: str) -> AsyncIterator[_Room]:
             await room.empty(STORAGE, _SCRATCH)
 
 
-async def _load(tools: dagger.Container, source: str, name: str, architecture: str) -> None:
+async def _load(tools: dagger.Container, source: str, name: str, platform: str) -> None:
     copied = await attempt(
         tools,
         [
-            *("skopeo", "--override-arch", architecture, "copy", "--quiet"),
+            *("skopeo", *choice(platform), "copy", "--quiet"),
             f"docker://{source}",
             f"containers-storage:{name}",
         ],

@@ -13,7 +13,7 @@ import dagger
 from dagger import CacheSharingMode, dag
 from pydantic import TypeAdapter
 
-from pipeline.config import Image, Lint, NextGate, architecture
+from pipeline.config import Image, Lint, NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Digest, Repository, Tag
@@ -21,6 +21,7 @@ from pipeline.errors import InfrastructureError, PipelineError, PreconditionErro
 from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
+from pipeline.policy.platforms import choice, short_name
 from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Result
 
@@ -203,7 +204,7 @@ class BuiltImage:
         container = self.container
         for platform in image.platforms:
             target = f"containers-storage:{self._of(platform)}"
-            pulled = await _run(["skopeo", *_choice(platform), "copy", source, target], container)
+            pulled = await _run(["skopeo", *choice(platform), "copy", source, target], container)
             if pulled.code:
                 raise pulled.blamed(Work.COPY, f"skopeo could not fetch {source} for {platform}")
         return self
@@ -219,7 +220,7 @@ class BuiltImage:
         arguments += lint_options(gate.lint)
         if waivers:
             arguments += ["--waivers", TypeAdapter(list[Waiver]).dump_json(list(waivers)).decode()]
-        images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
+        images = [f"{short_name(platform)}={self._of(platform)}" for platform in image.platforms]
         ran = await _run(
             ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],
             container.with_directory("/report", dag.directory()),
@@ -249,14 +250,7 @@ class BuiltImage:
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())
 
     def _of(self, platform: str) -> str:
-        return f"{self.name}-{architecture(platform)}"
-
-
-def _choice(platform: str) -> list[str]:
-    """Which image of an index skopeo takes."""
-    system, processor, *variant = platform.split("/")
-    chosen = ["--override-os", system, "--override-arch", processor]
-    return [*chosen, "--override-variant", variant[0]] if variant else chosen
+        return f"{self.name}-{short_name(platform)}"
 
 
 def build_options(image: Image, recipe: Recipe) -> list[str]:

@@ -14,7 +14,15 @@ from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import PreconditionError
 from pipeline.policy.gate import verdict
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence, passes, verdicts
+from pipeline.registry.evidence import (
+    DiskRecord,
+    Evidence,
+    attach_evidence,
+    fetch_report,
+    find_evidence,
+    passes,
+    verdicts,
+)
 from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
@@ -55,11 +63,14 @@ def report_directory(runs: list[GateRun]) -> dagger.Directory:
 
 def unpacked(reports: dict[str, bytes]) -> dagger.Directory:
     """The same for reports that come out of the registry as archives (tar.gz)."""
-    folders = {image: new_folder() for image in reports}
-    for image, archive in reports.items():
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
-            packed.extractall(folders[image], filter="data")
-    return _directory(folders)
+    return _directory({image: _extracted(archive) for image, archive in reports.items()})
+
+
+def _extracted(archive: bytes) -> Path:
+    folder = new_folder()
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
+        packed.extractall(folder, filter="data")
+    return folder
 
 
 def _directory(folders: dict[str, Path]) -> dagger.Directory:
@@ -143,6 +154,14 @@ async def passed(
     found = await find_evidence(world.repository(image, at), digest, gate)
     proof = passes([stored for stored in found if stored.evidence.gate_version == asked])
     return Proof(proof.digest, proof.evidence) if proof else None
+
+
+async def kept_run(world: World, image: Image, digest: Digest, proof: Proof) -> GateRun:
+    """The run that a proof is about, with its files, as they lie beside the image."""
+    repository = world.repository(image)
+    found = await find_evidence(repository, digest, proof.evidence.gate)
+    stored = next(one for one in found if one.digest == proof.digest)
+    return GateRun(proof.evidence.result, _extracted(await fetch_report(repository, stored)))
 
 
 async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:

@@ -12,7 +12,7 @@ from pipeline.domain import Channel, Commit, Digest, Refresh, Repository, Tag
 from pipeline.errors import GateFailed, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
-from pipeline.gates.recipe import bases_of, moved, recipe_of
+from pipeline.gates.recipe import NOTHING, Needed, bases_of, moved, recipe_of
 from pipeline.gates.subject import candidates_of, see_candidate
 from pipeline.policy.candidate import Numbered, refuse_unfit
 from pipeline.policy.gate import verdict
@@ -58,6 +58,7 @@ async def image_gate(
     *,
     reuse: bool,
     refresh: Refresh = Refresh.NONE,
+    needed: Needed = NOTHING,
     storage: Storage = BuiltImage.storage,
 ) -> Reused | Gated:
     """Build the image of a commit and look at it; without `refresh`, one that is in the registry is never built again.
@@ -76,7 +77,7 @@ async def image_gate(
                 return Reused(image, newest.number, newest.digest, proof.digest)
             return await _judged_again(world, image, commit, command, newest, storage)
         if refresh is Refresh.AUTO:
-            bases = await bases_of(world, image)
+            bases = await bases_of(world, image, needed)
             changed = moved(bases, await world.repository(image).labels(newest.digest, image.platforms[0]))
             if proof and not changed:
                 note = "nothing that it is built on has changed"
@@ -84,7 +85,7 @@ async def image_gate(
     number = newest.number + 1 if newest else 1
     local = _local(world, image, image.tags.candidate(commit, number), storage)
     try:
-        recipe = await recipe_of(world, image, commit, bases, afresh=refresh is Refresh.ALWAYS)
+        recipe = await recipe_of(world, image, commit, bases, needed=needed, afresh=refresh is Refresh.ALWAYS)
         local = await local.build(image, world.given.source, recipe)
     except GateFailed as error:
         run = _run_of(image, commit, _not_built(command, error), evidence.new_folder())

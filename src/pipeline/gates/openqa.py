@@ -25,6 +25,7 @@ from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, created, find
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.submission import Order, file_name
 from pipeline.openqa.verdict import Expectation, Scenario
+from pipeline.policy.platforms import short_name
 from pipeline.policy.tags import ReleaseTag
 from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
@@ -87,7 +88,7 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
         outcome = await _run(world, server, order, folder / part.folder, part.name)
         return _Ran(part, outcome, inputs | outcome.inputs, begun, time.monotonic())
 
-    platforms: Sequence[str] = subject.image.platforms
+    platforms: Sequence[str] = world.config.booted(subject.image)
     assets = dict(zip(server.assets, await each(server.assets, asset_there), strict=True))
     uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
     uploaded = time.monotonic()
@@ -179,7 +180,7 @@ async def _uploaded(
     world: World, target: Upload, subject: Subject, tag: ReleaseTag, record: DiskRecord, platform: str
 ) -> tuple[str, dict[str, str]]:
     """The address at which openQA finds the disk, and what was found out about the file."""
-    image, machine = subject.image, architecture(platform)
+    image, machine = subject.image, short_name(platform)
     disk = await fetch_disk(world.reach, image.repository, record)
     key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256)
     inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
@@ -202,7 +203,7 @@ def _parts(server: Server, platforms: Sequence[str]) -> list[_Part]:
     made = []
     for platform in platforms:
         for flavor in server.flavors:
-            machine, plain = architecture(platform), re.sub(r"[^A-Za-z0-9_.]+", "_", flavor)
+            machine, plain = short_name(platform), re.sub(r"[^A-Za-z0-9_.]+", "_", flavor)
             name = f"{machine}/" if len(platforms) > 1 else ""
             folder = f"openqa-{machine}"
             if len(server.flavors) > 1:

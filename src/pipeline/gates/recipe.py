@@ -27,6 +27,10 @@ from pipeline.policy.containerfile import Reference
 from pipeline.policy.template import filled
 from pipeline.world import World
 
+Needed = Mapping[str, str]
+"""Build arguments that name images of the same configuration, by digest."""
+NOTHING: Needed = {}
+
 
 @dataclass(frozen=True)
 class Bases:
@@ -67,7 +71,7 @@ def _at(reference: Reference) -> str:
     return f"{reference.repository}@{reference.digest}"
 
 
-async def bases_of(world: World, image: Image) -> Bases:
+async def bases_of(world: World, image: Image, needed: Needed = NOTHING) -> Bases:
     """Read the Containerfile and ask each registry; what is not there, or in no registry, is podman's to judge."""
     source, build = world.given.source, image.build
     path = await _containerfile(source, image)
@@ -75,7 +79,7 @@ async def bases_of(world: World, image: Image) -> Bases:
     await require(source, {f"images.{image.name}.build.args_file": build.args_file})
     args = containerfile.build_arguments(await source.file(build.args_file).contents()) if build.args_file else {}
     named = containerfile.bases(
-        text, args | image.build_args | build.args, target=build.target, contexts=build.contexts
+        text, args | image.build_args | build.args | dict(needed), target=build.target, contexts=build.contexts
     )
 
     async def ask(name: str) -> tuple[str, Reference | None]:
@@ -122,14 +126,20 @@ def moved(bases: Bases, labels: Mapping[str, str]) -> str:
 
 
 async def recipe_of(
-    world: World, image: Image, commit: Commit, bases: Bases | None = None, *, afresh: bool = False
+    world: World,
+    image: Image,
+    commit: Commit,
+    bases: Bases | None = None,
+    *,
+    needed: Needed = NOTHING,
+    afresh: bool = False,
 ) -> Recipe:
     """Fill in what `[images.NAME.build]` leaves open, for a build of this commit right now.
 
     Raises UsageError for a secret that nobody handed over or that cannot be read, and for files that are not there.
     """
     build, secrets = image.build, await _secrets(world, image)
-    bases = bases or await bases_of(world, image)
+    bases = bases or await bases_of(world, image, needed)
     version, now = await world.history.describe(commit), datetime.now(UTC)
     base = bases.found.get(bases.final)
     values = {
@@ -146,7 +156,7 @@ async def recipe_of(
     }
     return Recipe(
         labels=labels | _filled(build.labels, values) | {REVISION_LABEL: commit} | bases.labels,
-        args=_filled(build.args, values),
+        args=_filled(build.args, values) | dict(needed),
         annotations=_filled(build.annotations, values),
         secrets=secrets,
         pinned=bases.pinned,

@@ -1,18 +1,22 @@
 """next: build the image of a commit, look at it from the outside and the inside, push it, move `:next`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from pipeline.config import Image
 from pipeline.containers.git import is_branch
 from pipeline.containers.podman import BuiltImage, Delivered
 from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh
+from pipeline.each import each
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused, Storage, image_gate, submitted_gate
+from pipeline.gates.recipe import Needed
 from pipeline.gates.source import require_source
 from pipeline.gates.subject import candidates_of, see_candidate
+from pipeline.policy import fleet
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, date_of
 from pipeline.policy.plan import Desired
@@ -22,6 +26,9 @@ from pipeline.stages.promotion import Promotion
 from pipeline.world import World
 
 COMMAND, SUBMIT = "build-next", "submit-next"
+
+Published = tuple[Digest, Digest]
+"""An image in the registry, and its evidence there."""
 
 
 async def build_next(
@@ -36,11 +43,23 @@ async def build_next(
     commit = await world.history.head()
     await require_source(world, *Channel)
     withheld = await _withheld(world, commit, must_push=must_push)
-    candidates = [
-        await image_gate(world, image, commit, COMMAND, reuse=not withheld, refresh=refresh, storage=storage)
-        for image in world.images
-    ]
-    return await _into_next(world, candidates, commit, COMMAND, withheld, start)
+    candidates: list[Reused | Gated] = []
+    published: dict[str, Published] = {}
+
+    async def gated(image: Image) -> Reused | Gated:
+        needed = await _needed(world, image, commit, published, withheld)
+        return await image_gate(
+            world, image, commit, COMMAND, reuse=not withheld, refresh=refresh, needed=needed, storage=storage
+        )
+
+    for group in world.config.in_order(world.images):
+        if failed := _failed(candidates):
+            return _in_order(world, [*_held(candidates, commit, failed), *_unbuilt(world, candidates, commit, failed)])
+        found = await each(group, gated, at_once=world.given.jobs)
+        candidates += found
+        if not withheld and not _failed(candidates):
+            published.update(await _publish_needed(world, found, commit))
+    return _in_order(world, await _into_next(world, candidates, commit, COMMAND, withheld, start, published))
 
 
 async def submit_next(
@@ -73,15 +92,21 @@ async def _into_next(
     command: str,
     withheld: str,
     start: float,
+    already: Mapping[str, Published] = MappingProxyType({}),
 ) -> list[Result]:
-    """When all of them passed: push what is new, each to a tag of its own, and move `:next`."""
-    failed = [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
+    """When all of them passed: push what is new, each to a tag of its own, and move `:next`.
+
+    `already`: what other images were built on, and was therefore pushed before.
+    """
+    failed = _failed(candidates)
     if failed or withheld:
         reason = withheld or f"{', '.join(failed)} did not pass"
         return [_not_pushed(found, commit, command, reason) for found in candidates]
 
     await promotion.respect_holds(world, Channel.NEXT, override=False)
-    published = {found.image.name: await _publish(world, found, commit) for found in candidates}
+    published = {
+        found.image.name: already.get(found.image.name) or await _publish(world, found, commit) for found in candidates
+    }
     for image in world.images:
         await promotion.refuse_withdrawn(world, image, published[image.name][0], override=False)
     behind = [found.image.name for found in candidates if not await _moves_forward(world, found, commit)]
@@ -113,6 +138,76 @@ async def _into_next(
     ]
 
 
+def _failed(candidates: Sequence[Reused | Gated]) -> list[str]:
+    return [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
+
+
+def _held(candidates: Sequence[Reused | Gated], commit: Commit, failed: Sequence[str]) -> list[Result]:
+    return [_not_pushed(found, commit, COMMAND, f"{', '.join(failed)} did not pass") for found in candidates]
+
+
+def _unbuilt(world: World, candidates: Sequence[Reused | Gated], commit: Commit, failed: Sequence[str]) -> list[Result]:
+    """Of the images whose turn did not come."""
+    begun = {found.image.name for found in candidates}
+    return [
+        Result(
+            command=COMMAND,
+            outcome=Outcome.GATE_FAILED,
+            reason=f"Not built, because {', '.join(failed)} did not pass",
+            image=image.name,
+            repository=str(image.repository),
+            commit=commit,
+        )
+        for image in world.images
+        if image.name not in begun
+    ]
+
+
+def _in_order(world: World, results: Sequence[Result]) -> list[Result]:
+    """As the images were named."""
+    places = [image.name for image in world.images]
+    return sorted(results, key=lambda result: places.index(result.image))
+
+
+async def _publish_needed(world: World, found: Sequence[Reused | Gated], commit: Commit) -> dict[str, Published]:
+    """Push those that other images are built on: a candidate that passed its gate may be there, `:next` stays."""
+    needed = {name for image in world.images for name in image.needs}
+    ready = [one for one in found if one.image.name in needed]
+    if ready:
+        await promotion.respect_holds(world, Channel.NEXT, override=False)
+    return {one.image.name: await _publish(world, one, commit) for one in ready}
+
+
+async def _needed(
+    world: World, image: Image, commit: Commit, published: Mapping[str, Published], withheld: str
+) -> Needed:
+    """The references by digest of what an image is built on, as build arguments.
+
+    That is this commit's candidate, pushed just now or before. A run that pushes nothing takes what next is at.
+    PreconditionError when there is none.
+    """
+    found = {}
+    for name in image.needs:
+        other = world.config.images[name]
+        digest = published[name][0] if name in published else await _passed_candidate(world, other, commit)
+        if digest is None and withheld:
+            digest = await world.repository(other).digest(other.tags.channel(Channel.NEXT))
+        if digest is None:
+            raise PreconditionError(
+                f"{image.name} is built on {name}, which has no candidate of commit {commit[:12]} that passed its gate"
+                f"{', and no next' if withheld else ''}. Build both at once, or {name} first. Nothing was pushed."
+            )
+        found[fleet.argument(name)] = other.repository.at(digest)
+    return found
+
+
+async def _passed_candidate(world: World, image: Image, commit: Commit) -> Digest | None:
+    for one in reversed(await candidates_of(world, image, commit)):
+        if await evidence.passed(world, image, one.digest, Channel.NEXT):
+            return one.digest
+    return None
+
+
 def _commit(text: str) -> Commit:
     try:
         return Commit(text)
@@ -134,7 +229,12 @@ async def gate_next(world: World) -> list[GateRun]:
     """Build and gate without pushing anything: the report of each image."""
     commit = await world.history.head()
     await require_source(world, *Channel)
-    candidates = [await image_gate(world, image, commit, COMMAND, reuse=False) for image in world.images]
+
+    async def gated(image: Image) -> Reused | Gated:
+        needed = await _needed(world, image, commit, {}, "nothing is pushed")
+        return await image_gate(world, image, commit, COMMAND, reuse=False, needed=needed)
+
+    candidates = await each(world.images, gated, at_once=world.given.jobs)
     return [found.run for found in candidates if isinstance(found, Gated)]
 
 
@@ -187,7 +287,7 @@ async def _refuse_cut_history(world: World) -> None:
         )
 
 
-async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple[Digest, Digest]:
+async def _publish(world: World, found: Reused | Gated, commit: Commit) -> Published:
     """The image's digest in the registry, and that of its evidence there."""
     if isinstance(found, Reused):
         return found.digest, found.evidence

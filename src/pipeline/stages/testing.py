@@ -1,7 +1,7 @@
 """testing: the image of a tagged commit goes through the testing gate (`gates/boot.py`), then `:testing` moves."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import anyio
@@ -9,9 +9,9 @@ import anyio
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest
 from pipeline.each import each
-from pipeline.errors import UsageError
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
-from pipeline.gates.boot import testing_gate
+from pipeline.gates.boot import at_once, testing_gate
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, candidates_of, see_candidate
@@ -58,6 +58,7 @@ async def promote_testing(
     digest: str = "",
     allow_older: bool = False,
     override_hold: bool = False,
+    gated_before: bool = False,
     gate: Gate | None = None,
 ) -> list[Result]:
     """Which digest, its gate, its evidence, `:vX.Y.Z-test`, then `:testing`: all images or none.
@@ -91,10 +92,9 @@ async def promote_testing(
         )
         await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
 
-    gated = [
-        proof or await _through_the_gate(world, subject, gate or _boots_and_keeps)
-        for subject, proof in zip(subjects, before, strict=True)
-    ]
+    if gated_before:
+        _refuse_ungated(tag, subjects, before)
+    gated = await _all_gated(world, subjects, before, gate or _boots_and_keeps)
     results = [proof.evidence.result for proof in gated]
     if any(proof.failed for proof in gated):
         return held_back(results)
@@ -105,11 +105,48 @@ async def promote_testing(
     return await finished(world, wanted, decision, results, start)
 
 
-async def gate_testing(world: World, reference: str) -> list[GateRun]:
-    """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
+async def gate_testing(world: World, reference: str, *, keep: bool = False, gate: Gate | None = None) -> list[GateRun]:
+    """Build the disk and boot it, for a test tag or a digest, without promoting anything.
+
+    With `keep`, report and disks are stored beside the image, passed or failed, where promote-testing finds them: so
+    the gates of a release can run in many jobs. What passed as it is asked now is not run again.
+    """
     await require_source(world, Channel.TESTING)
     subjects = [await _referred(world, image, reference) for image in world.images]
-    return [(await testing_gate(world, subject, COMMAND, keep_disks=False))[0] for subject in subjects]
+    if not keep:
+        return [(await testing_gate(world, subject, COMMAND, keep_disks=False))[0] for subject in subjects]
+    for subject in subjects:
+        await evidence.refuse_other_checkout(world, subject.candidate.commit)
+        await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
+    before = [await evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING) for one in subjects]
+    gated = await _all_gated(world, subjects, before, gate or _boots_and_keeps)
+    return [
+        await evidence.kept_run(world, one.image, one.candidate.digest, proof)
+        for one, proof in zip(subjects, gated, strict=True)
+    ]
+
+
+async def _all_gated(
+    world: World, subjects: Sequence[Subject], before: Sequence[Proof | None], gate: Gate
+) -> list[Proof]:
+    """Those that have no evidence yet go through the gate, as many side by side as were allowed and have room."""
+
+    async def one(found: tuple[Subject, Proof | None]) -> Proof:
+        subject, proof = found
+        return proof or await _through_the_gate(world, subject, gate)
+
+    return await each(zip(subjects, before, strict=True), one, at_once=await at_once(world))
+
+
+def _refuse_ungated(tag: TestTag, subjects: Sequence[Subject], before: Sequence[Proof | None]) -> None:
+    """PreconditionError, naming them, when images of this release have not passed their gate elsewhere."""
+    missing = [subject.image.name for subject, proof in zip(subjects, before, strict=True) if proof is None]
+    if missing:
+        raise PreconditionError(
+            f"{tag.tag} was to be promoted on gates that ran before (--gated), and {', '.join(missing)} "
+            f"{'has' if len(missing) == 1 else 'have'} no passed evidence of the testing gate as it is configured now. "
+            "Run gate-testing --keep for them, then this again. Nothing has moved."
+        )
 
 
 async def _referred(world: World, image: Image, reference: str) -> Subject:

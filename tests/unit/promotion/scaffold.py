@@ -180,6 +180,8 @@ class Bench:
 
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
+    only: Sequence[str] = ()
+    """The images that `--image` names."""
 
     store_disks: Callable[[World, Subject], Awaitable[dict[str, DiskRecord]]] | None = None
     """What the boot gate leaves in the registry."""
@@ -246,7 +248,8 @@ class Bench:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)
-            yield World(given, self.config, self.images, history, registry, Reach(), self.copy)
+            images = self.config.selected(list(self.only))
+            yield World(given, self.config, images, history, registry, Reach(), self.copy)
 
     # Gates -----------------------------------------------------------------------------------------------------------
 
