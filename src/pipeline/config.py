@@ -27,6 +27,8 @@ from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
 from pipeline.vm.spec import Spec
+from pipeline.vm.way_out import MOST
+from pipeline.vm.ways import Way
 
 FILE = "pipeline.toml"
 
@@ -107,6 +109,7 @@ RepositoryName = Annotated[
     Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
+HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[1-9]\d{0,4}$")]
 Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
 Branches = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
@@ -118,6 +121,7 @@ SkipReason = Literal[
     "first-release",
     "no-bootc",
     "no-selinux-policy",
+    "no-ssh",
     "no-stable-disk",
     "no-stable-evidence",
     "not-configured",
@@ -242,7 +246,14 @@ class TestingGate(_Table):
     bus: Literal["virtio", "nvme", "scsi"] = "virtio"
     memory: Size = 2 * 1024**3
     cpus: int = Field(2, ge=1, le=64)
-    services: tuple[str, ...] = ("sshd.service",)
+    access: Annotated[tuple[Way, ...], Field(min_length=1)] = tuple(Way)
+    """How to get into the guest, in this order: root's key at the SSH server that the image runs (`key`), at one that a
+    credential starts and opens (`server`), by a shell on a virtio console (`shell`)."""
+    network: bool | Annotated[tuple[HostPort, ...], Field(max_length=MOST)] = False
+    """What the guest reaches of the outside, as first-boot services may need it: nothing, everything (`true`), or
+    these HOST:PORT. Never with a login."""
+    services: tuple[str, ...] = ()
+    """Units that must be active. What the image enables must have been started in any case."""
     boot_budget: Duration = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
     budgets: Budgets = Budgets()
@@ -401,7 +412,7 @@ class Config(_Table):
         stable = self.gates.stable.openqa
         found = {
             Channel.NEXT: [self.gates.next.tests],
-            Channel.TESTING: [self.gates.testing.checks],
+            Channel.TESTING: [self.gates.testing.checks, self.gates.testing.builder.config],
             Channel.STABLE: [stable.scenarios if stable else None],
         }
         return [path for path in found[channel] if path]

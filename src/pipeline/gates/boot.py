@@ -23,6 +23,7 @@ from pipeline.policy.gate import verdict
 from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.report.wording import DISK
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 from pipeline.world import World
 
@@ -104,6 +105,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     # also a disk that failed: whoever looks for the cause boots that very file
     stored = await store_disk(world.reach, image.repository, digest, platform, disk, made) if keep_disk else None
 
+    kept = {DISK: stored.manifest} if stored else {}
     if result.exit_code:
         upgraded = not_tried(world)
     else:
@@ -113,7 +115,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
-        inputs=result.inputs | made | {"builder": disk.builder} | upgraded.inputs,
+        inputs=result.inputs | made | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
@@ -154,6 +156,8 @@ async def machine_of(world: World, image: Image, digest: Digest, platform: str) 
         memory_mib=gate.memory // 1024**2,
         cpus=gate.cpus,
         require_kvm=gate.require_kvm,
+        ways=gate.access,
+        network=gate.network,
         services=list(gate.services),
         boot_budget=gate.boot_budget,
         listen=list(gate.listen) if gate.listen is not None else None,

@@ -9,11 +9,13 @@ from pathlib import Path
 import anyio
 
 from pipeline.errors import PipelineError
+from pipeline.image import root_filesystem
 from pipeline.image.layout import check_layout
 from pipeline.image.lint import Lint, bootc_lint
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.image.packages import packages
 from pipeline.image.podman import labels, mounted
+from pipeline.image.tree import Tree
 from pipeline.image.unit import unit_tests
 from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, Result
@@ -25,16 +27,18 @@ async def run_gate(images: dict[str, str], *, tests: Path | None, lint: Lint | N
     `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass.
     """
     start = time.monotonic()
-    checks: list[Check] = []
+    checks, inputs = list[Check](), dict[str, str]()
     try:
         for machine, image in images.items():
             found = await _look_at(image, tests=tests, lint=lint, deadline=deadline)
             whose = f"{machine}/" if len(images) > 1 else ""
             checks += [check.model_copy(update={"name": whose + check.name}) for check in found]
+            inputs[whose + root_filesystem.INPUT] = root_filesystem.declared(Tree(await mounted(image)))
         outcome, reason = verdict(checks)
     except PipelineError as error:
         outcome, reason = error.outcome, str(error)
-    return Result(command="image", outcome=outcome, reason=reason, checks=checks, duration=time.monotonic() - start)
+    took = time.monotonic() - start
+    return Result(command="image", outcome=outcome, reason=reason, checks=checks, inputs=inputs, duration=took)
 
 
 async def _look_at(image: str, *, tests: Path | None, lint: Lint | None, deadline: float) -> list[Check]:
