@@ -21,6 +21,7 @@ from pipeline.containers.qemu import machine_room
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.gates.source import require_source
 from pipeline.image import root_filesystem
 from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
@@ -48,6 +49,7 @@ async def doctor(world: World) -> Result:
     """
     started = time.monotonic()
     looks: dict[str, Look] = {
+        "source": partial(_source, world),
         "engine": partial(_privileges, world),
         "disk-space": partial(_room, world),
         "kvm": partial(_kvm, world),
@@ -110,6 +112,15 @@ def _reason(checks: list[Check]) -> str:
     if wrong:
         return f"A release would not go through: {', '.join(wrong)}."
     return "Everything that a release needs is there."
+
+
+async def _source(world: World) -> str:
+    """As every stage will look at it."""
+    await world.history.head()
+    await require_source(world, *Channel)
+    if await world.history.shallow():
+        raise PreconditionError("The history is cut off: fetch all of it (actions/checkout: fetch-depth: 0).")
+    return "everything that pipeline.toml names is there"
 
 
 async def _privileges(world: World) -> str:
@@ -176,7 +187,7 @@ async def _registry(world: World, repository: Repository) -> str:
 async def _root_filesystem(world: World, image: Image) -> str:
     """What the image gate saw of the newest candidate, before a disk builder asks for it."""
     registry = world.repository(image)
-    digest = await registry.digest(Channel.NEXT.tag)
+    digest = await registry.digest(image.tags.channel(Channel.NEXT))
     found = await find_evidence(registry, digest, Channel.NEXT) if digest else []
     return root_filesystem_of(found[0].evidence.result.inputs if found else {}, world.config.gates.testing.builder.args)
 

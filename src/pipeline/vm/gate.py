@@ -187,7 +187,8 @@ class Gate:
             found = Found(note=f"in after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
         self._inputs["way_in"] = session.way.text + (f" ({session.refusals.text})" if session.refusals.texts else "")
         self._inputs[WAITED] = f"{max(session.machine.lost(), await _stolen_from(session)):.2f}"
-        return self._record(BOOT, found, session.machine.now()).status is not CheckStatus.FAILED
+        judged = self._record(BOOT, found, session.machine.now())
+        return session.connected and judged.status is not CheckStatus.FAILED
 
     def _try_another_way(self, session: Session, error: Exception) -> None:
         """Raise _AnotherWay when the system was up, and its systemd may let us in otherwise."""
@@ -269,9 +270,6 @@ class Gate:
         outcome, reason = verdict(self._checks, stopped)
         if first := self._inputs.get("first_attempt"):
             reason += f"\na first attempt was discarded: {first}"
-        inputs = dict(self._inputs)
-        if unused := self._waivers.unused():
-            inputs["waivers_unused"] = "; ".join(waiver.text for waiver in unused)
         return Result(
             command="vm",
             outcome=outcome,
@@ -280,7 +278,7 @@ class Gate:
             digest=self._spec.digest,
             checks=self._checks,
             timeline=self._timeline,
-            inputs=inputs,
+            inputs=self._inputs | self._waivers.inputs(),
             started=self._started,
             duration=time.monotonic() - self._start,
         )
