@@ -9,7 +9,7 @@ from pipeline.vm.verdict import Found
 async def _look(session: Session) -> Found:
     match session.state:
         case "running":
-            return Found(note=f"running {session.settled[-1] - session.ready[-1]:.1f} s after SSH")
+            return Found(note=f"running {session.settled[-1] - session.ready[-1]:.1f} s after the first command")
         case "degraded":
             units = await failed_units(session.guest)
             named = [f"degraded by {unit}{await for_want_of_network(session, unit)}" for unit in units]
