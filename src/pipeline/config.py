@@ -48,7 +48,20 @@ BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
 OUTPUT = "/output"
 """Where the disk builder leaves the disk."""
 
-_PLACEHOLDERS = ("{ref}", "{output}", "{arch}")
+QCOW2 = "qcow2"
+OUTPUTS = {
+    "qcow2": "qcow2/disk.qcow2",
+    "raw": "image/disk.raw",
+    "iso": "bootiso/install.iso",
+    "anaconda-iso": "bootiso/install.iso",
+    "vmdk": "vmdk/disk.vmdk",
+    "vhd": "vpc/disk.vhd",
+    "ami": "image/disk.raw",
+    "gce": "gce/image.tar.gz",
+}
+"""What bootc-image-builder makes, and where it leaves it (its documentation, "Image types")."""
+
+_PLACEHOLDERS = ("{ref}", "{output}", "{arch}", "{type}")
 _PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
 
 _ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
@@ -375,6 +388,10 @@ class Builder(_Table):
     """Where below the output folder the disk is afterwards."""
     needs: tuple[ImageReference, ...] = ()
     """Images that the builder takes from the same storage (`--build-container`): they are pulled there before."""
+    outputs: tuple[Literal["qcow2", "raw", "iso", "anaconda-iso", "vmdk", "vhd", "ami", "gce"], ...] = ("qcow2",)
+    """What is built of the image: the qcow2 that boots and is tested, and what is stored and uploaded beside it. Of
+    those an ISO is booted to its installer, and nothing else is run. `{type}` in `args`, or what follows `--type`,
+    becomes each of them."""
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0
@@ -395,11 +412,24 @@ class Builder(_Table):
             raise ValueError("expected a file that ends with .toml or .json, by which the builder tells them apart")
         return value
 
-    def arguments(self, platform: str, reference: str) -> list[str]:
-        """What the builder is called with for the disk of `reference` for this platform."""
+    @model_validator(mode="after")
+    def _told_what_to_make(self) -> "Builder":
+        if self.others and not any("{type}" in word or word == "--type" for word in self.args):
+            raise ValueError("outputs beside qcow2 take a {type} in args, by which the builder is told what to make")
+        return self
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What is built beside the disk that is tested."""
+        return tuple(kind for kind in dict.fromkeys(self.outputs) if kind != QCOW2)
+
+    def arguments(self, platform: str, reference: str, kind: str = QCOW2) -> list[str]:
+        """What the builder is called with for `reference` on this platform, as a disk or what else `kind` is."""
         called = any("{ref}" in word for word in self.args)
-        words = self.args if called else (*self.args, "--output", "{output}", "{ref}")
-        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform)}
+        words = list(self.args if called else (*self.args, "--output", "{output}", "{ref}"))
+        if kind != QCOW2 and "--type" in words[:-1]:
+            words[words.index("--type") + 1] = kind
+        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform), "{type}": kind}
         return [_PLACEHOLDER.sub(lambda found: values[found.group()], word) for word in words]
 
 

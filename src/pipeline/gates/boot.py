@@ -15,6 +15,7 @@ from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.evidence import GateRun
+from pipeline.gates.outputs import other_outputs
 from pipeline.gates.subject import Subject
 from pipeline.gates.upgrade import not_tried, upgrade_from_stable
 from pipeline.image.disk_config import Shipped, shipped_by
@@ -59,6 +60,14 @@ async def testing_gate(
         files = files.with_directory("/", tried.files) if tried.files else files
         disks |= {platform: tried.disk} if tried.disk else {}
         outcome, reason = tried.stopped or verdict(checks)
+        if outcome is Outcome.PASSED:
+            machine = await machine_of(world, image, digest, platform)
+            others = await other_outputs(world, image, digest, platform, machine, keep=keep_disks)
+            checks += [check.model_copy(update={"name": several + check.name}) for check in others.checks]
+            inputs |= {several + key: value for key, value in others.inputs.items()}
+            files = files.with_directory("/", others.files)
+            disks |= {f"{platform} {kind}": record for kind, record in others.records.items()}
+            outcome, reason = verdict(checks)
         if outcome is not Outcome.PASSED:
             break
     found = Result(
@@ -101,9 +110,10 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
     _same_disk(result, made["disk sha256"])
     # also a disk that failed: whoever looks for the cause boots that very file
-    stored = await store_disk(world.reach, image.repository, digest, platform, disk, made) if keep_disk else None
-
-    kept = {DISK: stored.manifest} if stored else {}
+    stored, kept = None, dict[str, str]()
+    if keep_disk:
+        stored = await store_disk(world.reach, image.repository, digest, platform, disk, made["disk sha256"])
+        kept[DISK] = stored.manifest
     if result.exit_code:
         upgraded = not_tried(world)
     else:

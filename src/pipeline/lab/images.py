@@ -15,6 +15,7 @@ _DISK_TOOLS = [
     *("fdisk", "e2fsprogs", "dosfstools", "mtools"),
     *("syslinux", "syslinux-common", "systemd-boot-efi"),
     "qemu-utils",
+    *("xorriso", "cpio", "busybox-static"),
 ]
 
 

@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
@@ -49,7 +49,7 @@ class DiskRecord(BaseModel):
     """Bytes."""
     manifest: Digest
     """The artifact that holds it."""
-    format: Literal["qcow2"] = "qcow2"
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] = "qcow2"
     builder: str
     """The image that built it, by digest."""
 
@@ -63,7 +63,7 @@ class Evidence(BaseModel):
     gate_version: str
     result: Result
     disks: dict[str, DiskRecord] = {}
-    """By platform (`linux/amd64`)."""
+    """By platform (`linux/amd64`), and what else was built for it behind that (`linux/amd64 iso`)."""
     module: str = ""
     """The version of this module that ran the gate; it decides nothing."""
     follows: list[Digest] = []

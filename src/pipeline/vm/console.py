@@ -25,6 +25,7 @@ _UP = re.compile(
     r"Reached target (multi-user\.target|Multi-User System|graphical\.target|Graphical Interface)|\blogin: ?$"
 ).search
 _SYSTEMD = re.compile(r"systemd\[1\]: systemd (\d+)\S* running in").search
+_INSTALLER = re.compile(r"Starting installer|Started .*[Aa]naconda|anaconda \d\S* for \S+ \S+ started").search
 _SIGN = re.compile(
     r"(Started|Listening on) (sshd?\.(service|socket)|OpenSSH |OpenBSD Secure Shell)"
     r"|Reached target (network-online\.target|Network is Online)"
@@ -68,6 +69,8 @@ class Console:
         self._tail_size = 0
         self._lines: deque[str] = deque(maxlen=200)
         self.total = 0
+        self.installer = ""
+        """The line with which an installer said that it is there."""
         self.spoke = 0.0
         """When it last said anything, in seconds since power on."""
         self.boots = [Boot(0.0)]
@@ -137,6 +140,8 @@ class Console:
 
     def _milestone(self, line: str) -> None:
         boot, now = self.boot, self._now()
+        if not self.installer and _INSTALLER(line):
+            self.installer = line.strip()
         if boot.systemd is None and (version := _SYSTEMD(line)):
             boot.systemd = int(version[1])
         if boot.kernel is None and _KERNEL(line):

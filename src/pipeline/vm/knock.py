@@ -100,7 +100,7 @@ class Knock:
                 if sock and await self._banner(sock, began):
                     return await self._log_in(sock)
             except (asyncssh.Error, OSError, GuestLost) as error:
-                self.problem, self.refusal = f"SSH answers and refuses us: {_said(error)}", Refusal.LOGIN
+                self._notice(f"SSH answers and refuses us: {_said(error)}", Refusal.LOGIN)
                 pause = REFUSED
             if sock:
                 sock.close()
@@ -135,7 +135,7 @@ class Knock:
                 await anyio.wait_readable(sock)
                 return self._greets(sock, began)
             if await self._outlook.established():
-                self.problem, self.refusal = "port 22 accepts and sends no SSH banner", Refusal.SILENT
+                self._notice("port 22 accepts and sends no SSH banner", Refusal.SILENT)
             elif self._signs() > seen:
                 return False
 
@@ -148,12 +148,17 @@ class Knock:
         if time.monotonic() - began > GIVEN_UP:
             return False
         self._closed += 1
-        self.refusal = Refusal.CLOSED
-        self.problem = (
+        self._notice(
             f"port 22 closed all of {self._closed} connections without an SSH banner: no SSH server listens, "
-            "or it drops whoever connects"
+            "or it drops whoever connects",
+            Refusal.CLOSED,
         )
         return False
+
+    def _notice(self, problem: str, refusal: Refusal) -> None:
+        """A server that has refused the key explains all that comes after it: it may not want to hear of us again."""
+        if refusal is Refusal.LOGIN or self.refusal is not Refusal.LOGIN:
+            self.problem, self.refusal = problem, refusal
 
     async def _log_in(self, sock: socket.socket) -> Guest:
         connection = await asyncssh.connect(

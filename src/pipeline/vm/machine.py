@@ -119,11 +119,16 @@ class Machine:
         """
         return re.search(r"TCP\[ESTABLISHED\]\s+\d+\s+\S+\s+\d+\s+\S+\s+22\s", await self._usernet()) is not None
 
-    async def screenshot(self, path: Path) -> bool:
-        """Write what the display shows as PNG; False when QEMU is gone or cannot."""
+    async def press(self, key: str) -> None:
+        """Press a key of the keyboard, by QEMU's name for it."""
+        with contextlib.suppress(QMPError, OSError):
+            await self._qmp.execute("send-key", {"keys": [{"type": "qcode", "data": key}]})
+
+    async def screenshot(self, path: Path, format: str = "png") -> bool:  # noqa: A002  what QEMU calls it
+        """Write what the display shows, as PNG or PPM; False when QEMU is gone or cannot."""
         try:
             with anyio.fail_after(10):
-                await self._qmp.execute("screendump", {"filename": str(path), "format": "png"})
+                await self._qmp.execute("screendump", {"filename": str(path), "format": format})
         except (QMPError, OSError, TimeoutError):
             return False
         return True

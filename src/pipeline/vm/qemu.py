@@ -126,6 +126,16 @@ def _disk(bus: Bus) -> list[str]:
             return ["-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk,bootindex=0"]
 
 
+def drive(medium: Path) -> list[str]:
+    """A drive with a medium in it, from which the machine boots when its disk is empty."""
+    return [
+        "-drive", f"if=none,id=medium,media=cdrom,readonly=on,format=raw,file={_escaped(medium)}",
+        "-device", "virtio-scsi-pci,id=drives",
+        "-device", "scsi-cd,drive=medium,bus=drives.0,bootindex=1",
+        "-device", "qemu-xhci", "-device", "usb-kbd",
+    ]  # fmt: skip
+
+
 def _shell(files: Files, way: Way) -> list[str]:
     if way is not Way.SHELL:
         return []
