@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
@@ -68,6 +68,15 @@ class Evidence(BaseModel):
     """The version of this module that ran the gate; it decides nothing."""
     follows: list[Digest] = []
     """The statements of this gate on this digest that were the newest when this one was made."""
+
+    @field_validator("disks")
+    @classmethod
+    def _called_what_they_are(cls, value: dict[str, DiskRecord]) -> dict[str, DiskRecord]:
+        """What boots is a qcow2: nothing else goes by the name of a platform alone."""
+        for name, disk in value.items():
+            if disk.format != (expected := name.partition(" ")[2] or "qcow2"):
+                raise ValueError(f"{name} has the format {disk.format}, expected {expected}")
+        return value
 
     @property
     def verdict(self) -> Outcome | None:

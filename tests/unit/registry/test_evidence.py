@@ -63,7 +63,10 @@ def changed(*path: str, to: object) -> bytes:
         (changed("subject", to=[{"digest": {"sha256": SUBJECT.hex}}, {"digest": {"sha256": OTHER.hex}}]), "about"),
         (changed("predicate", "result", "digest", to=OTHER), "a result about"),
         (changed("predicate", "gate", to="production"), "gate"),
-        (changed("predicate", "disks", "linux/amd64", "format", to="raw"), "format"),
+        (
+            changed("predicate", "disks", "linux/amd64", "format", to="raw"),
+            "linux/amd64 has the format raw, expected qcow2",
+        ),
     ],
 )
 def test_anything_else_is_no_evidence(content: bytes, found: str) -> None:
