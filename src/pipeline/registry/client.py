@@ -5,7 +5,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
@@ -133,17 +133,23 @@ class RepositoryClient:
         """Blobs known to be there, not to be asked for again."""
         self._tagged: set[Tag] = set()
         """Tags that this client wrote: the registry said that it has them."""
+        self._named: set[Tag] = set()
+        """Tags that this client read: something was behind them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
         """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
         self._parts: dict[str, RepositoryClient] = {"": self}
+        self._landmarks = {Tag(channel) for channel in Channel}
+        """Tags of which one is there if anything is."""
 
-    def under(self, prefix: str) -> "RepositoryClient":
+    def under(self, prefix: str, landmarks: Iterable[Tag] = ()) -> "RepositoryClient":
         """The part of the repository that belongs to an image, with all that was read here; the same object each time.
 
         What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        `landmarks`: the image's channels, which are asked for by name when a list of tags is empty.
         """
+        self._landmarks.update(landmarks)
         if prefix not in self._parts:
             part = copy(self)
             part.prefix = prefix
@@ -173,6 +179,8 @@ class RepositoryClient:
         manifest = await self._once.manifest(ref)
         if manifest:
             self._seen[manifest.digest] = manifest
+        if isinstance(ref, Tag):
+            (self._named.add if manifest else self._named.discard)(ref)
         return manifest
 
     async def known(self, digest: Digest) -> Manifest | None:
@@ -207,15 +215,24 @@ class RepositoryClient:
         return await self._look.once((self.repository, "tags"), self._tags)
 
     async def _tags(self) -> list[Tag]:
-        """A list without what the registry took a moment ago is an old one, and tells nothing of what is not there."""
-
         async def attempt() -> list[Tag]:
             listed = await self._list_tags()
-            if missing := sorted(self._tagged - set(listed)):
-                raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+            await self._see_known(listed)
             return listed
 
         return await self.persist(f"GET tags of {self.repository}", attempt)
+
+    async def _see_known(self, listed: list[Tag]) -> None:
+        """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
+
+        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        """
+        if missing := sorted(self._tagged - set(listed)):
+            raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+        known = self._named if listed else self._named | self._landmarks
+        for tag in sorted(known - set(listed)):
+            if await self.read_once(tag):
+                raise Transient(f"a list of tags without {tag}, which is there")
 
     async def _list_tags(self) -> list[Tag]:
         """A list that ends is asked once more for what comes after its last tag: some registries cut it silently."""
