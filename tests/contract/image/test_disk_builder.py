@@ -54,7 +54,13 @@ async def lab(engine: None) -> Lab:
     script = """
         skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny
         printf 'FROM localhost/tiny\\nLABEL lab.small=0\\n' | podman build --quiet --network host --tag localhost/bare -
-        for image in tiny bare; do
+        install=/usr/lib/bootc/install/00-tiny.toml
+        change() {
+            printf 'FROM localhost/tiny\\nRUN %s\\n' "$2" | podman build --quiet --network host --tag localhost/$1 -
+        }
+        change xfs "sed -i s/ext4/xfs/ $install"
+        change undeclared "rm $install"
+        for image in tiny bare xfs undeclared; do
             skopeo copy --quiet --digestfile /digest containers-storage:localhost/$image docker://$HOST/test/$image
             echo "$image=$(cat /digest)"
         done
@@ -88,6 +94,12 @@ async def test_the_disk_is_built_under_the_update_reference_and_nothing_is_left_
         toolbox().with_mounted_cache("/left", storage).with_env_variable("RUN", uuid4().hex), ["ls", "/left"]
     )
     assert looked.stdout == ""
+
+
+async def test_the_root_file_system_is_the_one_that_the_image_declares(lab: Lab) -> None:
+    assert "root file system: xfs, declared by the image" in (await lab.build(builder(), image="xfs")).log
+    with pytest.raises(NotBuilt, match="no default root filesystem type specified"):
+        await lab.build(builder(), image="undeclared")
 
 
 async def test_the_successor_is_called_as_it_wants(lab: Lab) -> None:
