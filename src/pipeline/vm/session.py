@@ -23,6 +23,8 @@ from pipeline.vm.ways import Refusal, Way
 
 T = TypeVar("T")
 
+LIVES = (Refusal.CLOSED, Refusal.LOGIN)
+"""What only a guest does that has come as far as its network, also where no console shows that it is up."""
 SILENCE = 30.0
 """Seconds with KVM after which SSH is tried although nothing told that the guest has a network."""
 
@@ -64,8 +66,8 @@ class Session:
     """Where a check may leave files for the report."""
     say: Callable[[str], None]
     way: Way = Way.KEY
-    shell: Path | None = None
-    """QEMU's end of the virtio console."""
+    shell: Path = Path("shell")
+    """QEMU's end of the virtio console, where there is one."""
     refusals: Refusals = Refusals()
     run: str = field(default_factory=lambda: uuid4().hex)
     """A name that no other run has, for what a check leaves in the guest and looks for again."""
@@ -135,7 +137,7 @@ class Session:
         with self._wait(deadline, lambda: ("no shell answers on its virtio console", Refusal.NO_ANSWER)) as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._hurry, scope)
-                guest = Guest(await Shell.open(self.shell or self.folder))
+                guest = Guest(await Shell.open(self.shell))
                 await guest.run("true", within=deadline)
                 self._guest = guest
                 group.cancel_scope.cancel()
@@ -146,9 +148,10 @@ class Session:
             with self.machine.phase(deadline, lambda: self._stuck(deadline, problem()[0])) as scope:
                 yield scope
         except Overdue as error:
-            if self.machine.console.boot.up is None:
+            refusal = problem()[1]
+            if self.machine.console.boot.up is None and refusal not in LIVES:
                 raise
-            raise Refused(str(error), problem()[1]) from None
+            raise Refused(str(error), refusal) from None
 
     async def settle(self, deadline: float) -> None:
         """Wait until systemd has no start-up jobs left; `state` says how that ended."""
