@@ -10,14 +10,15 @@ from pathlib import Path
 import anyio
 import dagger
 
+from pipeline.config import QCOW2, Upload, architecture
 from pipeline.config import OpenQA as Server
-from pipeline.config import Upload, architecture
 from pipeline.containers.disk_store import fetch_disk, upload_disk
 from pipeline.containers.openqa_cli import key_and_secret, schedule
 from pipeline.each import each
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.outputs import named, platform_and_kind
 from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
@@ -91,6 +92,15 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     platforms: Sequence[str] = world.config.booted(subject.image)
     assets = dict(zip(server.assets, await each(server.assets, asset_there), strict=True))
     uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
+    beside = [key for key in tested.evidence.disks if platform_and_kind(key)[1] != QCOW2]
+
+    async def also_there(key: str) -> dict[str, str]:
+        platform, kind = platform_and_kind(key)
+        record = tested.evidence.disks[key]
+        _, uploaded = await _uploaded(world, target, subject, tag, record, platform)
+        return {f"{named(platform, kind)}: {name}": value for name, value in uploaded.items()}
+
+    others = await each(beside, also_there)
     uploaded = time.monotonic()
     parts = await each(_parts(server, platforms), ran)
     worst = next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
@@ -109,7 +119,8 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
             for check in one.outcome.checks
         ],
         inputs={f"asset {name}": url for name, url in assets.items()}
-        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()},
+        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()}
+        | {name: value for inputs in others for name, value in inputs.items()},
         timeline=[
             Phase(name="disks to the store", start=0.0, end=uploaded - start),
             *(phase for one in parts for phase in one.phases(start)),
@@ -182,7 +193,7 @@ async def _uploaded(
     """The address at which openQA finds the disk, and what was found out about the file."""
     image, machine = subject.image, short_name(platform)
     disk = await fetch_disk(world.reach, image.repository, record)
-    key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256)
+    key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256, record.format)
     inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
     return f"{target.public_url}/{key}", inputs | {"disk sha256": record.sha256.hex}
 

@@ -12,9 +12,9 @@ newest follows from what they name (`Evidence.follows`), never from a date.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
@@ -47,7 +47,7 @@ class DiskRecord(BaseModel):
     """Bytes."""
     manifest: Digest
     """The artifact that holds it."""
-    format: Literal["qcow2"] = "qcow2"
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] = "qcow2"
     builder: str
     """The image that built it, by digest."""
 
@@ -61,7 +61,7 @@ class Evidence(BaseModel):
     gate_version: str
     result: Result
     disks: dict[str, DiskRecord] = {}
-    """By platform (`linux/amd64`)."""
+    """By platform (`linux/amd64`), and what else was built for it behind that (`linux/amd64 iso`)."""
     module: str = ""
     """The version of this module that ran the gate; it decides nothing."""
     source: str = ""
@@ -74,6 +74,15 @@ class Evidence(BaseModel):
     """The report's archive; filled by `attach_evidence`."""
     follows: list[Digest] = []
     """The statements of this gate on this digest that were the newest when this one was made."""
+
+    @field_validator("disks")
+    @classmethod
+    def _called_what_they_are(cls, value: dict[str, DiskRecord]) -> dict[str, DiskRecord]:
+        """What boots is a qcow2: nothing else goes by the name of a platform alone."""
+        for name, disk in value.items():
+            if disk.format != (expected := name.partition(" ")[2] or "qcow2"):
+                raise ValueError(f"{name} has the format {disk.format}, expected {expected}")
+        return value
 
     @property
     def verdict(self) -> Outcome | None:
