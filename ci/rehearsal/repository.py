@@ -61,9 +61,11 @@ class Repository:
         repository.commit("The sample OS")
         return repository
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str, *, executable: bool = False) -> None:
         """Change a file."""
         _parent(self.path / name).write_text(text)
+        if executable:
+            (self.path / name).chmod(0o755)
 
     def replace(self, name: str, old: str, new: str) -> None:
         """Change a piece of a file that must be there."""
@@ -85,6 +87,10 @@ class Repository:
     def head(self) -> str:
         """The commit that is checked out."""
         return self._git("rev-parse", "HEAD")
+
+    def check_out(self, what: str) -> None:
+        """Go to a branch, or away from one."""
+        self._git("checkout", "--quiet", what)
 
     def tag(self, name: str) -> None:
         """Put a tag on it."""

@@ -403,6 +403,17 @@ class Gates(_Table):
     """Before `:stable`."""
 
 
+class StaleAfter(_Table):
+    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
+
+    next: Duration | None = None
+    """Since the image of `:next` was built."""
+    testing: Duration | None = None
+    """Since the image of `:testing` was built."""
+    stable: Duration | None = None
+    """Since the image of `:stable` was built."""
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -418,6 +429,8 @@ class Config(_Table):
     """Known findings that may ship for a while."""
     retention: Rules = Rules()
     """What `prune` may delete."""
+    stale_after: StaleAfter = StaleAfter()
+    """When a channel counts as stale."""
 
     @field_validator("images", mode="before")
     @classmethod
@@ -509,6 +522,7 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = _found(document, path)
+            message = message.removeprefix(f"{found!r} is not ")
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)

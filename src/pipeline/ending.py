@@ -49,12 +49,15 @@ class CallFailed(FunctionError, dagger.QueryError):
         value = QueryErrorValue(text, extensions=extensions)
         dagger.QueryError.__init__(self, [value], GraphQLRequest("{ __typename }"))
         self.extra = None
+        self.results: Sequence[Result] = ()
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Self:
         """The end of a command over these images, not all of which passed."""
         told = merge(results)
-        return cls(told.command, told.outcome, result_text(told))
+        failed = cls(told.command, told.outcome, result_text(told))
+        failed.results = results
+        return failed
 
 
 def broken_off(command: str, started: datetime, error: Exception) -> CallFailed:

@@ -1,19 +1,20 @@
 """The Dagger API and nothing else: arguments in, stage call, report out."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import dagger
 from dagger import Doc, enum_type, function, object_type
 from pydantic import TypeAdapter
 
-from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
+from pipeline.commands import doctor, history, init, plan, prune, reproduce, rollback, run_stage, status, verify
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome
 from pipeline.ending import CallFailed, broken_off
-from pipeline.gates.evidence import GateRun, report_directory, unpacked
+from pipeline.gates.evidence import GateRun, report_directory, run_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.report.model import Result
@@ -101,6 +102,23 @@ class BootcPipeline:
             return _told(await next_.build_next(world, must_push=must_push), as_json)
 
     @acting
+    async def run_stage(
+        self,
+        stage: Annotated[str, Doc("build-next, gate-next, promote-testing, promote-stable or verify")],
+        tag: Annotated[str, Doc("The pushed git tag, for those that promote")] = "",
+        image: Images = None,
+    ) -> dagger.Directory:
+        """Run a stage as a workflow does: its report, passed or failed, with the exit code in the file `exit-code`."""
+        left: dict[str, Path] = {}
+        try:
+            async with self._world(stage, image) as world:
+                left = world.left
+                results = await run_stage.run_stage(world, stage, tag)
+        except CallFailed as failed:
+            results = list(failed.results)
+        return run_directory(results, left)
+
+    @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
         """Build, lint and test without pushing; the report, passed or failed."""
         async with self._world("gate-next", image) as world:
@@ -184,6 +202,14 @@ class BootcPipeline:
         async with self._world("plan", image) as world:
             outlooks = await plan.plan(world, tag, allow_older=allow_older)
             return _json(outlooks) if as_json else plan.plan_text(outlooks)
+
+    @acting
+    async def init(
+        self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
+    ) -> dagger.Directory:
+        """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
+        with _ending("init"):
+            return await init.init(self.source, address)
 
     @acting
     async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:
@@ -309,7 +335,6 @@ class BootcPipeline:
     @asynccontextmanager
     async def _world(self, command: str, images: list[str] | None) -> AsyncIterator[World]:
         """Open the outside; every error that a user can cause ends as one paragraph with its outcome."""
-        started = datetime.now(UTC)
         given = Given(
             source=self.source,
             registry_auth=self.registry_auth,
@@ -320,13 +345,20 @@ class BootcPipeline:
             store=self.store,
             actor=self.actor,
         )
-        try:
+        with _ending(command):
             async with open_world(given, images or []) as world:
                 yield world
-        except CallFailed:
-            raise
-        except Exception as error:
-            raise broken_off(command, started, error) from None
+
+
+@contextmanager
+def _ending(command: str) -> Iterator[None]:
+    started = datetime.now(UTC)
+    try:
+        yield
+    except CallFailed:
+        raise
+    except Exception as error:
+        raise broken_off(command, started, error) from None
 
 
 def _told(results: list[Result], as_json: bool = False) -> str:

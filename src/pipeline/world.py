@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagger
@@ -51,6 +52,8 @@ class World:
     """The only way in which a channel or version tag is written."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
+    left: dict[str, Path] = field(default_factory=dict)
+    """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
 
     def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
         """The repository of an image's channel; candidates are gated in that of next and testing."""

@@ -15,7 +15,7 @@ from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
 from pipeline.world import World
 
-_CREATED = "org.opencontainers.image.created"
+CREATED = "org.opencontainers.image.created"
 
 
 def status_text(found: dict[str, list[ChannelLine]]) -> str:
@@ -46,7 +46,7 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 channel,
                 digest,
                 version=_version(channel, digest, versions),
-                age=_age(await _label(homes[channel], digest, _CREATED)),
+                age=age(await _label(homes[channel], digest, CREATED)),
                 evidence=_said(await evidence.verdict_on(homes[channel], digest, channel)),
                 note="; ".join(
                     [*held, *([f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead"] if ahead else [])]
@@ -145,7 +145,8 @@ def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None
     return max(mine or fitting, default="")
 
 
-def _age(created: str) -> float | None:
+def age(created: str) -> float | None:
+    """Seconds since the moment that a label names; None when it names none."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:

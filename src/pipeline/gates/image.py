@@ -68,6 +68,7 @@ async def image_gate(
         outcome, reason = verdict(checks)
         result = Result(command=command, outcome=outcome, reason=reason, checks=checks)
         folder = evidence.new_folder()
+    world.left[image.name] = folder
     found = {"command": command, "image": image.name, "repository": str(image.repository), "commit": commit}
     run = GateRun(result.model_copy(update=found), folder)
     return Gated(image, local, run, digest)
