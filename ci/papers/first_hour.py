@@ -40,19 +40,32 @@ def _login(document: object) -> Refused:
     return lambda: Credentials.parse(json.dumps(document)).login(Repository.parse("ghcr.io/owner/os"))
 
 
-def _world(**history: object) -> Any:
-    """As much of a world as is asked before anything is built."""
+class _Answers:
+    """Stands in for what lies outside: every question has its answer, those that nobody thought of an empty one."""
 
-    async def answer(value: object) -> object:
-        return value
+    def __init__(self, **answers: object):
+        self._answers = answers
 
-    asked = {"head": COMMIT, "uncommitted": [], "on_branch": True} | history
-    told = {name: lambda *_, value=value: answer(value) for name, value in asked.items()}
-    return SimpleNamespace(history=SimpleNamespace(**told), config=config.parse(OS), images=[])
+    def __getattr__(self, question: str) -> Callable[..., Awaitable[object]]:
+        async def answer(*_: object) -> object:
+            return self._answers.get(question, [])
+
+        return answer
 
 
-def _must_push(**history: object) -> Refused:
-    return lambda: anyio.run(lambda: next_.build_next(_world(**history), must_push=True))
+def _world(*, there: bool = True, **history: object) -> Any:
+    read = config.parse(OS)
+    asked = {"head": COMMIT, "on_branch": True, "shallow": False, "branches": ["refs/heads/main"]} | history
+    return SimpleNamespace(
+        history=_Answers(**asked),
+        config=read,
+        images=read.selected([]),
+        given=SimpleNamespace(source=_Answers(exists=there)),
+    )
+
+
+def _must_push(*, there: bool = True, **history: object) -> Refused:
+    return lambda: anyio.run(lambda: next_.build_next(_world(there=there, **history), must_push=True))
 
 
 def _testing(**facts: Any) -> Refused:
@@ -144,7 +157,11 @@ FIRST_HOUR: dict[str, Refused] = {
     "a path outside": _config(OS.rstrip() + '\ncontainerfile = "/etc/Containerfile"\n'),
     "a waiver without an end": _config(OS + '[[waivers]]\ncheck = "units"\nmatch = "x"\nbug = "b"\n'),
     "an image that is not in the file": lambda: config.parse(OS).selected(["yellow"]),
-    "a branch called master": _must_push(on_branch=False),
+    "a Containerfile that is not there": _must_push(there=False),
+    "files that git left as pointers": _must_push(pointers=["os/big.bin"]),
+    "a branch called master": _must_push(on_branch=False, branches=["refs/heads/master"]),
+    "a commit that is not on main": _must_push(on_branch=False),
+    "a history that was cut off": _must_push(shallow=True),
     "a build from a changed tree": _must_push(uncommitted=[" M Containerfile"]),
     "a login that is none": lambda: Credentials.parse("user:password"),
     "a login that a helper has": _login({"auths": {"ghcr.io": {}}, "credsStore": "desktop"}),

@@ -60,16 +60,11 @@ class Tag(_Text):
 
 
 class Channel(StrEnum):
-    """The moving tags. Their values are the tag names."""
+    """The moving tags. Their values are what they are called, unless an image's `names` say otherwise (`Names`)."""
 
     NEXT = "next"
     TESTING = "testing"
     STABLE = "stable"
-
-    @property
-    def tag(self) -> Tag:
-        """The image tag of this channel."""
-        return Tag(self.value)
 
 
 class Outcome(StrEnum):

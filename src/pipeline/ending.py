@@ -49,23 +49,24 @@ class CallFailed(FunctionError, dagger.QueryError):
         value = QueryErrorValue(text, extensions=extensions)
         dagger.QueryError.__init__(self, [value], GraphQLRequest("{ __typename }"))
         self.extra = None
-        self.results: Sequence[Result] = ()
 
     @classmethod
     def of(cls, results: Sequence[Result]) -> Self:
         """The end of a command over these images, not all of which passed."""
         told = merge(results)
-        failed = cls(told.command, told.outcome, result_text(told))
-        failed.results = results
-        return failed
+        return cls(told.command, told.outcome, result_text(told))
 
 
 def broken_off(command: str, started: datetime, error: Exception) -> CallFailed:
-    """The end of a command that an error stopped; what nobody thought of is an outage of this pipeline."""
+    """The end of a call that an error stopped."""
+    return CallFailed.of([stopped(command, started, error)])
+
+
+def stopped(command: str, started: datetime, error: Exception) -> Result:
+    """The result of a command that an error stopped; what nobody thought of is an outage of this pipeline."""
     known = _known(error)
     duration = (datetime.now(UTC) - started).total_seconds()
-    result = Result(command=command, outcome=known.outcome, reason=str(known), started=started, duration=duration)
-    return CallFailed.of([result])
+    return Result(command=command, outcome=known.outcome, reason=str(known), started=started, duration=duration)
 
 
 def _known(error: Exception) -> PipelineError:

@@ -34,7 +34,6 @@ def test_a_push_to_main_moves_next_and_a_pull_request_from_a_fork_moves_nothing(
     assert json.loads(run.report("build-next", "result.json"))["commit"] == repository.head()
     before = _tags(repository)
 
-    main = repository.head()
     repository.check_out("--detach")
     repository.write("os/usr/share/sample-os/note", "from a fork\n")
     commit = repository.commit("A stranger's proposal")
@@ -42,15 +41,32 @@ def test_a_push_to_main_moves_next_and_a_pull_request_from_a_fork_moves_nothing(
     assert run.exit_code == 0, run.log
     assert json.loads(run.report("gate-next", "result.json"))["commit"] == commit
     assert _tags(repository) == before
+    repository.check_out("main")
 
+
+@pytest.mark.thorough
+def test_what_fails_is_red_with_the_report_of_this_run(act, repository):
+    """A gate in a pull request, a commit off main that was to be pushed, and a release that nobody tested."""
+    before = _tags(repository)
+    repository.check_out("--detach")
     repository.write("tests/os/always-fails", "#!/bin/sh\necho this must not ship\nexit 1\n", executable=True)
     repository.commit("A proposal that fails its gate")
     run = act.run("pull_request", "pull-request", {"pull_request": {"head": {"repo": {"fork": True}}}})
     assert run.exit_code == 1, run.log
     assert "this must not ship" in run.report("gate-next", "summary.md")
-    assert _tags(repository) == before
+
+    run = act.run("push", "build-next", {"ref": "refs/heads/main"}, SECRETS)
+    assert run.exit_code == 1, run.log
+    told = json.loads(run.report("build-next", "result.json"))
+    assert (told["outcome"], told["exit_code"]) == ("precondition", 3)
+    assert "is not on main" in told["reason"]
+
     repository.check_out("main")
-    assert repository.head() == main
+    repository.tag("v2.0.0")
+    run = act.run("push", "release-stable", {"ref": "refs/tags/v2.0.0"}, SECRETS)
+    assert run.exit_code == 1
+    assert json.loads(run.report("promote-stable", "result.json"))["outcome"] == "precondition"
+    assert _tags(repository) == before
 
 
 @pytest.mark.thorough
@@ -66,12 +82,3 @@ def test_a_whole_release_by_its_tags(act, repository):
         assert registry.digest(repository.image, channel) == registry.digest(repository.image, repository.head())
     assert act.run("schedule", "channels", {}, SECRETS).exit_code == 0
     assert act.run("schedule", "prune", {}, SECRETS).exit_code == 0
-
-
-@pytest.mark.thorough
-def test_a_promotion_that_is_refused_is_red_and_keeps_no_report_of_an_earlier_run(act, repository):
-    repository.tag("v2.0.0")
-    run = act.run("push", "release-stable", {"ref": "refs/tags/v2.0.0"}, SECRETS)
-    assert run.exit_code == 1
-    told = json.loads(run.report("promote-stable", "result.json"))
-    assert (told["outcome"], told["exit_code"]) == ("precondition", 3)

@@ -15,8 +15,8 @@ from pipeline.errors import UsageError
 from pipeline.registry.credentials import Credentials
 
 WHAT_TO_DO = (
-    r"[Ee]xpected|look at|allowed|required|Correct|Tag a|[Pp]ush|pass |give |chmod|move|Put |did you mean|not TOML"
-    r"|main_branch|differs from|not supported|Was build-next"
+    r"[Ee]xpected|[Ff]etch|add it|look at|allowed|required|Correct|Tag a|[Pp]ush|pass |give |chmod|move|Put "
+    r"|did you mean|not TOML|main_branch|differs from|not supported|Was build-next"
 )
 
 
@@ -31,7 +31,10 @@ def test_every_refusal_says_what_to_do(mistake: str) -> None:
         ("a misspelt key", "did you mean containerfile?"),
         ("a key in the wrong table", "did you mean the one of [gates.testing]?"),
         ("a repository without a registry", "found 'os'; expected a repository such as ghcr.io/owner/image"),
-        ("a branch called master", "is not on main (main_branch in pipeline.toml)"),
+        (
+            "a branch called master",
+            "main_branch in pipeline.toml is main, and there is no such branch; there are master",
+        ),
         ("plain HTTP", "in plain_http of pipeline.toml"),
         ("a host that does not exist", "after 3 attempts"),
         ("a release tag on another commit", "Put both tags on one commit."),

@@ -7,6 +7,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 from pipeline.domain import Digest, Repository, Tag, usual_platform
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
-from pipeline.registry.artifacts import EMPTY, artifact, index_of, refuse_promoted
+from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json, sha256
@@ -49,14 +50,20 @@ class RegistryClient:
         plain_http: Collection[str] = frozenset(),
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
+        promoted: Promoted = looks_promoted,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
-        connect to for such a host. `deadline`: seconds after which an operation gives up on an outage.
+        connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
+        tags that this client never writes.
         """
         self._transport = Transport(
-            credentials, plain_http=frozenset(plain_http), addresses=addresses or {}, deadline=deadline
+            credentials,
+            plain_http=frozenset(plain_http),
+            addresses=addresses or {},
+            deadline=deadline,
+            promoted=promoted,
         )
         self._repositories: dict[Repository, RepositoryClient] = {}
         self._look = Look()
@@ -128,6 +135,24 @@ class RepositoryClient:
         """Tags that this client wrote: the registry said that it has them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
+        self.prefix = ""
+        """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
+        self._parts: dict[str, RepositoryClient] = {"": self}
+
+    def under(self, prefix: str) -> "RepositoryClient":
+        """The part of the repository that belongs to an image, with all that was read here; the same object each time.
+
+        What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        """
+        if prefix not in self._parts:
+            part = copy(self)
+            part.prefix = prefix
+            self._parts[prefix] = part
+        return self._parts[prefix]
+
+    def refuse_promoted(self, tag: Tag) -> None:
+        """ValueError for tags that only a promotion writes."""
+        self._transport.refuse_promoted(self.repository, tag)
 
     async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
@@ -368,7 +393,7 @@ class RepositoryClient:
         ValueError for a tag that could be a channel or version: those are written by promotion (skopeo) alone.
         """
         if tag is not None:
-            refuse_promoted(tag)
+            self.refuse_promoted(tag)
         with self._transport.patience():
             await self.push_empty()
             return await self.push_manifest(
