@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import parse
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-CANDIDATES = (ROOT / "docs" / "candidates.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+SHELL = re.findall(r"```sh\n(.*?)```", "\n".join([README, *PAGES.values()]), re.DOTALL)
 WORKFLOWS = ROOT / ".github" / "workflows"
 CONSTRUCTOR = "constructor"
 
@@ -46,20 +45,18 @@ def _workflow_calls() -> list[tuple[str, list[str]]]:
     return _calls("\n".join(step.get("run", "") for step in job["steps"]))
 
 
-@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", README + CANDIDATES, re.DOTALL))
-def test_every_pipeline_toml_of_the_readme_is_accepted(block: str) -> None:
-    assert parse(block).images["yellowfin"]
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), _calls("\n".join(re.findall(r"```sh\n(.*?)```", README + CANDIDATES, re.DOTALL)))
-)
-def test_every_command_of_the_readme_exists(name: str, options: list[str]) -> None:
+@pytest.mark.parametrize(("name", "options"), _calls("\n".join(SHELL)))
+def test_every_command_of_the_papers_exists(name: str, options: list[str]) -> None:
     assert set(options) <= _api()[name]
 
 
-def test_every_secret_of_the_readme_is_an_argument() -> None:
-    assert set(re.findall(r"`--([a-z]+-auth)`", README)) <= _api()[CONSTRUCTOR]
+@pytest.mark.parametrize("name", sorted(_api().keys() - {CONSTRUCTOR}))
+def test_every_command_is_in_the_papers(name: str) -> None:
+    assert re.search(rf"[`\s]{name}[`\s]", PAGES["commands"]), f"docs/commands.md lacks {name}"
+
+
+def test_every_secret_of_the_papers_is_an_argument() -> None:
+    assert set(re.findall(r"`--([a-z]+-auth)`", PAGES["commands"])) <= _api()[CONSTRUCTOR]
 
 
 @pytest.mark.parametrize(("name", "options"), _workflow_calls())

@@ -150,7 +150,7 @@ def test_no_expression_reaches_a_shell(stage: Workflow) -> None:
 def test_secrets_reach_only_the_stage_that_needs_them(stage: Workflow) -> None:
     (step,) = [step for step in stage["steps"] if step.get("name") == "Run the stage"]
     secrets = {name: text for name, text in step["env"].items() if "secrets." in text or "token" in text}
-    assert set(secrets) == {"OPENQA_AUTH", "UPLOAD_AUTH", "API_TOKEN"}
+    assert set(secrets) == {"OPENQA_AUTH", "UPLOAD_AUTH", "BUILD_SECRETS", "API_TOKEN"}
     assert all(text.startswith("${{ inputs.stage == '") for text in secrets.values())
     (login,) = [step for step in stage["steps"] if step.get("name") == "Log in to the registry"]
     assert login["if"] == "inputs.stage != 'gate-next'"

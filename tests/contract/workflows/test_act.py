@@ -1,5 +1,7 @@
 """The workflows, run by act as GitHub would; dagger is a script that says how the stage ended."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[3] / "ci"))
 
 from rehearsal.act import Act, Run
+from rehearsal.lab import MODULE
 from rehearsal.repository import Repository
 
 PASSWORD, OPENQA, UPLOAD = "canary-registry", "canary-key:canary-secret", "canary-user:canary-password"
@@ -16,7 +19,7 @@ DAGGER = """
 given=" $* "
 case $given in *file://*) auth=${given#*file://}; cat "${auth%% *}" > "$(dirname "$0")/auth" ;; esac
 case $given in *" export "*) ;; *) echo "the text of $*"; exit 0 ;; esac
-report=${given##*--path=}; report=${report% }
+report=${given##*--path=}; report=${report% }; mkdir -p "$report"
 case $given in *--tag=v9.9.9*) code=1 said=failed ;; *--tag=v6.6.6*) exit 17 ;; *) code=0 said=passed ;; esac
 echo "# $said" > "$report/summary.md"
 echo $code > "$report/exit-code"
@@ -105,3 +108,21 @@ def test_prune_deletes_when_somebody_said_so(act: Act, payload: dict[str, object
 def test_no_secret_is_in_a_log(act: Act) -> None:
     run = act.run("push", "release-stable", {"ref": "refs/tags/v1.2.3"}, SECRETS)
     assert not [secret for secret in SECRETS.values() if secret in run.log]
+
+
+@pytest.mark.parametrize(("tag", "code", "said"), [("v1.2.3", 0, "# passed"), ("v9.9.9", 1, "# failed")])
+def test_without_any_ci_a_script_does_the_same(act: Act, tmp_path: Path, tag: str, code: int, said: str) -> None:
+    tool = tmp_path / "dagger"
+    tool.write_text(f"#!/bin/bash\n{DAGGER}")
+    tool.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MODULE": "m", "REGISTRY_AUTH": PASSWORD}
+    done = subprocess.run(
+        [MODULE / "docs" / "ci" / "release", "promote-stable", tag],
+        cwd=act.repository.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert said in (act.repository.path / "report" / "summary.md").read_text()
+    assert PASSWORD not in done.stdout + done.stderr
