@@ -57,9 +57,17 @@ class Repository:
         (path / "pipeline.toml").write_text(_CONFIGURATION.format(repository=image))
         shutil.copy(MODULE / "ci/lab/openqa/scenarios.yaml", _parent(path / "openqa/scenarios.yaml"))
         repository = cls(path, image)
-        repository._git("init", "--quiet", "--initial-branch", "main")
-        repository.commit("The sample OS")
+        repository.begin("The sample OS")
         return repository
+
+    def begin(self, message: str = "A beginning") -> None:
+        """What is there becomes the first commit."""
+        self._git("init", "--quiet", "--initial-branch", "main")
+        self.commit(message)
+
+    def changes(self) -> str:
+        """What differs from the commit."""
+        return self._git("status", "--porcelain")
 
     def write(self, name: str, text: str, *, executable: bool = False) -> None:
         """Change a file."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import dagger
-from dagger import Doc
+from dagger import Doc, dag
 
 from pipeline.api.arguments import (
     AllowOlder,
@@ -34,7 +34,7 @@ from pipeline.api.calls import acting, api_object, ending, lasting, opened, resu
 from pipeline.api.commands import Commands
 from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
-from pipeline.commands import init, prune, reproduce, run_stage, status
+from pipeline.commands import board, init, prune, reproduce, run_stage, status
 from pipeline.containers.secrets import read_secret
 from pipeline.ending import CallFailed
 from pipeline.gates.evidence import run_directory, unpacked
@@ -207,6 +207,15 @@ class BootcPipeline:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         answer = await self.results().plan(tag, image, allow_older)
         return answer.json if as_json else answer.text
+
+    @acting
+    async def board(self, image: Images = None) -> dagger.Directory:
+        """Where all channels stand, as a page to publish with a badge for each: index.html and badges/."""
+        async with opened("board", self.given, image) as world:
+            site = dag.directory()
+            for path, text in (await board.board(world)).items():
+                site = site.with_new_file(path, text)
+            return site
 
     @acting
     async def init(
