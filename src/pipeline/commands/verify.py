@@ -3,6 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 
+import anyio
+
 from pipeline.commands.status import age
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
@@ -26,6 +28,8 @@ _GATES = {
     Channel.STABLE: [Channel.NEXT, Channel.TESTING, Channel.STABLE],
 }
 """Which evidence a digest must have to be in a channel."""
+_LATER = 5.0
+"""Seconds after which a finding is looked for again, before it is one."""
 
 
 async def verify(world: World, channels: list[Channel]) -> list[Result]:
@@ -38,8 +42,11 @@ async def verify(world: World, channels: list[Channel]) -> list[Result]:
 
 async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
     start = time.monotonic()
-    checks = [check for channel in channels async for check in _checks(world, image, channel)]
-    wrong = [check for check in checks if not check.lets_through]
+    checks = await _looked_at(world, image, channels)
+    if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
+        await anyio.sleep(_LATER)
+        checks = await _looked_at(world, image, channels)
+    wrong = _wrong(checks)
     return Result(
         command="verify",
         outcome=Outcome.PRECONDITION if wrong else Outcome.PASSED,
@@ -49,6 +56,14 @@ async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
         checks=checks,
         duration=time.monotonic() - start,
     )
+
+
+async def _looked_at(world: World, image: Image, channels: list[Channel]) -> list[Check]:
+    return [check for channel in channels async for check in _checks(world, image, channel)]
+
+
+def _wrong(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if not check.lets_through]
 
 
 async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
@@ -153,7 +168,9 @@ async def _about_versions(world: World, image: Image, channel: Channel, records:
     registry = world.repository(image, channel)
     written = [(record.entry.version, record.entry.moves[0].new) for record in records if record.entry.version]
     recorded = {plain: new for tag, new in written for plain in image.tags.versions([tag])}
-    there = await _version_tags(registry, image, channel)
+    listed = await _version_tags(registry, image, channel)
+    unlisted = {tag: await registry.digest(image.tags.version(tag)) for tag in sorted(recorded.keys() - listed.keys())}
+    there = {tag: named for tag, named in {**listed, **unlisted}.items() if named}  # a list may have been cut
     both = sorted(there.keys() & recorded.keys())
     findings = [
         *(f"{tag} is {there[tag]}, the ledger says {recorded[tag]}" for tag in both if there[tag] != recorded[tag]),

@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
@@ -133,6 +133,8 @@ class RepositoryClient:
         """Blobs known to be there, not to be asked for again."""
         self._tagged: set[Tag] = set()
         """Tags that this client wrote: the registry said that it has them."""
+        self._named: set[Tag] = set()
+        """Tags that this client read: something was behind them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
@@ -173,6 +175,8 @@ class RepositoryClient:
         manifest = await self._once.manifest(ref)
         if manifest:
             self._seen[manifest.digest] = manifest
+        if isinstance(ref, Tag):
+            (self._named.add if manifest else self._named.discard)(ref)
         return manifest
 
     async def known(self, digest: Digest) -> Manifest | None:
@@ -207,15 +211,24 @@ class RepositoryClient:
         return await self._look.once((self.repository, "tags"), self._tags)
 
     async def _tags(self) -> list[Tag]:
-        """A list without what the registry took a moment ago is an old one, and tells nothing of what is not there."""
-
         async def attempt() -> list[Tag]:
             listed = await self._list_tags()
-            if missing := sorted(self._tagged - set(listed)):
-                raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+            await self._see_known(listed)
             return listed
 
         return await self.persist(f"GET tags of {self.repository}", attempt)
+
+    async def _see_known(self, listed: list[Tag]) -> None:
+        """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
+
+        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        """
+        if missing := sorted(self._tagged - set(listed)):
+            raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+        known = self._named if listed else self._named | {channel.tag for channel in Channel}
+        for tag in sorted(known - set(listed)):
+            if await self.read_once(tag):
+                raise Transient(f"a list of tags without {tag}, which is there")
 
     async def _list_tags(self) -> list[Tag]:
         """A list that ends is asked once more for what comes after its last tag: some registries cut it silently."""

@@ -166,6 +166,7 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         done.append(move)
 
     try:
+        await _record_standing_channels(world, promotion, moves)
         for kind in ORDER:
             await each(promotion.of(kind, moves), make)
     except PipelineError as error:
@@ -178,6 +179,16 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
             f"{written} written, {len(moves) - len(done)} of {len(moves)} moves left. {error} "
             "Run the same command again: it finishes what is left."
         ) from error
+
+
+async def _record_standing_channels(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
+    """A version of what its channel is at already is recorded, too: no move of the channel will do it."""
+    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
+    versioned = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)}
+    for wish in promotion.desired:
+        if wish.kind is Kind.CHANNEL and wish.image in versioned - moving:
+            stays = Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
+            await _record(world, promotion, world.config.images[wish.image], stays)
 
 
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
