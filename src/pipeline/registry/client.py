@@ -5,7 +5,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -140,12 +140,16 @@ class RepositoryClient:
         self.prefix = ""
         """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
         self._parts: dict[str, RepositoryClient] = {"": self}
+        self._landmarks = {Tag(channel) for channel in Channel}
+        """Tags of which one is there if anything is."""
 
-    def under(self, prefix: str) -> "RepositoryClient":
+    def under(self, prefix: str, landmarks: Iterable[Tag] = ()) -> "RepositoryClient":
         """The part of the repository that belongs to an image, with all that was read here; the same object each time.
 
         What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        `landmarks`: the image's channels, which are asked for by name when a list of tags is empty.
         """
+        self._landmarks.update(landmarks)
         if prefix not in self._parts:
             part = copy(self)
             part.prefix = prefix
@@ -225,7 +229,7 @@ class RepositoryClient:
         """
         if missing := sorted(self._tagged - set(listed)):
             raise Transient(f"a list of tags without {missing[0]}, which it had taken")
-        known = self._named if listed else self._named | {channel.tag for channel in Channel}
+        known = self._named if listed else self._named | self._landmarks
         for tag in sorted(known - set(listed)):
             if await self.read_once(tag):
                 raise Transient(f"a list of tags without {tag}, which is there")

@@ -18,6 +18,7 @@ from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired
 from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
 from pipeline.registry import ledger
+from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move, Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
@@ -72,9 +73,9 @@ async def _version_of(
 
     A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case.
     """
-    registry = world.repository(image, channel)
-    written = [head.entry.version for head in await ledger.heads(registry, channel) if head.entry.version]
-    for version in reversed(read(image.tags.versions({*await registry.tags(), *written}))):
+    registry: RepositoryClient = world.repository(image, channel)
+    written = {head.entry.version for head in await ledger.heads(registry, channel) if head.entry.version}
+    for version in reversed(read(image.tags.versions(written.union(await registry.tags())))):
         if await registry.digest(image.tags.version(version.tag)) == digest:
             return version
     return None
