@@ -42,13 +42,14 @@ class Act:
     """For what is installed and left behind."""
     dagger: str
     """A shell script, run for every `dagger …` of a workflow."""
+    module: str = ""
+    """`OWNER/REPO@VERSION` by which the workflows call this repository's own, when they are another's."""
 
     def adopt(self, **inputs: str) -> None:
         """Put this repository's workflows into that one, with more inputs for each stage."""
         for source in _WORKFLOWS.glob("*.yml"):
             text = source.read_text().replace("module: .\n", f"module: {MODULE}\n{_lines(inputs)}")
-            # act 0.2.89 does not know `queue` of concurrency, which GitHub has since May 2026
-            self.repository.write(f".github/workflows/{source.name}", re.sub(r" +queue: max\n", "", text))
+            self.repository.write(f".github/workflows/{source.name}", _for_act(text))
 
     def run(self, event: str, workflow: str, payload: dict[str, Any], secrets: dict[str, str] | None = None) -> Run:
         """Run one workflow for an event with this payload; secrets are those that GitHub would give the run."""
@@ -65,6 +66,11 @@ class Act:
         command += ["-P", "ubuntu-24.04=-self-hosted", "--no-skip-checkout"]
         for action, version in _used(_WORKFLOWS / "stage.yml"):
             command += ["--local-repository", f"{action}@{version}={_ACTIONS / action.rpartition('/')[2]}"]
+        if self.module:
+            own = run / "module"
+            (own / ".github" / "workflows").mkdir(parents=True)
+            (own / ".github" / "workflows" / "stage.yml").write_text(_for_act((_WORKFLOWS / "stage.yml").read_text()))
+            command += ["--local-repository", f"{self.module}={own}"]
         environment = os.environ | {
             "REHEARSAL_BIN": str(run / "bin"),
             "REHEARSAL_ARTIFACTS": str(run / "reports"),
@@ -87,6 +93,11 @@ def act() -> Path:
             [go, "install", f"github.com/nektos/act@{VERSION}"], env=os.environ | {"GOBIN": str(home)}, check=True
         )
     return home / "act"
+
+
+def _for_act(workflow: str) -> str:
+    """act 0.2.89 does not know `queue` of concurrency, which GitHub has since May 2026."""
+    return re.sub(r" +queue: max\n", "", workflow)
 
 
 def _used(workflow: Path) -> list[tuple[str, str]]:

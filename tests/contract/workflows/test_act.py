@@ -1,6 +1,7 @@
 """The workflows, run by act as GitHub would; dagger is a script that says how the stage ended."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,17 @@ def test_without_any_ci_a_script_does_the_same(act: Act, tmp_path: Path, tag: st
     assert done.returncode == code, done.stderr
     assert said in (act.repository.path / "report" / "summary.md").read_text()
     assert PASSWORD not in done.stdout + done.stderr
+
+
+def test_secrets_of_a_build_are_handed_over_by_reference(act: Act) -> None:
+    own = act.repository.path / ".github" / "workflows" / "build-next.yml"
+    caller = own.read_text() + "    secrets:\n      BUILD_SECRETS: ${{ secrets.BUILD_SECRETS }}\n"
+    act.repository.write(".github/workflows/with-secrets.yml", caller)
+    given = {"BUILD_SECRETS": '"TOKEN=canary=one\nRHSM=canary-two"'}
+    run = act.run("push", "with-secrets", {"ref": "refs/heads/main"}, SECRETS | given)
+    assert run.exit_code == 0, run.log
+    words = " ".join(_words(run))
+    assert re.search(
+        r"with-build-secret --name=TOKEN --value=file://\S+ with-build-secret --name=RHSM .* run-stage", words
+    )
+    assert "canary" not in words
