@@ -63,7 +63,7 @@ class Act:
         (run / "secrets").write_text("".join(f"{name}={value}\n" for name, value in (secrets or {}).items()))
         command = [act(), event, "-C", self.repository.path, "-W", f".github/workflows/{workflow}.yml"]
         command += ["-e", run / "event.json", "--secret-file", run / "secrets", "--env-file", "/dev/null"]
-        command += ["-P", "ubuntu-24.04=-self-hosted", "--no-skip-checkout"]
+        command += ["-P", "ubuntu-24.04=-self-hosted", "-P", "dagger=-self-hosted", "--no-skip-checkout"]
         for action, version in _used(_WORKFLOWS / "stage.yml"):
             command += ["--local-repository", f"{action}@{version}={_ACTIONS / action.rpartition('/')[2]}"]
         if self.module:
@@ -72,6 +72,7 @@ class Act:
             (own / ".github" / "workflows" / "stage.yml").write_text(_for_act((_WORKFLOWS / "stage.yml").read_text()))
             command += ["--local-repository", f"{self.module}={own}"]
         environment = os.environ | {
+            "PATH": f"{run / 'bin'}:{os.environ['PATH']}",
             "REHEARSAL_BIN": str(run / "bin"),
             "REHEARSAL_ARTIFACTS": str(run / "reports"),
             "REHEARSAL_ORIGIN": str(self.repository.path),

@@ -40,10 +40,11 @@ async def init(source: dagger.Directory, address: str) -> dagger.Directory:
 async def _seen(source: dagger.Directory) -> Seen:
     history = History.of(source)
     await history.head()
-    read = [path for pattern in _READ for path in await source.glob(pattern)][:_MOST]
-    texts = await each(read, lambda path: source.file(path).contents())
+    tree = source.without_directory(".git")
+    read = [path for pattern in _READ for path in await tree.glob(pattern)][:_MOST]
+    texts = await each(read, lambda path: tree.file(path).contents())
     return Seen(
-        paths=[path for path in await source.glob("**/*") if not path.startswith(".git/")],
+        paths=await tree.glob("**/*"),
         texts={path: text[:_LONGEST] for path, text in zip(read, texts, strict=True)},
         origin=await history.origin(),
         branch=await history.branch(),

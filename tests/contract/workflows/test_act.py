@@ -141,3 +141,22 @@ def test_secrets_of_a_build_are_handed_over_by_reference(act: Act) -> None:
         r"with-build-secret --name=TOKEN --value=file://\S+ with-build-secret --name=RHSM .* run-stage", words
     )
     assert "canary" not in words
+
+
+@pytest.mark.parametrize(
+    ("event", "ref", "stage"),
+    [
+        ("push", "refs/heads/main", "build-next"),
+        ("push", "refs/tags/v1.2.3-test", "promote-testing"),
+        ("push", "refs/tags/v1.2.3", "promote-stable"),
+        ("schedule", "", "verify"),
+        ("pull_request", "", "gate-next"),
+    ],
+)
+def test_the_file_for_forgejo_runs_the_same_stages(act: Act, event: str, ref: str, stage: str) -> None:
+    act.repository.write(".github/workflows/forgejo.yml", (MODULE / "docs" / "ci" / "forgejo.yml").read_text())
+    given = {} if event == "pull_request" else {**SECRETS, "REGISTRY_AUTH": PASSWORD}
+    run = act.run(event, "forgejo", {"ref": ref} if ref else {}, given)
+    assert run.exit_code == 0, run.log
+    assert f"--stage={stage}" in _words(run)
+    assert any("auth" in word for word in _words(run)) == (stage != "gate-next")
