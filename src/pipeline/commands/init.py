@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.policy.adoption.proposal import STAGE, WORKFLOWS, proposal
 from pipeline.policy.adoption.seen import Seen
 
-_READ = (".github/workflows/*.y*ml", "**/Containerfile*", "**/Dockerfile*")
+_READ = (".github/workflows/*.y*ml", ".github/actions/**/action.y*ml", "**/Containerfile*", "**/Dockerfile*")
 _MOST = 200
 """Files that are read: no repository has more Containerfiles and workflows that say anything about its images."""
 _LONGEST = 200_000

@@ -34,7 +34,10 @@ TEMPLATE = Seen(
 MANY = Seen(
     paths=["images/base/Containerfile", "images/gnome/Containerfile.nvidia", ".github/workflows/build.yaml"],
     texts={
-        "images/base/Containerfile": "ARG BASE\nFROM $BASE\n",
+        "images/base/Containerfile": (
+            "ARG BASE\nARG KIND=gnome\nFROM $BASE\nARG BASE\nARG KIND\nARG TARGETARCH\nARG KERNEL\n"
+            "RUN --mount=type=secret,id=RHSM true\n"
+        ),
         "images/gnome/Containerfile.nvidia": "FROM x\n",
         ".github/workflows/build.yaml": (
             "env:\n  REGISTRY: quay.io/tuna\njobs:\n  x:\n    runs-on: ubuntu-24.04-arm\n    steps:\n"
@@ -59,7 +62,7 @@ def test_a_repository_like_the_image_template():
     assert files["pipeline.toml"].startswith(
         "#:schema https://raw.githubusercontent.com/tuna-os/bootc-pipeline/v1.0.0/"
     )
-    assert any("disk_config/iso.toml" in one for one in unknown(TEMPLATE))
+    assert not any("iso.toml" in one for one in unknown(TEMPLATE))
     assert any(".github/workflows/build.yml pushes images, too" in one for one in unknown(TEMPLATE))
 
 
@@ -74,7 +77,10 @@ def test_a_repository_with_many_images_for_another_registry():
     assert config.images["base"].platforms == ("linux/amd64", "linux/arm64")
     assert config.gates.testing.builder.args == ("--type", "qcow2", "--rootfs", "btrfs")
     told = "\n".join(unknown(MANY))
-    assert "images/base/Containerfile wants values for BASE" in told
+    assert "images/base/Containerfile has ARG lines without a value" in told
+    assert "images/base/Containerfile mounts RHSM" in told
+    assert "Whether images lie below quay.io/tuna" in told
+    assert '# build_args = { BASE = "", KERNEL = "" }\n# build = { secrets = ["RHSM"] }\n' in files["pipeline.toml"]
     assert "releases up to v0.10.0" in told
     for name in WORKFLOWS:
         text = files[f".github/workflows/{name}.yml"]

@@ -89,12 +89,18 @@ def unknown(seen: Seen) -> list[str]:
         told.append("No Containerfile was found: say in containerfile what the image is built from.")
     if not host or not path:
         told.append("Nothing tells to which registry images go: correct repository.")
+    elif host != "ghcr.io":
+        told.append(
+            f"Whether images lie below {host}/{path}: correct repository. "
+            "The workflows want the variable REGISTRY_USER and the secret REGISTRY_PASSWORD."
+        )
     if len(found) > 1:
         told.append("Each Containerfile is taken for an image of its own; remove the tables of those that are not.")
+    told += [f"{one.containerfile} has ARG lines without a value: build_args below." for one in found if one.open_args]
     told += [
-        f"{one.containerfile} wants values for {', '.join(one.open_args)}: build_args."
+        f"{one.containerfile} mounts {', '.join(one.secrets)}: build.secrets, and BUILD_SECRETS of build-next.yml."
         for one in found
-        if one.open_args
+        if one.secrets
     ]
     told += [
         f"{one} configures a disk, and which one is not known: gates.testing.builder.config." for one in other_disks
@@ -150,7 +156,11 @@ def _image(seen: Seen, image: ImageSeen) -> str:
         lines.append(f'containerfile = "{image.containerfile}"')
     if len(looking.platforms(seen)) > 1:
         lines.append(f"platforms = {_list(looking.platforms(seen))} # by what the workflows build")
-    lines += [f'# build_args = {{ {name} = "" }}' for name in image.open_args]
+    if image.open_args:
+        values = ", ".join(f'{name} = ""' for name in image.open_args)
+        lines.append(f"# build_args = {{ {values} }}")
+    if image.secrets:
+        lines.append(f"# build = {{ secrets = {_list(list(image.secrets))} }}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -14,7 +14,10 @@ _ORIGIN = re.compile(r"(?P<host>[\w.-]+)(:\d+)?[:/](?P<owner>[\w.-]+)/(?P<name>[
 _ARM = re.compile(r"linux/arm64|ubuntu-[\d.]+-arm|\baarch64\b")
 _ROOTFS = re.compile(r"(?:--rootfs[= ]|rootfs:\s*)[\"']?(?P<kind>ext4|xfs|btrfs)")
 _PUSH = re.compile(r"\b(podman|docker|buildah|skopeo) (push|copy)\b|push-to-registry|build-push-action")
-_LITERAL_ARG = re.compile(r"^ARG (?P<name>\w+)$", re.MULTILINE)
+_ARG = re.compile(r"^ARG (?P<name>\w+)(?P<value>=)?", re.MULTILINE)
+_SECRET = re.compile(r"--mount=type=secret,(?:\S*,)?id=(?P<name>[\w-]+)")
+_GIVEN = re.compile(r"(TARGET|BUILD)(ARCH|OS|PLATFORM|VARIANT)|\w+_PROXY|\w+_proxy")
+"""ARG names that the builder itself fills in."""
 _RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
 
 
@@ -25,7 +28,7 @@ class Seen:
     paths: Sequence[str]
     """Every file of it."""
     texts: Mapping[str, str] = field(default_factory=dict)
-    """What stands in Containerfiles and workflows."""
+    """What stands in Containerfiles, workflows and actions."""
     origin: str = ""
     """The address of the git remote."""
     branch: str = ""
@@ -33,9 +36,9 @@ class Seen:
     tags: Sequence[str] = ()
 
     @property
-    def workflows(self) -> dict[str, str]:
-        """The workflows that are there already."""
-        return {path: text for path, text in self.texts.items() if path.startswith(".github/workflows/")}
+    def automation(self) -> dict[str, str]:
+        """The workflows and actions that are there already."""
+        return {path: text for path, text in self.texts.items() if path.startswith(".github/")}
 
     @property
     def project(self) -> tuple[str, str, str]:
@@ -51,7 +54,9 @@ class ImageSeen:
     name: str
     containerfile: str
     open_args: tuple[str, ...] = ()
-    """ARG lines without a value: who builds must give one."""
+    """ARG lines that have a value nowhere: who builds must give one."""
+    secrets: tuple[str, ...] = ()
+    """What its steps mount."""
 
 
 def images(seen: Seen) -> list[ImageSeen]:
@@ -66,15 +71,22 @@ def images(seen: Seen) -> list[ImageSeen]:
         ImageSeen(
             _name(path, base if len(nearest) == 1 or depth == 0 else ""),
             path,
-            tuple(_LITERAL_ARG.findall(seen.texts.get(path, ""))),
+            _open_args(seen.texts.get(path, "")),
+            tuple(dict.fromkeys(_SECRET.findall(seen.texts.get(path, "")))),
         )
         for path in nearest
     ]
 
 
+def _open_args(containerfile: str) -> tuple[str, ...]:
+    found = [(match["name"], match["value"]) for match in _ARG.finditer(containerfile)]
+    valued = {name for name, value in found if value}
+    return tuple(dict.fromkeys(name for name, _ in found if name not in valued and not _GIVEN.fullmatch(name)))
+
+
 def registry(seen: Seen) -> tuple[str, str]:
     """Host and path under which images are pushed; the path is empty when nobody can know."""
-    text = "\n".join(seen.workflows.values())
+    text = "\n".join(seen.automation.values())
     host, owner, _ = seen.project
     named, owned = _HOST.search(text), _OWNER.search(text)
     where = named["host"] if named else "ghcr.io" if host == "github.com" else ""
@@ -83,7 +95,7 @@ def registry(seen: Seen) -> tuple[str, str]:
 
 def platforms(seen: Seen) -> list[str]:
     """Those that its workflows build for."""
-    arm = any(_ARM.search(text) for text in seen.workflows.values())
+    arm = any(_ARM.search(text) for text in seen.automation.values())
     return ["linux/amd64", "linux/arm64"] if arm else ["linux/amd64"]
 
 
@@ -94,16 +106,16 @@ def root_file_system(seen: Seen) -> str:
 
 
 def disk_configuration(seen: Seen) -> tuple[str, list[str]]:
-    """The file for the qcow2 disk, and others of which nobody can know what they are for."""
+    """The file for the qcow2 disk, and others of which nobody can know what they are for; those of ISOs are neither."""
     found = sorted(path for path in seen.paths if re.fullmatch(r"disk_config/[^/]+\.toml", path))
     usual = [path for path in found if PurePosixPath(path).stem in ("disk", "image", "qcow2")]
-    others = [path for path in found if path not in usual[:1]]
+    others = [path for path in found if path not in usual[:1] and "iso" not in PurePosixPath(path).stem]
     return (usual[0] if usual else ""), others
 
 
 def pushes(seen: Seen) -> list[str]:
     """Workflows that push images by themselves."""
-    return sorted(path for path, text in seen.workflows.items() if _PUSH.search(text))
+    return sorted(path for path, text in seen.automation.items() if _PUSH.search(text))
 
 
 def highest_release(seen: Seen) -> str:
@@ -113,7 +125,7 @@ def highest_release(seen: Seen) -> str:
 
 
 def _called(seen: Seen) -> str:
-    texts = [match["name"] for text in seen.workflows.values() if (match := _NAME.search(text))]
+    texts = [match["name"] for text in seen.automation.values() if (match := _NAME.search(text))]
     return texts[0] if texts else seen.project[2]
 
 
