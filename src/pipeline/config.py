@@ -684,6 +684,17 @@ class Trust(_Table):
         return {name: found for name, found in named.items() if found}
 
 
+class StaleAfter(_Table):
+    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
+
+    next: Duration | None = None
+    """Since the image of `:next` was built."""
+    testing: Duration | None = None
+    """Since the image of `:testing` was built."""
+    stable: Duration | None = None
+    """Since the image of `:stable` was built."""
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -705,6 +716,8 @@ class Config(_Table):
     """What `prune` may delete."""
     trust: Trust | None = None
     """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
+    stale_after: StaleAfter = StaleAfter()
+    """When a channel counts as stale."""
 
     @model_validator(mode="before")
     @classmethod
@@ -903,6 +916,7 @@ def _explain(file: str, detail: Any) -> str:
             found = detail["input"]
             if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
                 return f"{file}: {key}: {message}."
+            message = message.removeprefix(f"{found!r} is not ")
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagger
@@ -75,6 +76,8 @@ class World:
     """The only way in which a channel or version tag is written."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
+    left: dict[str, Path] = field(default_factory=dict)
+    """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
     judge: Judge = Judge()
 
     @property

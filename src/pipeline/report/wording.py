@@ -20,6 +20,9 @@ _AFTER_SUCCESS = {
     "gate-testing": "The gate would let this image through; promote-testing moves the tags.",
     "promote-testing": "Try the image from :testing; to release it, tag the same commit vX.Y.Z (promote-stable).",
     "promote-stable": "Installed systems that follow this image get it with their next update.",
+    "rollback": "Installed systems take the older image with their next update; release-hold ends the hold.",
+    "hold": "Promotions stay away from the channel until release-hold.",
+    "release-hold": "The next promotion may move the channel again.",
     "plan": "If this is what you want, run the promotion itself.",
 }
 
