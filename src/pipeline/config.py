@@ -3,8 +3,11 @@
 import hashlib
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cached_property
+from itertools import combinations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -23,9 +27,13 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy.checks import gate_of, no_such_check
+from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
 from pipeline.policy.retention.rules import Rules
+from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
+from pipeline.registry.artifacts import looks_promoted
 from pipeline.vm.spec import Spec
 
 FILE = "pipeline.toml"
@@ -87,6 +95,17 @@ def _reference(text: str) -> str:
     return text
 
 
+def _alias(template: str) -> str:
+    plain = re.sub(r"\{[^{}]*\}", "", template)
+    unknown = set(re.findall(r"\{([^{}]*)\}", template)) - set(ALIAS_FIELDS)
+    if template != BARE and (unknown or not re.fullmatch(r"[A-Za-z0-9._-]*", plain) or template.startswith((".", "-"))):
+        allowed = ", ".join(f"{{{name}}}" for name in ALIAS_FIELDS)
+        raise ValueError(
+            f"expected an alias of letters, digits, '.', '_' and '-', with {allowed} in it, or {BARE} alone"
+        )
+    return template
+
+
 def _image_reference(text: str) -> str:
     name, _, digest = text.partition("@")
     name, _, tag = name.rpartition(":") if not digest else (name, "", "x")
@@ -98,20 +117,39 @@ def _image_reference(text: str) -> str:
     return text
 
 
+def _image_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*", text):
+        raise ValueError("expected a name of small letters and digits, with . _ or - between them")
+    return text
+
+
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-RelativePath = Annotated[str, AfterValidator(_relative)]
+RelativePath = Annotated[
+    str, AfterValidator(_relative), WithJsonSchema({"type": "string", "title": "path", "pattern": "^[^/]"})
+]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+"), AfterValidator(_address)]
 UploadUrl = Annotated[str, Field(pattern=r"^(s3|https?)://[^/\s]+"), AfterValidator(_address)]
 RepositoryName = Annotated[
-    Repository, BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text)))
+    Repository,
+    BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text))),
+    WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
 Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
+Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_PREFIX - 1}}})?$")]
+ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
+Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
 Branches = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1),
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    WithJsonSchema(
+        {
+            "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "title": "name or names",
+        }
+    ),
 ]
 SkipReason = Literal[
     "bootc-lost",
@@ -131,38 +169,170 @@ SkipReason = Literal[
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+
+def _words(value: Any) -> Any:
+    """Numbers and truth values as a shell would see them."""
+    if not isinstance(value, dict):
+        return value
+    shown = {True: "true", False: "false"}
+    return {
+        name: shown[one] if isinstance(one, bool) else str(one) if isinstance(one, int | float) else one
+        for name, one in value.items()
+    }
+
+
+BUILD_PLACEHOLDERS = ("commit", "commit_short", "date", "version", "base_digest")
+"""What `{…}` may stand for in build arguments, labels and annotations."""
+
+_OUR_LABELS = frozenset(
+    {
+        "org.opencontainers.image.revision",
+        "org.opencontainers.image.base.name",
+        "org.opencontainers.image.base.digest",
+        "vnd.bootc-pipeline.bases",
+    }
+)
+_OUR_OPTIONS = {
+    **dict.fromkeys(("--file", "-f"), "the key is containerfile"),
+    **dict.fromkeys(("--platform", "--arch", "--os", "--variant"), "the key is platforms"),
+    **dict.fromkeys(("--tag", "-t", "--output", "-o", "--manifest", "--iidfile", "--format"), ""),
+    **dict.fromkeys(("--secret", "--ssh"), "list its name in build.secrets"),
+    **dict.fromkeys(("--authfile", "--creds", "--cert-dir", "--tls-verify"), "--registry-auth and plain_http decide"),
+    "--target": "the key is build.target",
+    "--build-arg-file": "the key is build.args_file",
+}
+
+
+def _build_text(text: str) -> str:
+    if strange := unknown(text, BUILD_PLACEHOLDERS):
+        allowed = ", ".join(f"{{{name}}}" for name in BUILD_PLACEHOLDERS)
+        raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
+    return text
+
+
+BuildText = Annotated[str, AfterValidator(_build_text)]
+BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words)]
+SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class Build(_Table):
+    """`build` of `[images.NAME]`: how podman builds it, beyond Containerfile, context, platforms and build_args."""
+
+    target: str = ""
+    """The stage to build; the last one by default."""
+    args: BuildTexts = {}
+    """Build arguments that hold `{commit}`, `{version}` and the like; they come after `build_args`."""
+    args_file: RelativePath | None = None
+    """A file of NAME=VALUE lines (podman build --build-arg-file), before the others."""
+    secrets: tuple[SecretName, ...] = ()
+    """Ids of secrets that RUN steps mount (`--mount=type=secret,id=…`); with-build-secret brings their values."""
+    labels: BuildTexts = {}
+    annotations: BuildTexts = {}
+    contexts: dict[str, str] = {}
+    """Further build contexts by name: a folder of the repository, or whatever else podman takes (docker-image://…)."""
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    """Repositories where podman finds and leaves intermediate layers."""
+    options: tuple[Annotated[str, Field(pattern=r"^-")], ...] = ()
+    """Further options of podman build, each one word (`--ulimit=nofile=4096`)."""
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_the_users(cls, value: dict[str, str]) -> dict[str, str]:
+        if ours := [name for name in value if name in _OUR_LABELS]:
+            raise ValueError(f"{', '.join(ours)} is set by the pipeline, from what is really built")
+        return value
+
+    @field_validator("contexts")
+    @classmethod
+    def _folders_are_inside(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, place in value.items():
+            if "://" not in place:
+                _relative(place)
+            elif "=" in name or not name:
+                raise ValueError(f"{name!r} is no name of a build context")
+        return value
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_the_users(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            option = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if option in _OUR_OPTIONS:
+                raise ValueError(f"{option} is set by the pipeline: {_OUR_OPTIONS.get(option) or 'leave it out'}")
+        return value
 
 
 class Image(_Table):
     """`[images.NAME]`: one OS image."""
 
-    name: str = ""
-    """The NAME of the table."""
+    name: Annotated[str, AfterValidator(_image_name)] = ""
+    """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
+    """Where its candidates and channels live: registry and path, no tag."""
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
+    prefix: Prefix = ""
+    """Before every tag of this image, as in `gnome-`: so many images share a repository."""
+    names: dict[Channel, ChannelWord] = {}
+    """What its channels are called when not next, testing and stable: `{ stable = "gts" }`."""
+    aliases: dict[Channel, tuple[Alias, ...]] = {}
+    """Further tags that follow a channel: `{ stable = ["latest", "{major}", "stable-{date}"] }`."""
     containerfile: RelativePath = "Containerfile"
+    """What it is built from."""
     context: RelativePath = "."
+    """The folder that the build sees."""
     platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
-    build_args: dict[str, str] = {}
+    """Each is built, made a disk of and booted; several become one index."""
+    build_args: Annotated[dict[str, str], BeforeValidator(_words)] = {}
+    """Values for the ARG lines of the Containerfile."""
+    build: Build = Build()
+    """How podman builds it, beyond that."""
     update_ref: Annotated[str, AfterValidator(_reference)] = ""
-    """What an installed system follows for updates; `:stable` unless said otherwise."""
+    """What an installed system follows for updates; the stable channel unless said otherwise."""
+
+    @cached_property
+    def tags(self) -> Names:
+        """How every tag of this image is spelled and read."""
+        return Names(self.prefix, self.names, self.aliases)
+
+    @property
+    def place(self) -> str:
+        """Where its tags are, for people: the repository, with the prefix where there is one."""
+        return f"{self.repository}:{self.prefix}*" if self.prefix else str(self.repository)
+
+    @model_validator(mode="after")
+    def _each_tag_has_one_meaning(self) -> "Image":
+        if BARE in (alias for aliases in self.aliases.values() for alias in aliases) and not self.tags.bare:
+            raise ValueError(f"the alias {BARE} is the prefix of the image, which has none")
+        if late := [alias for alias in self.aliases.get(Channel.NEXT, ()) if needs_version(alias)]:
+            raise ValueError(f"the alias {late[0]} follows next, where no image has a version yet")
+        if found := self.tags.ambiguous():
+            raise ValueError(f"one tag could be two things, {found[0]} and {found[1]}: call one of them otherwise")
+        return self
 
     def home(self, channel: Channel) -> Repository:
         """The repository of a channel and of the version tags that belong to it."""
         return (channel is Channel.STABLE and self.stable_repository) or self.repository
 
     @property
+    def homes(self) -> list[Repository]:
+        """The repository of next and testing, and that of stable where it is another one."""
+        return list(dict.fromkeys(self.home(channel) for channel in Channel))
+
+    @property
     def update_reference(self) -> str:
         """The reference that the disk builder records as the installed system's update origin."""
-        return self.update_ref or self.home(Channel.STABLE).tagged(Channel.STABLE.tag)
+        return self.update_ref or self.home(Channel.STABLE).tagged(self.tags.channel(Channel.STABLE))
 
 
 class Lint(_Table):
     """`lint` of `[gates.next]`: `bootc container lint`, when the image has bootc. Our layout checks always run."""
 
     run: bool = True
+    """False: bootc's lint is left out."""
     fatal_warnings: bool = True
     """Whether what bootc calls a warning fails, too."""
     skip: tuple[LintName, ...] = ()
@@ -174,15 +344,21 @@ class NextGate(_Table):
 
     tests: RelativePath | None = None
     """A folder: its executables run inside the built image, network off; exit code 0 passes."""
-    lint: Annotated[Lint, BeforeValidator(lambda found: {"run": found} if isinstance(found, bool) else found)] = Lint()
+    lint: Annotated[
+        Lint,
+        BeforeValidator(lambda found: {"run": found} if isinstance(found, bool) else found),
+        Field(json_schema_extra=lambda it: it.update(anyOf=[{"type": "boolean"}, {"$ref": it.pop("$ref")}])),
+    ] = Lint()
     """A table, or just `true` or `false`."""
     timeout: Duration = 1800.0
+    """For building an image, and again for its tests."""
 
 
 class Builder(_Table):
     """The disk builder: an image with the command line of bootc-image-builder, of its successor, or of one's own."""
 
     image: str = BOOTC_IMAGE_BUILDER
+    """The image of the program that makes the disk; by digest it is the same one tomorrow."""
     args: tuple[str, ...] = ("--type", "qcow2")
     """What it is called with, after its image's entrypoint: `{ref}` becomes the image reference, `{output}` the folder
     for the disk, `{arch}` the machine name of the platform (`aarch64`). Without `{ref}` in any of them,
@@ -194,6 +370,7 @@ class Builder(_Table):
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0
+    """For making one disk."""
 
     @field_validator("args")
     @classmethod
@@ -238,17 +415,25 @@ class TestingGate(_Table):
     """`[gates.testing]`: the disk and its boot in QEMU."""
 
     builder: Builder = Builder()
+    """What makes the disk."""
     firmware: Literal["uefi", "bios", "uefi-secureboot"] = "uefi"
+    """What starts the boot loader."""
     bus: Literal["virtio", "nvme", "scsi"] = "virtio"
+    """How the disk is attached."""
     memory: Size = 2 * 1024**3
+    """Of the machine."""
     cpus: int = Field(2, ge=1, le=64)
+    """Processors of the machine."""
     services: tuple[str, ...] = ("sshd.service",)
+    """Units that must be active."""
     boot_budget: Duration = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
     budgets: Budgets = Budgets()
+    """How large the image may be, and how far behind stable."""
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
     require_kvm: bool = False
+    """True: a boot under emulation does not count."""
     listen: tuple[Socket, ...] | None = None
     """Sockets that may listen beyond loopback, as `tcp/22` or `udp/5353`; anything may when absent."""
     upgrade: bool = True
@@ -258,6 +443,7 @@ class TestingGate(_Table):
     wait_for_build: Duration = 0.0
     """How long a promotion waits for the image of its commit when it is not there yet."""
     timeout: Duration = 3600.0
+    """For the machines of one platform, from the first boot to the last check."""
 
 
 class OpenQAJob(_Table):
@@ -283,12 +469,15 @@ class OpenQA(_Table):
     """`openqa` of `[gates.stable]`: the server and what it must run."""
 
     url: Url
+    """The address of the server."""
     scenarios: RelativePath | None = None
     """Scenario definitions sent with the request; without them the server's own job templates decide."""
     distri: str = "bootc"
+    """The test distribution: DISTRI."""
     flavor: str | Annotated[tuple[str, ...], Field(min_length=1)] = "qcow2"
     """One, or several that all must pass."""
     version: Template = "{version}"
+    """VERSION of the jobs; see `settings` for what may stand in it."""
     arch: dict[str, str] = {}
     """By platform (`linux/amd64`), when openQA calls the architecture otherwise than the kernel does."""
     test: str | None = None
@@ -302,12 +491,19 @@ class OpenQA(_Table):
     expect_jobs: int = Field(1, ge=1)
     """At least this many, of each architecture and flavor."""
     accept_softfailed: bool = False
+    """Whether a job that openQA calls softfailed passes."""
+    bug_references: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,10}$")], ...] = ()
+    """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
+    in_background: bool = False
+    """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
+    """From the submission to the last job's end."""
     pickup_timeout: Duration = 1800.0
     """How long a job may wait for a worker."""
     poll: Duration = Field(10.0, ge=1)
+    """How often the server is asked."""
 
     @property
     def flavors(self) -> tuple[str, ...]:
@@ -333,7 +529,9 @@ class Upload(_Table):
     endpoint: Url | None = None
     """For S3 that is not Amazon's: the server's address."""
     region: str = "us-east-1"
+    """Of the S3 bucket."""
     timeout: Duration = 3600.0
+    """For one disk."""
 
     @model_validator(mode="after")
     def _endpoint_is_for_s3(self) -> "Upload":
@@ -346,28 +544,56 @@ class StableGate(_Table):
     """`[gates.stable]`: the full openQA run."""
 
     openqa: OpenQA | None = None
+    """The server and what it must run; without it there is no release."""
     upload: Upload | None = None
+    """Where openQA fetches the disk."""
+
+
+class KnownFinding(Waiver):
+    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+
+    @field_validator("check")
+    @classmethod
+    def _exists(cls, value: str) -> str:
+        if value and gate_of(value) is None:
+            raise ValueError(f"expected {no_such_check(value)}")
+        return value
+
+    @field_validator("gate")
+    @classmethod
+    def _makes_the_check(cls, value: Channel | None, info: ValidationInfo) -> Channel | None:
+        makes = gate_of(info.data.get("check", ""))
+        if value and makes and value is not makes:
+            raise ValueError(f"expected {makes.value!r}, the gate that makes the check {info.data['check']}, or none")
+        return value
 
 
 class Gates(_Table):
     """`[gates]`."""
 
     next: NextGate = NextGate()
+    """Before `:next`."""
     testing: TestingGate = TestingGate()
+    """Before `:testing`."""
     stable: StableGate = StableGate()
+    """Before `:stable`."""
 
 
 class Config(_Table):
     """The whole file."""
 
     images: dict[str, Image] = Field(min_length=1)
+    """One table for each OS image; they are released together."""
     main_branch: Branches = ("main",)
     """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
-    waivers: tuple[Waiver, ...] = ()
+    """What must hold before a channel moves."""
+    waivers: tuple[KnownFinding, ...] = ()
+    """Known findings that may ship for a while."""
     retention: Rules = Rules()
+    """What `prune` may delete."""
 
     @field_validator("images", mode="before")
     @classmethod
@@ -378,14 +604,30 @@ class Config(_Table):
 
     @field_validator("images")
     @classmethod
-    def _one_repository_each(cls, value: dict[str, Image]) -> dict[str, Image]:
-        repositories = [
-            str(repository) for image in value.values() for repository in {image.repository, image.home(Channel.STABLE)}
-        ]
-        for repository in repositories:
-            if repositories.count(repository) > 1:
-                raise ValueError(f"two images share the repository {repository}; each needs its own channels")
+    def _every_tag_is_of_one_image(cls, value: dict[str, Image]) -> dict[str, Image]:
+        sharing = defaultdict[Repository, list[Image]](list)
+        for image in value.values():
+            for repository in image.homes:
+                sharing[repository].append(image)
+        for repository, images in sharing.items():
+            for one, other in combinations(images, 2):
+                if found := common(one.tags, other.tags):
+                    raise ValueError(
+                        f"{one.name} and {other.name} share the repository {repository}, where one tag could be the "
+                        f"{found[0]} of the first and the {found[1]} of the second; give each a prefix of its own, as "
+                        f'in prefix = "{one.name}-", or a repository'
+                    )
         return value
+
+    def sharing(self, repository: Repository) -> list[Image]:
+        """The images that have tags in a repository."""
+        return [image for image in self.images.values() if repository in image.homes]
+
+    def is_promoted(self, repository: Repository, tag: Tag) -> bool:
+        """Whether only a promotion writes this tag: as a channel, an alias or a version of some image."""
+        moved = {Kind.CHANNEL, Kind.ALIAS, Kind.VERSION}
+        read = (image.tags.read(tag) for image in self.sharing(repository))
+        return looks_promoted(repository, tag) or any(name and name.kind in moved for name in read)
 
     def selected(self, names: list[str]) -> list[Image]:
         """The images named by `--image`, or all of them; UsageError for a name that is not in the file."""
@@ -395,6 +637,10 @@ class Config(_Table):
                 f"{FILE} has no image {', '.join(unknown)}; it has {', '.join(self.images)}. Correct --image."
             )
         return [self.images[name] for name in names] if names else list(self.images.values())
+
+    def waivers_in(self, gate: Channel) -> list[Waiver]:
+        """The known findings of a gate's checks."""
+        return [waiver for waiver in self.waivers if waiver.holds_in(gate)]
 
     def paths_of(self, channel: Channel) -> list[str]:
         """Files and folders of the repository that belong to what a gate asks for."""
@@ -419,8 +665,9 @@ class Config(_Table):
             f"{channel} {GATE_NUMBERS[channel]}",
             *platforms,
             *trees,
+            *(f"{image.prefix} {image.update_reference}" for image in images if image.prefix or image.names),
             gate.model_dump_json(exclude_defaults=True),
-            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers if waiver.holds_in(channel)),
+            *(waiver.model_dump_json(exclude_defaults=True) for waiver in self.waivers_in(channel)),
         ]
         return hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
 
@@ -442,11 +689,11 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, document, detail) for detail in error.errors()]
+        lines = [_explain(file, detail) for detail in error.errors()]
         raise UsageError("\n".join(lines)) from error
 
 
-def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
+def _explain(file: str, detail: Any) -> str:
     path = [part for part in detail["loc"] if part != "name" or isinstance(part, int)]
     key = ".".join(str(part) for part in path) or "(top level)"
     match detail["type"]:
@@ -458,11 +705,18 @@ def _explain(file: str, document: dict[str, Any], detail: Any) -> str:
             return f"{file}: {key}: this key is required and not there"
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            found = _found(document, path)
+            found = detail["input"]
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
-            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}"
+            meant = _meant_word(shown, detail.get("ctx", {}).get("expected", ""))
+            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}{meant}"
+
+
+def _meant_word(found: Any, allowed: Any) -> str:
+    """The word that looks alike, of those that pydantic lists as `'a', 'b' or 'c'`."""
+    close = get_close_matches(str(found), re.findall(r"'([^']*)'", str(allowed)), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _meant(key: str, allowed: list[str]) -> str:
@@ -481,15 +735,6 @@ def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
             shown = f"{name}.NAME" if name == "images" else name
             found |= _tables(inner, f"{place}.{shown}".lstrip("."))
     return found
-
-
-def _found(document: Any, path: list[Any]) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
 
 
 def _allowed(path: list[Any]) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -60,16 +60,11 @@ class Tag(_Text):
 
 
 class Channel(StrEnum):
-    """The moving tags. Their values are the tag names."""
+    """The moving tags. Their values are what they are called, unless an image's `names` say otherwise (`Names`)."""
 
     NEXT = "next"
     TESTING = "testing"
     STABLE = "stable"
-
-    @property
-    def tag(self) -> Tag:
-        """The image tag of this channel."""
-        return Tag(self.value)
 
 
 class Outcome(StrEnum):
@@ -111,6 +106,9 @@ class Repository:
     host: str
     path: str
 
+    PATTERN: ClassVar[str] = (
+        r"^([a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+(:[0-9]+)?|[a-zA-Z0-9.-]+:[0-9]+|localhost)/[a-z0-9]+([._/-]+[a-z0-9]+)*$"
+    )
     _SHAPE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(?::\d+)?)/(?P<path>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)")
 
     @classmethod

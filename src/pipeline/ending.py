@@ -58,11 +58,15 @@ class CallFailed(FunctionError, dagger.QueryError):
 
 
 def broken_off(command: str, started: datetime, error: Exception) -> CallFailed:
-    """The end of a command that an error stopped; what nobody thought of is an outage of this pipeline."""
+    """The end of a call that an error stopped."""
+    return CallFailed.of([stopped(command, started, error)])
+
+
+def stopped(command: str, started: datetime, error: Exception) -> Result:
+    """The result of a command that an error stopped; what nobody thought of is an outage of this pipeline."""
     known = _known(error)
     duration = (datetime.now(UTC) - started).total_seconds()
-    result = Result(command=command, outcome=known.outcome, reason=str(known), started=started, duration=duration)
-    return CallFailed.of([result])
+    return Result(command=command, outcome=known.outcome, reason=str(known), started=started, duration=duration)
 
 
 def _known(error: Exception) -> PipelineError:

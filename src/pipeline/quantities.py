@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _MOST = 2**63
 """Seconds or bytes beyond which nothing is meant: more than any file, any age, any counter holds."""
@@ -18,6 +18,7 @@ _BYTES = {"B": Fraction(1)} | {
     for suffix, base in (("B", 1000), ("iB", 1024))
 }
 _BYTES |= {"KB": Fraction(1000), "KiB": Fraction(1024)}
+_PERCENT = {"%": Fraction(1)}
 
 
 def seconds(text: object) -> float:
@@ -32,7 +33,7 @@ def size(text: object) -> int:
 
 def percent(text: object) -> float:
     """Read a share: a number with a percent sign, as in `25%`."""
-    return float(_read(text, {"%": Fraction(1)}, "a percentage such as 25%"))
+    return float(_read(text, _PERCENT, "a percentage such as 25%"))
 
 
 def size_text(count: int) -> str:
@@ -78,15 +79,34 @@ def _written(value: float) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
+def _text(title: str, units: dict[str, Fraction]) -> WithJsonSchema:
+    """How it is written, for editors."""
+    known = "|".join(sorted(units, key=len, reverse=True))
+    more = "+" if "s" in units else ""
+    pattern = rf"^([0-9]+(\.[0-9]+)?\s*({known})\s*){more}$"
+    return WithJsonSchema({"type": "string", "title": title, "pattern": pattern})
+
+
 Duration = Annotated[
-    float, BeforeValidator(seconds), PlainSerializer(lambda value: _written(value) + "s", when_used="json")
+    float,
+    BeforeValidator(seconds),
+    PlainSerializer(lambda value: _written(value) + "s", when_used="json"),
+    _text("duration", _SECONDS),
 ]
 """Seconds, written as `90s` or `4h`; in JSON too, so that it can be read again."""
 
-Size = Annotated[int, BeforeValidator(size), PlainSerializer(lambda value: f"{value}B", when_used="json")]
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    PlainSerializer(lambda value: f"{value}B", when_used="json"),
+    _text("size", _BYTES),
+]
 """Bytes, written as `512MiB` or `20GB`; in JSON too."""
 
 Percent = Annotated[
-    float, BeforeValidator(percent), PlainSerializer(lambda value: _written(value) + "%", when_used="json")
+    float,
+    BeforeValidator(percent),
+    PlainSerializer(lambda value: _written(value) + "%", when_used="json"),
+    _text("percentage", _PERCENT),
 ]
 """A share in percent, written as `25%`; in JSON too."""

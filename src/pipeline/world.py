@@ -35,6 +35,8 @@ class Given:
     upload_auth: dagger.Secret | None = None
     store: dagger.Service | None = None
     actor: str = ""
+    build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)
+    """By the id under which a Containerfile mounts them."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class World:
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
 
     def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
-        """The repository of an image's channel; candidates are gated in that of next and testing."""
-        return self.registry.repository(image.home(channel))
+        """An image's part of the repository of a channel; candidates are gated in that of next and testing."""
+        repository = self.registry.repository(image.home(channel)).under(image.prefix)
+        repository.expect(image.tags.channel(channel))
+        return repository
 
     async def gate_version(self, image: Image, gate: Channel) -> str:
         """What a gate asks of an image: evidence of another version does not count."""
@@ -85,7 +89,9 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
         registry_auth=given.registry_auth,
         plain_http=config.plain_http,
     )
-    async with RegistryClient(credentials, plain_http=frozenset(config.plain_http), addresses=addresses) as registry:
+    async with RegistryClient(
+        credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted
+    ) as registry:
         yield World(
             given=given,
             config=config,

@@ -51,6 +51,15 @@ class TestNothingMoves:
         assert "gates.testing.chekcs" in said
         assert "allowed here" in said
 
+    def test_scenarios_that_are_not_there(self, repository, caller):
+        text = (repository.path / "pipeline.toml").read_text()
+        repository.write("pipeline.toml", text.replace("scenarios.yaml", "scenarios.yml"))
+        try:
+            said = caller.fails("usage", "build-next").output
+        finally:
+            repository.write("pipeline.toml", text)
+        assert "scenarios.yml, which is not in the source" in said
+
     def test_a_tree_that_differs_from_its_commit_is_built_and_not_pushed(self, repository, caller):
         repository.write("os/usr/share/sample-os/note", "not committed\n")
         try:

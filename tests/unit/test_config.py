@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 
 REF = "ghcr.io/owner/os:stable"
 FIRST_RUN = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
+WAIVED = FIRST_RUN + '[[waivers]]\n{what}\nmatch = "x"\nbug = "https://example.org/1"\nuntil = 2027-01-31\n'
 
 
 def test_two_lines_are_enough():
@@ -63,6 +64,12 @@ def test_lint_is_a_switch_or_a_table(written, lint):
     assert config.parse(FIRST_RUN + f"[gates.next]\nlint = {written}\n").gates.next.lint == lint
 
 
+def test_numbers_are_build_arguments_as_a_shell_sees_them():
+    parsed = config.parse(FIRST_RUN + "build_args = { HWE = 1, DEBUG = true }\nbuild = { args = { N = 2.5 } }\n")
+    image = parsed.images["os"]
+    assert (image.build_args, image.build.args) == ({"HWE": "1", "DEBUG": "true"}, {"N": "2.5"})
+
+
 def test_durations_and_sizes_are_written_as_people_write_them():
     parsed = config.parse(FIRST_RUN + '[gates.testing]\nboot_budget = "1m30s"\nmemory = "768MiB"\n')
     assert (parsed.gates.testing.boot_budget, parsed.gates.testing.memory) == (90.0, 768 * 1024**2)
@@ -78,6 +85,21 @@ def test_durations_and_sizes_are_written_as_people_write_them():
         ('[images.os]\nrepository = "ghcr.io/a/b:stable"\n', ["images.os.repository", "no tag"]),
         (FIRST_RUN + 'contianerfile = "x"\n', ["images.os.contianerfile", "not known", "containerfile"]),
         (FIRST_RUN + 'containerfile = "/etc/x"\n', ["images.os.containerfile", "inside the repository"]),
+        (FIRST_RUN + 'target = "gnome"\n', ["images.os.target", "did you mean the one of [images.NAME.build]?"]),
+        (FIRST_RUN + 'build = { args = { A = "{comit}" } }\n', ["images.os.build.args.A", "no {comit}", "{commit}"]),
+        (FIRST_RUN + 'build = { secrets = ["a/b"] }\n', ["images.os.build.secrets.0", "'a/b'"]),
+        (FIRST_RUN + 'build = { args_file = "/etc/args" }\n', ["images.os.build.args_file", "inside the repository"]),
+        (FIRST_RUN + 'build = { contexts = { more = "../x" } }\n', ["images.os.build.contexts", "inside the repo"]),
+        (FIRST_RUN + 'build = { options = ["squash"] }\n', ["images.os.build.options.0", "'squash'"]),
+        (
+            FIRST_RUN + 'build = { options = ["--tag=x"] }\n',
+            ["images.os.build.options", "--tag is set by the pipeline"],
+        ),
+        (FIRST_RUN + 'build = { options = ["-fx"] }\n', ["images.os.build.options", "the key is containerfile"]),
+        (
+            FIRST_RUN + 'build = { labels = { "org.opencontainers.image.revision" = "x" } }\n',
+            ["images.os.build.labels", "revision is set by the pipeline"],
+        ),
         (FIRST_RUN + '[gates.testing]\nboot_budget = "90"\n', ["gates.testing.boot_budget", "'90'", "90s, 30m"]),
         (
             FIRST_RUN + "[gates.testing.budgets]\nsize_growth = 25\n",
@@ -107,6 +129,12 @@ def test_durations_and_sizes_are_written_as_people_write_them():
             FIRST_RUN + '[gates.stable]\nopenqa = {url = "http://x", settings = {BUILD = "1"}}\n',
             ["gates.stable.openqa.settings", "BUILD is set by the pipeline"],
         ),
+        (WAIVED.format(what='check = "unitz"'), ["waivers.0.check", "'unitz'", "did you mean units?"]),
+        (WAIVED.format(what='check = "empty-boot"'), ["did you mean layout/empty-boot?"]),
+        (WAIVED.format(what='check = "x86_64/journal"'), ["did you mean journal?"]),
+        (WAIVED.format(what='check = "openqa: boot@uefi"'), ["waivers.0.check", "expected job and module instead"]),
+        (WAIVED.format(what='check = "units"\ngate = "stable"'), ["waivers.0.gate", "'testing', the gate that makes"]),
+        (WAIVED.format(what='check = "units"\ngate = "tesing"'), ["waivers.0.gate", "did you mean testing?"]),
         (FIRST_RUN + '[[waivers]]\ncheck = "units"\nmatch = "("\nbug = "b"\nuntil = 2027-01-31\n', ["waivers.0.match"]),
         (FIRST_RUN + '[images.two]\nrepository = "ghcr.io/owner/os"\n', ["share the repository"]),
     ],
@@ -157,6 +185,19 @@ def test_two_images_do_not_share_a_repository_for_their_releases():
 def test_an_unknown_image_is_named_with_the_known_ones():
     with pytest.raises(UsageError, match="no image yellow; it has os"):
         config.parse(FIRST_RUN).selected(["yellow"])
+
+
+def test_a_waiver_belongs_to_the_gate_that_makes_its_check():
+    one, other = config.parse(FIRST_RUN), config.parse(WAIVED.format(what='check = "layout/empty-boot"'))
+    changed = [gate for gate in Channel if one.gate_version(gate) != other.gate_version(gate)]
+    assert changed == [Channel.NEXT]
+    openqa = config.parse(WAIVED.format(what='module = "shutdown"'))
+    assert [gate for gate in Channel if openqa.waivers_in(gate)] == [Channel.STABLE]
+
+
+@pytest.mark.parametrize("check", ["unit/10-greets", "user/test_ssh.py::test_port"])
+def test_a_waiver_may_name_a_test_of_the_repository(check):
+    assert config.parse(WAIVED.format(what=f'check = "{check}"')).waivers[0].check == check
 
 
 def test_a_gate_that_asks_for_something_else_has_another_version():

@@ -14,14 +14,43 @@ CORE = {"secret", "container", "directory", "file", "git", "http", "host", "addr
 """Functions of the main object take the place of core fields of the same name."""
 
 
+TEXT_ONLY = {"as_json", "fail", "why_kept"}
+"""How a person wants it told; a module reads the object."""
+
+
+def _types():
+    return BootcPipeline.__dagger_module__._objects
+
+
 def _functions():
     main = BootcPipeline.__dagger_module__.get_object("BootcPipeline")
     return {name: function for name, function in main.functions.items() if name}
 
 
-def test_every_function_has_a_sentence():
-    for name, function in _functions().items():
+def _everywhere():
+    return {
+        f"{kind}.{name}": function
+        for kind, found in _types().items()
+        for name, function in found.functions.items()
+        if name
+    }
+
+
+def test_every_type_and_function_has_a_sentence():
+    for kind, found in _types().items():
+        assert inspect.getdoc(found.cls), kind
+    for name, function in _everywhere().items():
         assert function.doc, name
+
+
+def test_every_command_has_a_twin_with_the_same_arguments():
+    twins = _types()["Commands"].functions
+    for name, function in _functions().items():
+        if str(function.return_type) in ("<class 'str'>", "str") and name != "restore":
+            assert name in twins, name
+    for name, twin in twins.items():
+        command = _functions()[name]
+        assert set(twin.parameters) == set(command.parameters) - TEXT_ONLY, name
 
 
 def test_no_name_hides_one_of_dagger():
@@ -30,13 +59,18 @@ def test_no_name_hides_one_of_dagger():
     assert not names & CORE
 
 
+def test_no_type_has_the_name_of_one_of_dagger():
+    module = BootcPipeline.__dagger_module__
+    assert not {*module._objects, *module._enums} & set(dir(dagger))
+
+
 def test_no_argument_is_a_flag_of_the_command_line():
-    for name, function in _functions().items():
+    for name, function in _everywhere().items():
         assert not set(function.parameters) & RESERVED, name
 
 
 def test_every_argument_has_a_sentence():
-    for name, function in _functions().items():
+    for name, function in _everywhere().items():
         for argument, parameter in function.parameters.items():
             assert parameter.doc, f"{name} {argument}"
 

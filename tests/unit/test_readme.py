@@ -11,6 +11,7 @@ from pipeline.config import parse
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+CANDIDATES = (ROOT / "docs" / "candidates.md").read_text()
 WORKFLOWS = ROOT / ".github" / "workflows"
 CONSTRUCTOR = "constructor"
 
@@ -44,12 +45,14 @@ def _workflow_calls(path: Path) -> list[str]:
     return [step["with"]["call"] for step in job["steps"] if "call" in step.get("with", {})]
 
 
-@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", README, re.DOTALL))
+@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", README + CANDIDATES, re.DOTALL))
 def test_every_pipeline_toml_of_the_readme_is_accepted(block: str) -> None:
     assert parse(block).images["yellowfin"]
 
 
-@pytest.mark.parametrize(("name", "options"), _calls("\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))))
+@pytest.mark.parametrize(
+    ("name", "options"), _calls("\n".join(re.findall(r"```sh\n(.*?)```", README + CANDIDATES, re.DOTALL)))
+)
 def test_every_command_of_the_readme_exists(name: str, options: list[str]) -> None:
     assert set(options) <= _api()[name]
 

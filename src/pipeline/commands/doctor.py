@@ -19,6 +19,7 @@ from pipeline.containers.qemu import machine_room
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.gates.source import require_source
 from pipeline.image.foreign import FOREIGN
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
@@ -44,6 +45,7 @@ async def doctor(world: World) -> Result:
     """
     started = time.monotonic()
     looks: dict[str, Look] = {
+        "source": partial(_source, world),
         "engine": partial(_privileges, world),
         "disk-space": partial(_room, world),
         "kvm": partial(_kvm, world),
@@ -104,6 +106,15 @@ def _reason(checks: list[Check]) -> str:
     if wrong:
         return f"A release would not go through: {', '.join(wrong)}."
     return "Everything that a release needs is there."
+
+
+async def _source(world: World) -> str:
+    """As every stage will look at it."""
+    await world.history.head()
+    await require_source(world, *Channel)
+    if await world.history.shallow():
+        raise PreconditionError("The history is cut off: fetch all of it (actions/checkout: fetch-depth: 0).")
+    return "everything that pipeline.toml names is there"
 
 
 async def _privileges(world: World) -> str:

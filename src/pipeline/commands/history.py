@@ -60,7 +60,7 @@ async def history(world: World, image: Image, channel: Channel) -> list[Happened
     happened = []
     async for record in ledger.walk(world.repository(image, channel), channel):
         entry = record.entry
-        channel_move = next((move for move in entry.moves if move.tag == channel.tag), None)
+        channel_move = entry.channel_move
         happened.append(
             Happened(
                 repository=str(image.home(channel)),
@@ -68,7 +68,7 @@ async def history(world: World, image: Image, channel: Channel) -> list[Happened
                 number=entry.number,
                 at=entry.at,
                 kind=entry.kind,
-                tags=[move.tag for move in entry.moves],
+                tags=[move.tag for move in (*entry.moves, *entry.aliases)],
                 old=channel_move.old if channel_move else None,
                 new=channel_move.new if channel_move else None,
                 evidence=entry.evidence,
@@ -129,7 +129,7 @@ async def why(world: World, image: Image, reference: str) -> Explained:
             tag
             for registry in holding
             for tag in await registry.tags()
-            if not tag.startswith("sha256-") and await registry.digest(tag) == digest
+            if image.tags.read(tag) and await registry.digest(tag) == digest
         ],
         evidence=list(found.values()),
         history=[

@@ -74,7 +74,7 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
     image, candidate = subject.image, subject.candidate
     found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in _GATES[channel]}
     home = world.repository(image, channel)
-    now = await home.digest(channel.tag)
+    now = await home.digest(image.tags.channel(channel))
     return Outlook(
         repository=str(home.repository),
         tag=tag,

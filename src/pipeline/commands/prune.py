@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 from pipeline.config import Image
 from pipeline.containers.disk_store import prune_uploads
-from pipeline.domain import Channel, Digest, Repository, Tag
+from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.policy.retention import Rules
 from pipeline.registry.retention import (
     DriverKind,
     PruneReport,
     Restored,
+    RestoreList,
     list_tags,
     open_driver,
     pruned_before,
@@ -29,7 +31,7 @@ class Pruned:
     """What goes, or went, of one image."""
 
     repositories: list[PruneReport]
-    """That of next and testing, and that of stable where it is another one."""
+    """That of next and testing, and that of stable where it is another one; told once for images that share it."""
     disks: DiskReport | None
     """Uploaded disks; None without an upload address or its secret."""
 
@@ -44,24 +46,29 @@ class Pruned:
         manifests = "\n\n".join(report.text() for report in self.repositories)
         if self.disks is None:
             return manifests
+        manifests = manifests + "\n\n" if manifests else ""
         done = "\n".join(f"  {key}" for key in (self.disks.deleted or self.disks.goes))
         disks = f"Uploaded disks: {len(self.disks.goes)} may go, {self.disks.freed / 1e6:.0f} MB; {self.disks.reason}"
-        return f"{manifests}\n\n{disks}" + (f"\n{done}" if done else "")
+        return f"{manifests}{disks}" + (f"\n{done}" if done else "")
 
 
-async def prune(world: World, *, confirm: bool, driver: str, token: str | None) -> list[Pruned]:
+async def prune(world: World, *, confirm: bool, driver: DriverKind, token: str | None) -> list[Pruned]:
     """Plan for every image what may be deleted of it; with `confirm`, delete it.
 
-    A repository of releases has roots of its own: what stays there need not stay where it was tested. Uploaded disks
-    come after the manifests: they go with the images that they were made from.
+    Each repository is gone through once, for those of the images that are there; whatever is another image's stays,
+    with all that it needs. A repository of releases has roots of its own: what stays there need not stay where it was
+    tested. Uploaded disks come after the manifests: they go with the images that they were made from.
     An error ends one repository's part and is in its report: what was done elsewhere is still told.
     """
-    kind = _kind(driver)
     pruned = []
+    done: dict[Repository, PruneReport] = {}
     for image in world.images:
         now = datetime.now(UTC)
-        reports = [await _prune_one(world, home, kind, token, now, confirm=confirm) for home in _homes(image)]
-        pruned.append(Pruned(reports, await _prune_disks(world, image, reports, now, confirm=confirm)))
+        fresh = [home for home in image.homes if home not in done]
+        done |= {home: await _prune_one(world, home, driver, token, now, confirm=confirm) for home in fresh}
+        reports = [done[home] for home in image.homes]
+        disks = await _prune_disks(world, image, reports, now, confirm=confirm)
+        pruned.append(Pruned([done[home] for home in fresh], disks))
     return pruned
 
 
@@ -71,7 +78,7 @@ async def restore(world: World, tag: str = "") -> str:
     Blobs that the registry has collected stay gone, with all that needs them. PreconditionError when no repository has
     such a list, or when not everything is back: then with the report.
     """
-    homes = dict.fromkeys(home for image in world.images for home in _homes(image))
+    homes = dict.fromkeys(home for image in world.images for home in image.homes)
     if not tag:
         return await _lists(world, homes)
     try:
@@ -83,6 +90,7 @@ async def restore(world: World, tag: str = "") -> str:
         registry = world.registry.repository(home)
         if wanted in await list_tags(registry):
             noted = await read_list(registry, wanted)
+            _refuse_tags_of_others(world, home, noted)
             restored.append(await restore_manifests(registry, noted.manifests, noted.untagged))
     if not restored:
         raise PreconditionError(f"There is no restore list {wanted}. {await _lists(world, homes)}")
@@ -93,7 +101,7 @@ async def restore(world: World, tag: str = "") -> str:
     return told
 
 
-async def why_kept(world: World, digest: str, *, driver: str, token: str | None) -> str:
+async def why_kept(world: World, digest: str, *, driver: DriverKind, token: str | None) -> str:
     """Why a digest stays, step by step from a kept tag, or why it may go."""
     try:
         wanted = Digest(digest)
@@ -101,22 +109,44 @@ async def why_kept(world: World, digest: str, *, driver: str, token: str | None)
         raise UsageError(f"{error}. Give --why-kept a digest.") from error
     answers = []
     for image in world.images:
-        homes = _homes(image)
+        homes = image.homes
         holding = [home for home in homes if await world.registry.repository(home).describe(wanted)]
         for home in holding or homes[:1]:
-            async with open_driver(world.registry, home, kind=_kind(driver), token=token) as opened:
-                reasons = await why_kept_in(
-                    world.registry, home, world.config.retention, wanted, now=datetime.now(UTC), driver=opened
-                )
+            rules = _rules(world, home)
+            async with open_driver(world.registry, home, kind=driver, token=token) as opened:
+                now = datetime.now(UTC)
+                reasons = await why_kept_in(world.registry, home, rules, wanted, now=now, driver=opened)
                 answers.append(f"{home}\n{reasons}" if len(holding) > 1 else reasons)
-    return "\n\n".join(answers)
+    return "\n\n".join(dict.fromkeys(answers))
+
+
+def _rules(world: World, home: Repository) -> Rules:
+    """The rules for the images of this command in a repository, where all of the others' stays."""
+    mine = {image.name for image in world.images}
+    sharing = world.config.sharing(home)
+    return world.config.retention.for_images(
+        [image.tags for image in sharing if image.name in mine],
+        [image.tags for image in sharing if image.name not in mine],
+    )
+
+
+def _refuse_tags_of_others(world: World, home: Repository, noted: RestoreList) -> None:
+    """UsageError for a list with tags of images that this command is not about."""
+    tags = [tag for one in noted.manifests for tag in one.tags] + [one.tag for one in noted.untagged]
+    mine = {image.name for image in world.images}
+    others = [image for image in world.config.sharing(home) if image.name not in mine]
+    if meant := [image.name for image in others if any(image.tags.read(tag) for tag in tags)]:
+        raise UsageError(
+            f"The restore list has tags of {', '.join(meant)}, too, which --image leaves out: expected all whose tags "
+            "it would write. Nothing was pushed; name these as well, or none."
+        )
 
 
 async def _prune_one(
     world: World, home: Repository, kind: DriverKind, token: str | None, now: datetime, *, confirm: bool
 ) -> PruneReport:
     """One repository; what ends it before anything was deleted is a report, too."""
-    rules = world.config.retention
+    rules = _rules(world, home)
     try:
         async with open_driver(world.registry, home, kind=kind, token=token) as driver:
             return await prune_repository(world.registry, home, rules, confirm=confirm, now=now, driver=driver)
@@ -140,7 +170,7 @@ async def _prune_disks(
     kept = tuple(dict.fromkeys(digest for report in reports for digest in report.kept))
     try:
         gone = {digest for report in reports for digest in report.named}
-        for home in _homes(image):
+        for home in image.homes:
             gone |= await pruned_before(world.registry.repository(home))
         order = Order(image=image.name, kept=kept, gone=tuple(gone - set(kept)), rules=world.config.retention, now=now)
         return await prune_uploads(world.reach, target, world.given.upload_auth, order, confirm=confirm)
@@ -156,14 +186,3 @@ async def _lists(world: World, homes: Iterable[Repository]) -> str:
             noted = await read_list(registry, tag)
             lines.append(f"{noted.at:%Y-%m-%d %H:%M} {home}:{tag}: {len(noted.manifests)} manifests")
     return "Restore lists:\n" + "\n".join(sorted(lines)) if lines else "No prune has deleted anything yet."
-
-
-def _homes(image: Image) -> list[Repository]:
-    return list(dict.fromkeys(image.home(channel) for channel in Channel))
-
-
-def _kind(name: str) -> DriverKind:
-    try:
-        return DriverKind(name.lower())
-    except ValueError:
-        raise UsageError(f"There is no driver {name!r}; expected {', '.join(DriverKind)}.") from None

@@ -84,14 +84,20 @@ async def _find(world: World, reference: str, platform: str) -> Found:
         raise UsageError(f"One machine at a time: say which of {', '.join(image.name for image in world.images)}.")
     (image,) = world.images
     digest = await resolve(world, image, reference)
-    wanted = platform or image.platforms[0]
-    if wanted not in image.platforms:
-        raise UsageError(f"{image.name} is not built for {platform}; it is for {', '.join(image.platforms)}.")
-    record = await _record(world, image, digest, wanted)
+    wanted = platform_of(image, platform)
+    record = await disk_record(world, image, digest, wanted)
     return Found(image, digest, wanted, await fetch_disk(world.reach, image.repository, record))
 
 
-async def _record(world: World, image: Image, digest: Digest, platform: str) -> DiskRecord:
+def platform_of(image: Image, platform: str) -> str:
+    """The platform that is asked for, the image's first when none is; UsageError for one that it is not built for."""
+    wanted = platform or image.platforms[0]
+    if wanted not in image.platforms:
+        raise UsageError(f"{image.name} is not built for {platform}; it is for {', '.join(image.platforms)}.")
+    return wanted
+
+
+async def disk_record(world: World, image: Image, digest: Digest, platform: str) -> DiskRecord:
     """Of the newest testing gate that kept a disk, whether it passed or failed."""
     for stored in await find_evidence(world.repository(image), digest, Channel.TESTING):
         if record := stored.evidence.disks.get(platform):

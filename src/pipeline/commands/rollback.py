@@ -1,23 +1,30 @@
 """Back to what was good: a channel returns to a digest that passed its gate, and stays until someone says so."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import anyio
+
 from pipeline.commands.status import resolve
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome
+from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates.evidence import verdict_on
-from pipeline.policy.past import earlier
+from pipeline.policy.names import CREATED, Facts, Kind, date_of
+from pipeline.policy.past import Step, earlier
 from pipeline.policy.plan import Desired
 from pipeline.registry import ledger
 from pipeline.registry.retention import see_whole
-from pipeline.report.model import Result
+from pipeline.report.model import Move, Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
+from pipeline.stages.release import version_at
 from pipeline.world import World
+
+_LATER = 5.0
+"""Seconds after which an answer that does not fit the ledger is asked for again."""
 
 
 async def rollback(world: World, channel: Channel, to: str, reason: str) -> list[Result]:
@@ -28,10 +35,12 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
     was taken back from is withdrawn. Automation leaves the channel alone until `release_hold`.
     """
     start = time.monotonic()
-    targets = {image.home(channel): await _target(world, image, channel, to) for image in world.images}
-    wanted = [Desired(place, channel.tag, target.digest) for place, target in targets.items()]
+    targets = {image.name: await _target(world, image, channel, to) for image in world.images}
+    wanted = [wish for image in world.images for wish in await _desired(world, image, channel, targets[image.name])]
     moves = await promotion.plan(world, wanted)
-    taken_back = Promotion(channel, [], {}, "rollback", reason, ledger.Kind.ROLLBACK)
+    for image in world.images:
+        _as_found(image, channel, targets[image.name], moves)
+    taken_back = Promotion(channel, wanted, {}, "rollback", reason, kind=ledger.Kind.ROLLBACK)
     await promotion.carry_out(world, taken_back, moves)
     return [
         Result(
@@ -44,8 +53,9 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
             plan=mine,
             duration=time.monotonic() - start,
         )
-        for image, target in zip(world.images, targets.values(), strict=True)
-        for mine in [[move for move in moves if move.repository == str(image.home(channel))]]
+        for image in world.images
+        for target in [targets[image.name]]
+        for mine in [promotion.moves_of(image, taken_back, moves)]
     ]
 
 
@@ -69,8 +79,64 @@ class _Target:
     """Where a channel goes back to."""
 
     digest: Digest
+    now: Digest | None
+    """Where the channel was when this was decided."""
     passed_over: tuple[str, ...] = ()
     """Why not to one that came before it."""
+
+
+async def _desired(world: World, image: Image, channel: Channel, target: _Target) -> list[Desired]:
+    """The channel at its target, with the aliases that follow it there or have to leave what is taken back."""
+    labels = await world.repository(image, channel).labels(target.digest)
+    facts = Facts(await version_at(world, image, channel, target.digest), date_of(labels.get(CREATED, "")))
+    wishes = promotion.channel_and_aliases(image, channel, target.digest, facts, lenient=True)
+    return [*wishes, *await _left_behind(world, image, channel, target.digest, {wish.tag for wish in wishes})]
+
+
+async def _left_behind(
+    world: World, image: Image, channel: Channel, target: Digest, following: Collection[Tag]
+) -> list[Desired]:
+    """Aliases of what the channel is taken back from that do not follow it: back to where they were before.
+
+    So `44` goes back to the last release of 44 when stable goes back to one of 43. Dated ones stay, as version tags do.
+    """
+    home = world.repository(image, channel)
+    taken_back = await home.digest(image.tags.channel(channel))
+    records = await ledger.entries(home, channel)
+    if taken_back == target:  # this command before: done, or to be finished
+        last = records[0].entry if records else None
+        wanted = {move.tag: move.new for move in last.aliases} if last and last.kind is ledger.Kind.ROLLBACK else {}
+    else:
+        wanted = {tag: good for tag, good in _before(records, taken_back) if await home.digest(tag) == taken_back}
+    return [
+        Desired(image.name, image.home(channel), tag, Kind.ALIAS, digest)
+        for tag, digest in wanted.items()
+        if tag not in following and (name := image.tags.read(tag)) and name.kind is Kind.ALIAS and not name.is_dated
+    ]
+
+
+def _before(records: Sequence[ledger.Record], taken_back: Digest | None) -> Iterator[tuple[Tag, Digest]]:
+    """Where each alias was last, by a ledger that is newest first, before it came to what is withdrawn."""
+    rollbacks = [record.entry for record in records if record.entry.kind is ledger.Kind.ROLLBACK]
+    withdrawn = {taken_back, *(move.old for entry in rollbacks for move in entry.moves)}
+    moves = [move for record in records for move in record.entry.aliases]
+    for tag in dict.fromkeys(move.tag for move in moves):
+        before = (move.old for move in moves if move.tag == tag)
+        if good := next((digest for digest in before if digest and digest not in withdrawn), None):
+            yield tag, good
+
+
+def _as_found(image: Image, channel: Channel, target: _Target, moves: Sequence[Move]) -> None:
+    """ConflictError when the channel is not any more where it was when its target was found."""
+    mine = [
+        move for move in moves if (move.repository, move.tag) == (str(image.home(channel)), image.tags.channel(channel))
+    ]
+    now = mine[0].old if mine else target.digest
+    if now != target.now:
+        raise ConflictError(
+            f"{_place(image, channel)} was {target.now or 'not there'} when this command looked and is "
+            f"{now or 'not there'} now: somebody else moved it. Nothing has moved here; run again."
+        )
 
 
 def _told(channel: Channel, target: _Target, *, moved: bool) -> str:
@@ -97,8 +163,8 @@ async def _hold(world: World, image: Image, channel: Channel, reason: str) -> Re
 
 async def _under_way(world: World, image: Image, channel: Channel) -> str:
     """A promotion that was recorded before the hold may still arrive: a registry cannot compare and swap."""
-    steps = await promotion.past(world, image.home(channel), channel)
-    now = await world.repository(image, channel).digest(channel.tag)
+    steps = await promotion.recorded(world, image, channel)
+    now = await world.repository(image, channel).digest(image.tags.channel(channel))
     if not steps or steps[0].back or now in (steps[0].new, None):
         return ""
     return f"; a promotion to {steps[0].new.short} was recorded before and is not there yet: it may still arrive"
@@ -112,16 +178,20 @@ async def _named(world: World, image: Image, channel: Channel, wanted: Sequence[
             f"  {one.digest.short}  {one.entry.kind} by {one.entry.by or '-'}: {one.entry.reason}" for one in there
         )
         raise UsageError(
-            f"{image.home(channel)}:{channel} has {len(there)} holds; expected --hold with those that end:\n{listed}\n"
+            f"{_place(image, channel)} has {len(there)} holds; expected --hold with those that end:\n{listed}\n"
             "Nothing was released."
         )
     for text in wanted:
         if sum(_is_meant(one, text) for one in there) != 1:
             raise UsageError(
-                f"{image.home(channel)}:{channel} has no hold {text}, or several of that name; in force: "
+                f"{_place(image, channel)} has no hold {text}, or several of that name; in force: "
                 f"{_short(there) or 'none'}. Nothing was released."
             )
     return [one for one in there if not wanted or any(_is_meant(one, text) for text in wanted)]
+
+
+def _place(image: Image, channel: Channel) -> str:
+    return image.home(channel).tagged(image.tags.channel(channel))
 
 
 def _is_meant(record: ledger.Record, text: str) -> bool:
@@ -155,27 +225,38 @@ def _noted(command: str, image: Image, channel: Channel, outcome: Outcome, reaso
 
 
 async def _target(world: World, image: Image, channel: Channel, to: str) -> _Target:
+    steps = await promotion.past(world, image, channel)
     if to:
         digest = await resolve(world, image, to)
         if why := await _unfit(world, image, digest, channel):
             raise PreconditionError(f"{image.home(channel).at(digest)} {why}. Nothing has moved.")
-        return _Target(digest)
-    steps = await promotion.past(world, image.home(channel), channel)
+        return _Target(digest, await _where(world, image, channel, steps))
     standing = await ledger.standing(world.repository(image, channel), channel)
     if steps and steps[0].back and any(one.entry.moves for one in standing.holds):
-        return _Target(steps[0].new)  # this command before: done, or to be finished
-    now = await world.repository(image, channel).digest(channel.tag)
+        # this command before: done, or to be finished
+        return _Target(steps[0].new, await _where(world, image, channel, steps))
+    now = await _where(world, image, channel, steps)
     passed_over: list[str] = []
     for before in earlier(steps, now):
         why = await _unfit(world, image, before, channel)
         if not why:
-            return _Target(before, tuple(passed_over))
+            return _Target(before, now, tuple(passed_over))
         passed_over.append(f"not {before.short}: it {why}")
     raise PreconditionError(
-        f"{image.home(channel)}:{channel} has no earlier digest to go back to in its ledger"
+        f"{_place(image, channel)} has no earlier digest to go back to in its ledger"
         + "".join(f"; {why}" for why in passed_over)
         + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. Nothing has moved."
     )
+
+
+async def _where(world: World, image: Image, channel: Channel, steps: Sequence[Step]) -> Digest | None:
+    """What the channel names; looked at again where the ledger says otherwise: an old answer leads too far back."""
+    registry, tag = world.repository(image, channel), image.tags.channel(channel)
+    now = await registry.digest(tag)
+    if steps and now != steps[0].new:
+        await anyio.sleep(_LATER)
+        now = await registry.digest(tag)
+    return now
 
 
 async def _unfit(world: World, image: Image, digest: Digest, channel: Channel) -> str:

@@ -7,10 +7,11 @@ from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.names import Kind
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import Evidence, fetch_report, find_evidence
+from pipeline.registry.evidence import Evidence, StoredEvidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
 from pipeline.world import World
@@ -27,18 +28,18 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
     """One line for each channel, next first."""
     homes = {channel: world.repository(image, channel) for channel in Channel}
     versions = {
-        tag: await registry.digest(tag)
+        tag: await registry.digest(image.tags.version(tag))
         for registry in dict.fromkeys(homes.values())
-        for tag in sorted(await registry.tags())
-        if is_version_tag(tag)
+        for tag in sorted(image.tags.versions(await registry.tags()))
     }
-    heads = {channel: await registry.digest(channel.tag) for channel, registry in homes.items()}
+    heads = {channel: await registry.digest(image.tags.channel(channel)) for channel, registry in homes.items()}
     revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
     for channel, digest in heads.items():
         held = await _held(homes[channel], channel)
+        tag = image.tags.channel(channel)
         if digest is None:
-            lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *held])))
+            lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *held]), tag=tag))
             continue
         ahead = await world.history.count(revisions[channel], revisions[Channel.NEXT])
         lines.append(
@@ -51,13 +52,18 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 note="; ".join(
                     [*held, *([f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead"] if ahead else [])]
                 ),
+                tag=tag,
+                aliases=await aliases_at(homes[channel], image, channel, digest),
             )
         )
     return lines
 
 
-def _ahead(commits: int | None) -> list[str]:
-    return [f"next is {commits} commit{'' if commits == 1 else 's'} ahead"] if commits else []
+async def aliases_at(registry: RepositoryClient, image: Image, channel: Channel, digest: Digest | None) -> list[Tag]:
+    """The aliases of a channel that name a digest."""
+    read = ((tag, image.tags.read(tag)) for tag in await registry.tags())
+    mine = [tag for tag, name in read if name and name.kind is Kind.ALIAS and name.channel is channel]
+    return sorted([tag for tag in mine if await registry.digest(tag) == digest]) if digest else []
 
 
 async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
@@ -66,21 +72,46 @@ async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
     return [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
 
 
-async def find_report(world: World, image: Image, reference: str, gate: str) -> bytes:
+async def find_report(world: World, image: Image, reference: str, gate: Channel | None = None) -> bytes:
     """The archive (tar.gz) of the newest report of a gate on what `reference` names, passed or failed.
 
     Args:
         world: where to look.
         image: one image of the configuration.
         reference: a digest, a channel, a version tag (in the registry, or only in git when its gate failed), a commit.
-        gate: next, testing or stable; empty for the one that the reference is about.
+        gate: None for the one that the reference is about.
     """
-    wanted = _gates(reference, gate)
     digest = await resolve(world, image, reference)
+    registry, stored = await _gate_evidence(world, image, digest, reference, gate)
+    return await fetch_report(registry, stored)
+
+
+async def find_gate_evidence(
+    world: World, image: Image, digest: Digest, reference: str, gate: Channel | None = None
+) -> StoredEvidence:
+    """The newest evidence of a gate on a digest; of the one that `reference` is about when none is named."""
+    _, stored = await _gate_evidence(world, image, digest, reference, gate)
+    return stored
+
+
+async def fetch_report_of(world: World, image: Image, digest: Digest, evidence: Digest) -> bytes:
+    """The archive (tar.gz) of one piece of evidence on `digest`; PreconditionError when it is not there any more."""
+    for registry in map(world.registry.repository, image.homes):
+        for gate in Channel:
+            for stored in await find_evidence(registry, digest, gate):
+                if stored.digest == evidence:
+                    return await fetch_report(registry, stored)
+    raise PreconditionError(f"{image.repository.at(digest)} has no evidence {evidence} any more.")
+
+
+async def _gate_evidence(
+    world: World, image: Image, digest: Digest, reference: str, gate: Channel | None
+) -> tuple[RepositoryClient, StoredEvidence]:
+    wanted = [gate] if gate else _gates(image, reference)
     for channel in wanted:
         for registry in dict.fromkeys(world.repository(image, at) for at in (channel, Channel.NEXT)):
             if found := await find_evidence(registry, digest, channel):
-                return await fetch_report(registry, found[0])
+                return registry, found[0]
     raise PreconditionError(
         f"{image.repository.at(digest)} has no evidence of the gate {' or '.join(wanted)}. Was it ever run? "
         "A gate that fails before the image is pushed leaves none: gate-next gives its report."
@@ -95,37 +126,28 @@ async def resolve(world: World, image: Image, reference: str) -> Digest:
         tag = Tag(reference)
     except ValueError as error:
         raise UsageError(f"{error}. Expected a digest, a channel, a version tag or a commit.") from error
-    registry = world.repository(image)
-    if digest := await world.repository(image, _channel_of(tag)).digest(tag):
+    registry, meant = world.repository(image), image.tags.find(reference) or tag
+    if digest := await world.repository(image, _channel_of(image, meant)).digest(meant):
         return digest
     commit = await world.history.commit_of_tag(tag)
-    if commit and (digest := await registry.digest(Tag(commit))):
+    if commit and (digest := await registry.digest(image.tags.candidate(commit))):
         return digest
     raise PreconditionError(
-        f"{image.repository.tagged(tag)} is not there, and no image was built from a git tag of that name. "
+        f"{image.repository.tagged(meant)} is not there, and no image was built from a git tag of that name. "
         "`status` shows what is."
     )
 
 
-def _channel_of(tag: Tag) -> Channel:
+def _channel_of(image: Image, tag: Tag) -> Channel:
     """The channel to which a tag belongs; commits are candidates, at home with next."""
-    released = is_version_tag(tag) and "-test" not in tag
-    return Channel.STABLE if released or tag == Channel.STABLE.tag else Channel.NEXT
+    name = image.tags.read(tag)
+    return name.channel if name else Channel.NEXT
 
 
-def channel_named(name: str) -> Channel:
-    """The channel (or its gate) of that name; UsageError when there is none."""
-    try:
-        return Channel(name.lower())
-    except ValueError:
-        raise UsageError(f"There is no channel {name!r}; expected next, testing or stable.") from None
-
-
-def _gates(reference: str, gate: str) -> list[Channel]:
-    if gate:
-        return [channel_named(gate)]
-    if reference in list(Channel):
-        return [Channel(reference)]
+def _gates(image: Image, reference: str) -> list[Channel]:
+    meant = image.tags.find(reference) or reference
+    if (name := image.tags.read(meant)) and name.kind is not Kind.CANDIDATE:
+        return [name.channel]
     if is_version_tag(reference):
         return [Channel.TESTING if "-test" in reference else Channel.STABLE]
     return [Channel.STABLE, Channel.TESTING, Channel.NEXT]

@@ -10,13 +10,14 @@ from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError
 from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.names import CREATED, Facts, Kind, date_of
 from pipeline.policy.past import explained
-from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
+from pipeline.stages.release import version_at
 from pipeline.world import World
 
 _GATES = {
@@ -79,8 +80,8 @@ async def _channel(
     world: World, image: Image, channel: Channel, records: Sequence[ledger.Record]
 ) -> AsyncIterator[Check]:
     registry = world.repository(image, channel)
-    digest = await registry.digest(channel.tag)
-    moves = [move for record in records for move in record.entry.moves if move.tag == channel.tag]
+    digest = await registry.digest(image.tags.channel(channel))
+    moves = [record.entry.channel_move for record in records if record.entry.channel_move]
     if digest is None:
         yield _check(channel, "exists", "the tag is gone, but the ledger has moves of it" if moves else "")
         return
@@ -88,7 +89,7 @@ async def _channel(
     yield _check(channel, "commit", await _about_commit(world, revision))
     yield _check(channel, "platforms", await _about_platforms(registry, image, digest, revision))
     if channel is not Channel.NEXT:
-        yield _check(channel, "version-tag", await _about_version_tag(world, registry, channel, digest, revision))
+        yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
     for gate in _GATES[channel]:
         evidence = await proofs.verdict_on(registry, digest, gate)
         yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
@@ -97,6 +98,8 @@ async def _channel(
             yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
         if gate is Channel.TESTING and evidence:
             yield _check(channel, "disk", await _about_disks(registry, image, evidence))
+    if image.tags.aliases.get(channel):
+        yield _check(channel, "aliases", await _about_aliases(world, image, channel, digest, records))
     yield _check(channel, "withdrawn", await _about_withdrawal(world, image, digest, channel, records))
     yield _check(channel, "ledger", await _about_ledger(world, image, channel, digest))
 
@@ -129,10 +132,9 @@ async def _about_platforms(registry: RepositoryClient, image: Image, digest: Dig
     return f"built from {revision}, but {', '.join(others)}" if others else ""
 
 
-async def _about_version_tag(
-    world: World, registry: RepositoryClient, channel: Channel, digest: Digest, revision: str
-) -> str:
-    mine = [tag for tag in await _version_tags(registry, channel) if await registry.digest(tag) == digest]
+async def _about_version_tag(world: World, image: Image, channel: Channel, digest: Digest, revision: str) -> str:
+    named = await _version_tags(world.repository(image, channel), image, channel)
+    mine = [tag for tag, at in named.items() if at == digest]
     if not mine:
         return f"no version tag names {digest}"
     commits = {tag: await world.history.commit_of_tag(tag) for tag in mine}
@@ -141,25 +143,58 @@ async def _about_version_tag(
     return ""
 
 
-async def _version_tags(registry: RepositoryClient, channel: Channel) -> list[Tag]:
+async def _version_tags(registry: RepositoryClient, image: Image, channel: Channel) -> dict[Tag, Digest | None]:
+    """The version tags of a channel, as they are called in git, and what they name."""
     test = channel is Channel.TESTING
-    return [tag for tag in await registry.tags() if is_version_tag(tag) and ("-test" in tag) == test]
+    there = [tag for tag in image.tags.versions(await registry.tags()) if ("-test" in tag) == test]
+    return {tag: await registry.digest(image.tags.version(tag)) for tag in there}
 
 
 async def _about_versions(world: World, image: Image, channel: Channel, records: Sequence[ledger.Record]) -> str:
     """Every version tag is where a promotion put it, and every promotion's version tag is there still."""
     registry = world.repository(image, channel)
-    recorded = {move.tag: move.new for record in records for move in record.entry.moves if is_version_tag(move.tag)}
-    asked = sorted({*await _version_tags(registry, channel), *recorded})  # a list may have been cut
-    there = {tag: named for tag in asked if (named := await registry.digest(tag))}
+    written = [(record.entry.version, record.entry.moves[0].new) for record in records if record.entry.version]
+    recorded = {plain: new for tag, new in written for plain in image.tags.versions([tag])}
+    there = await _version_tags(registry, image, channel)
+    for tag in recorded.keys() - there.keys():  # a list may have been cut
+        if named := await registry.digest(image.tags.version(tag)):
+            there[tag] = named
     both = sorted(there.keys() & recorded.keys())
     findings = [
         *(f"{tag} is {there[tag]}, the ledger says {recorded[tag]}" for tag in both if there[tag] != recorded[tag]),
         *(f"{tag} is there and no entry of the ledger wrote it" for tag in sorted(there.keys() - recorded.keys())),
         *(f"{tag} is gone, the ledger wrote it" for tag in sorted(recorded.keys() - there.keys())),
     ]
-    if there and await registry.digest(channel.tag) is None:
+    if there and await registry.digest(image.tags.channel(channel)) is None:
         findings.append(f"versions were promoted, and there is no {channel}")
+    return "; ".join(findings)
+
+
+async def _about_aliases(
+    world: World, image: Image, channel: Channel, digest: Digest, records: Sequence[ledger.Record]
+) -> str:
+    """The tags that follow the channel are with it, and all others where the ledger last took them.
+
+    One that a later release left behind may be gone: retention takes those.
+    """
+    registry = world.repository(image, channel)
+    version = await version_at(world, image, channel, digest)
+    facts = Facts(version, date_of((await registry.labels(digest)).get(CREATED, "")))
+    following = {image.tags.alias(template, facts): digest for template in image.tags.aliases[channel]}
+    recorded: dict[Tag, Digest] = {}
+    for move in (move for record in records for move in record.entry.aliases):  # the newest entry first
+        recorded.setdefault(move.tag, move.new)
+    names = {tag: image.tags.read(tag) for tag in {*await registry.tags(), *recorded, *filter(None, following)}}
+    mine = {tag: name for tag, name in names.items() if name and name.kind is Kind.ALIAS and name.channel is channel}
+    findings = []
+    for tag, name in sorted(mine.items()):
+        now, wanted = await registry.digest(tag), following.get(tag) or recorded.get(tag)
+        if wanted is None:
+            findings.append(f"{tag} is there and no entry of the ledger wrote it")
+        elif now is None and not (name.is_dated and tag not in following):
+            findings.append(f"{tag} is gone")
+        elif now not in (None, wanted):
+            findings.append(f"{tag} is {now}, expected {wanted}")
     return "; ".join(findings)
 
 
@@ -201,11 +236,20 @@ async def _about_withdrawal(
 
 
 async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:
-    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel."""
+    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel.
+
+    A promotion that a hold or a withdrawal refused after it was recorded moved nothing.
+    """
     try:
-        steps = await promotion.past(world, image.home(channel), channel)
+        steps = await promotion.recorded(world, image, channel)
+        if not steps:
+            return "no entry of the ledger moved it"
+        if explained(steps, digest) or explained(await promotion.past(world, image, channel), digest):
+            return ""
+        last = steps[0]
+        refused = last.can_be_held and last.old == digest and await promotion.withdrawals(world, image, last.new)
     except PreconditionError as error:
         return str(error)
-    if not steps:
-        return "no entry of the ledger moved it"
-    return "" if explained(steps, digest) else f"the ledger's last move is to {steps[0].new}, the channel is {digest}"
+    if refused and explained(steps[1:], digest):
+        return ""
+    return f"the ledger's last move is to {last.new}, the channel is {digest}"

@@ -91,6 +91,19 @@ class History:
         """Whether the history was cut off (`actions/checkout` does that unless fetch-depth is 0)."""
         return await self._ask("rev-parse", "--is-shallow-repository") == "true"
 
+    async def branches(self) -> list[str]:
+        """The full references of all branches, here and at origin."""
+        return (await self._ask("for-each-ref", "--format=%(refname)", *_BRANCHES) or "").splitlines()
+
+    async def pointers(self) -> list[str]:
+        """Files that git keeps with LFS and whose content was not fetched.
+
+        The first line of a pointer is fixed (Git LFS specification, docs/spec.md, "The Pointer").
+        """
+        first = "^version https://git-lfs.github.com/spec/v1$"
+        found = await self._ask("grep", "--files-with-matches", "-e", first, "--", ":(top,attr:filter=lfs)")
+        return (found or "").splitlines()
+
     async def commit_of_tag(self, tag: str) -> Commit | None:
         """The commit that a git tag names, through an annotated tag as well."""
         found = await self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")

@@ -4,25 +4,37 @@ Container storage is a cache volume, because overlay on overlay does not work, a
 locks do not reach across containers.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import dagger
 from dagger import CacheSharingMode, dag
+from pydantic import TypeAdapter
 
 from pipeline.config import Image, Lint, NextGate, architecture
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
-from pipeline.domain import Commit, Digest, Tag
+from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
+from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Result
 
 STORAGE = "/var/lib/containers"
 _LIMIT = 4 * 3600.0
 """Seconds for a build, a push, or a gate, whose checks have deadlines of their own."""
 
+_SECRETS = "/run/secrets/build"
+"""Where the secrets of a build are mounted, each in a file of its name; podman mounts them into the steps that ask."""
+_WORKING_CONTAINERS = f"{STORAGE}/storage/overlay-containers"
+"""Where podman keeps what belongs to a running step, the secrets it mounts among it."""
+
+_DELIVERED = "/delivered"
+_LAYOUT = "/candidate"
+"""Where the candidate is as an OCI layout, while it is pushed from one."""
 _PUSHED = "/pushed-digest"
 """Where a push leaves the digest of what it sent."""
 
@@ -56,12 +68,39 @@ def toolbox(*more: str) -> dagger.Container:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What a build is told beside the files of the repository, every placeholder filled in."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, dagger.Secret] = field(default_factory=dict)
+    """By the id under which a RUN step mounts them."""
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    """Images that the Containerfile names, with the reference by digest that is built on."""
+    afresh: bool = False
+    """Run every step again, although nothing that podman sees has changed."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A candidate that was built elsewhere: one thing, or one for each platform."""
+
+    references: Sequence[str] = ()
+    """Repositories with digest."""
+    archives: Sequence[dagger.File] = ()
+    layouts: Sequence[dagger.Directory] = ()
+
+
+@dataclass(frozen=True)
 class BuiltImage:
     """An image in container storage, one for each of its platforms; they become an index when they are pushed."""
 
     container: dagger.Container
     name: str
     """`localhost/NAME:TAG`; the image of a platform has its machine name behind that."""
+    assembled: Assembled | None = None
+    """What lies as an OCI layout in the container, and is pushed as it is."""
 
     @classmethod
     def storage(cls, reach: Reach, volume: str, name: str) -> Self:
@@ -72,15 +111,15 @@ class BuiltImage:
         )
         return cls(container, name)
 
-    async def build(self, image: Image, source: dagger.Directory, labels: dict[str, str]) -> Self:
+    async def build(self, image: Image, source: dagger.Directory, recipe: Recipe) -> Self:
         """`podman build` of the Containerfile, for each platform.
 
         Raises GateFailed with the end of the log when it does not build, PreconditionError for a platform whose
         programs do not run here.
         """
-        options = [f"--label={name}={value}" for name, value in labels.items()]
-        options += [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
         container = self.container.with_mounted_directory("/source", source).with_workdir("/source")
+        for name, secret in recipe.secrets.items():
+            container = container.with_mounted_secret(f"{_SECRETS}/{name}", secret)
         for platform in image.platforms:
             built = await _run(
                 [
@@ -90,35 +129,81 @@ class BuiltImage:
                     "--pull=newer",
                     *("--platform", platform),
                     *("--tag", self._of(platform)),
-                    *options,
+                    *build_options(image, recipe),
                     image.context,
                 ],
-                container,
+                # a step that is killed leaves nothing of its secrets in the volume
+                container.with_mounted_temp(_WORKING_CONTAINERS) if recipe.secrets else container,
             )
             if built.code:
                 raise _not_built(image, platform, built)
-            container = built.container
-        return replace(self, container=container)
+        return self
 
-    async def pull(self, image: Image, digest: Digest) -> Self:
-        """Take the image from its registry instead of building it."""
-        reference, container = image.repository.at(digest), self.container
+    async def pull(self, image: Image, digest: Digest, repository: Repository | None = None) -> Self:
+        """Take the image from its registry, or from another repository, instead of building it."""
+        return await self._fetched(image, f"docker://{(repository or image.repository).at(digest)}")
+
+    async def receive(self, image: Image, delivered: Delivered) -> Self:
+        """Put together what was built elsewhere, as one OCI layout in the container, and take its images from there.
+
+        Raises PreconditionError for what is no whole OCI image of one or several platforms.
+        """
+        container, folders = self.container, []
+        for number, reference in enumerate(delivered.references):
+            folder = f"{_DELIVERED}/reference-{number}"
+            told = ["--all", "--preserve-digests", f"docker://{reference}", f"oci:{folder}"]
+            copied = await _run(["skopeo", "copy", *told], container.with_directory(_DELIVERED, dag.directory()))
+            if copied.code:
+                raise copied.blamed(Work.PULL, f"skopeo could not fetch {reference} as it is")
+            container = copied.container
+            folders.append(folder)
+        for number, archive in enumerate(delivered.archives):
+            file, folder = f"/delivered-{number}", f"{_DELIVERED}/archive-{number}"
+            container = container.with_mounted_file(file, archive).with_directory(folder, dag.directory())
+            unpacked = await _run(["tar", "--extract", "--file", file, "--directory", folder], container)
+            if unpacked.code:
+                raise PreconditionError(f"What was handed over as an archive is none that tar reads: {unpacked.end(3)}")
+            container = unpacked.container.without_mount(file)
+            folders.append(folder)
+        for number, layout in enumerate(delivered.layouts):
+            folder = f"{_DELIVERED}/layout-{number}"
+            container = container.with_mounted_directory(folder, layout)
+            folders.append(folder)
+        received = await self._assemble(container, folders)
+        return await received._fetched(image, f"oci:{_LAYOUT}")
+
+    async def _assemble(self, container: dagger.Container, folders: Sequence[str]) -> Self:
+        """One layout out of several; the only thing of them that stays in the container."""
+        ran = await _run(["python", "-m", "pipeline.image.assembly", *folders, "--out", _LAYOUT], container)
+        if ran.code == PreconditionError.outcome.exit_code:
+            raise PreconditionError(ran.stderr.strip())
+        if ran.code:
+            raise InfrastructureError(f"The image could not be put together: {ran.end()}")
+        assembled = Assembled.model_validate_json(ran.stdout)
+        whole = self.container.with_directory(_LAYOUT, ran.container.directory(_LAYOUT))
+        return replace(self, container=whole, assembled=assembled)
+
+    async def _fetched(self, image: Image, source: str) -> Self:
+        """The image of each platform in storage, where the gate looks at it."""
+        container = self.container
         for platform in image.platforms:
-            source, target = f"docker://{reference}", f"containers-storage:{self._of(platform)}"
-            choice = ["--override-arch", platform.rpartition("/")[2]]
-            pulled = await _run(["skopeo", *choice, "copy", source, target], container)
+            target = f"containers-storage:{self._of(platform)}"
+            pulled = await _run(["skopeo", *_choice(platform), "copy", source, target], container)
             if pulled.code:
-                raise pulled.blamed(Work.COPY, f"skopeo could not fetch {reference} for {platform}")
-            container = pulled.container
-        return replace(self, container=container)
+                raise pulled.blamed(Work.COPY, f"skopeo could not fetch {source} for {platform}")
+        return self
 
-    async def gate(self, image: Image, gate: NextGate, source: dagger.Directory) -> tuple[Result, dagger.Directory]:
-        """Lint, layout and unit tests of every platform, in one report."""
+    async def gate(
+        self, image: Image, gate: NextGate, source: dagger.Directory, waivers: Sequence[Waiver]
+    ) -> tuple[Result, dagger.Directory]:
+        """Lint, layout and unit tests of every platform, in one report; `waivers` are those of this gate."""
         container, arguments = self.container, ["--deadline", str(gate.timeout)]
         if gate.tests:
             container = container.with_directory("/tests", source.directory(gate.tests))
             arguments += ["--tests", "/tests"]
         arguments += lint_options(gate.lint)
+        if waivers:
+            arguments += ["--waivers", TypeAdapter(list[Waiver]).dump_json(list(waivers)).decode()]
         images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
         ran = await _run(
             ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],
@@ -129,12 +214,15 @@ class BuiltImage:
             raise InfrastructureError(f"The image gate broke off: {ran.end()}")
         return Result.model_validate_json(await report.file("result.json").contents()), report
 
-    async def push(self, image: Image, commit: Commit) -> Digest:
-        """Push to the tag of the commit; the digest that the tool says it pushed, to be held against the registry's."""
-        target = f"docker://{image.repository.tagged(Tag(commit))}"
+    async def push(self, image: Image, tag: Tag) -> Digest:
+        """Push to a candidate's tag; the digest that the tool says it pushed, to be held against the registry's."""
+        target = f"docker://{image.repository.tagged(tag)}"
         images = [self._of(platform) for platform in image.platforms]
         told = ["--digestfile", _PUSHED]
-        if len(images) == 1:
+        if self.assembled:
+            told += ["--all", "--preserve-digests", f"oci:{_LAYOUT}", target]
+            pushed = await _run(["skopeo", "copy", *told], self.container)
+        elif len(images) == 1:
             pushed = await _run(["skopeo", "copy", *told, f"containers-storage:{images[0]}", target], self.container)
         else:
             # An index that an earlier try left would get these images in addition.
@@ -142,11 +230,37 @@ class BuiltImage:
             listed = await _run(["podman", "manifest", "create", self.name, *images], emptied.container)
             pushed = await _run(["podman", "manifest", "push", "--all", *told, self.name, target], listed.container)
         if pushed.code:
-            raise pushed.blamed(Work.COPY, f"The push of {image.repository}:{commit} failed")
+            raise pushed.blamed(Work.COPY, f"The push of {image.repository.tagged(tag)} failed")
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())
 
     def _of(self, platform: str) -> str:
         return f"{self.name}-{architecture(platform)}"
+
+
+def _choice(platform: str) -> list[str]:
+    """Which image of an index skopeo takes."""
+    system, processor, *variant = platform.split("/")
+    chosen = ["--override-os", system, "--override-arch", processor]
+    return [*chosen, "--override-variant", variant[0]] if variant else chosen
+
+
+def build_options(image: Image, recipe: Recipe) -> list[str]:
+    """What podman build is told by `[images.NAME]` and a recipe; the user's own options come last."""
+    build = image.build
+    return [
+        *(f"--label={name}={value}" for name, value in recipe.labels.items()),
+        *(f"--annotation={name}={value}" for name, value in recipe.annotations.items()),
+        *([f"--build-arg-file={build.args_file}"] if build.args_file else []),
+        *(f"--build-arg={name}={value}" for name, value in (image.build_args | dict(recipe.args)).items()),
+        *(f"--secret=id={name},src={_SECRETS}/{name}" for name in recipe.secrets),
+        *([f"--target={build.target}"] if build.target else []),
+        *(f"--build-context={name}={place}" for name, place in build.contexts.items()),
+        *(f"--build-context={name}=docker-image://{pinned}" for name, pinned in recipe.pinned.items()),
+        *(f"--cache-from={repository}" for repository in build.cache_from),
+        *(f"--cache-to={repository}" for repository in build.cache_to),
+        *(["--no-cache"] if recipe.afresh else []),
+        *build.options,
+    ]
 
 
 def lint_options(lint: Lint) -> list[str]:

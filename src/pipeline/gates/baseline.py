@@ -36,7 +36,7 @@ def required(configured: Configured) -> frozenset[str]:
 
 async def _stable(world: World, image: Image, platform: str) -> Baseline | None:
     home = world.repository(image, Channel.STABLE)
-    digest = await home.digest(Channel.STABLE.tag)
+    digest = await home.digest(image.tags.channel(Channel.STABLE))
     if digest is None:
         return None
     evidence = await verdict_on(home, digest, Channel.TESTING)

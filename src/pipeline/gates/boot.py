@@ -10,7 +10,6 @@ from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
 from pipeline.containers.disk_store import store_disk
-from pipeline.containers.given import require, require_suite
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
@@ -46,7 +45,6 @@ async def testing_gate(
 ) -> tuple[GateRun, dict[str, DiskRecord]]:
     """One platform after the other, until one does not pass; the disks, by platform, are those that were stored."""
     start = time.monotonic()
-    await _refuse_what_is_missing(world)
     image, digest = subject.image, subject.candidate.digest
     files, disks = dag.directory(), dict[str, DiskRecord]()
     checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
@@ -120,13 +118,6 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     )
 
 
-async def _refuse_what_is_missing(world: World) -> None:
-    """Before a disk is made, which takes minutes."""
-    gate, source = world.config.gates.testing, world.given.source
-    await require(source, {"gates.testing.builder.config": gate.builder.config})
-    await require_suite(source, "gates.testing.checks", gate.checks, vm=True)
-
-
 def after(first: list[Phase], then: list[Phase]) -> list[Phase]:
     """The phases of a machine that was started when the first one was off."""
     off = max((phase.end for phase in first), default=0.0)
@@ -158,6 +149,6 @@ async def machine_of(world: World, image: Image, digest: Digest, platform: str) 
         boot_budget=gate.boot_budget,
         listen=list(gate.listen) if gate.listen is not None else None,
         checks=qemu.CHECKS if gate.checks else None,
-        waivers=[waiver for waiver in world.config.waivers if waiver.holds_in(Channel.TESTING)],
+        waivers=world.config.waivers_in(Channel.TESTING),
         allowed_skips=frozenset(gate.allowed_skips),
     )

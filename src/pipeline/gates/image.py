@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pipeline.config import Image
 from pipeline.containers.base import Reach
-from pipeline.containers.given import require_suite
 from pipeline.containers.podman import BuiltImage
-from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest
 from pipeline.errors import GateFailed
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
+from pipeline.gates.recipe import recipe_of
 from pipeline.gates.subject import see_candidate
-from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.world import World
@@ -49,19 +47,19 @@ async def image_gate(
 
     Builds are not reproducible.
     """
-    digest = await world.repository(image).digest(Tag(commit)) if reuse else None
+    digest = await world.repository(image).digest(image.tags.candidate(commit)) if reuse else None
     if digest:  # whoever pushed it: it must be what it says
         await see_candidate(world, image, digest, commit)
     if digest and (proof := await evidence.passed(world, image, digest, Channel.NEXT)):
         return Reused(image, digest, proof.digest)
-    await require_suite(world.given.source, "gates.next.tests", world.config.gates.next.tests)
     local = storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{commit}")
     try:
         if digest:
             local = await local.pull(image, digest)
         else:
-            local = await local.build(image, world.given.source, await _labels(world, image, commit))
-        result, report = await local.gate(image, world.config.gates.next, world.given.source)
+            local = await local.build(image, world.given.source, await recipe_of(world, image, commit))
+        known = world.config.waivers_in(Channel.NEXT)
+        result, report = await local.gate(image, world.config.gates.next, world.given.source, known)
         folder = await evidence.exported(report)
     except GateFailed as error:
         checks = [Check(name="build", status=CheckStatus.FAILED, reason=str(error))]
@@ -71,15 +69,3 @@ async def image_gate(
     found = {"command": command, "image": image.name, "repository": str(image.repository), "commit": commit}
     run = GateRun(result.model_copy(update=found), folder)
     return Gated(image, local, run, digest)
-
-
-async def _labels(world: World, image: Image, commit: Commit) -> dict[str, str]:
-    """What every candidate says of itself (OCI image specification, pre-defined annotation keys)."""
-    prefix = "org.opencontainers.image"
-    described = await world.history.describe(commit)
-    return {
-        REVISION_LABEL: commit,
-        f"{prefix}.source": await world.history.origin() or str(image.repository),
-        f"{prefix}.created": datetime.now(UTC).isoformat(timespec="seconds"),
-        f"{prefix}.version": described,
-    }

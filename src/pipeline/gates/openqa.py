@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import dagger
 
 from pipeline.config import OpenQA as Server
@@ -17,17 +18,22 @@ from pipeline.each import each
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, created, find_run, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
-from pipeline.openqa.submission import Order, filled
+from pipeline.openqa.submission import Order
 from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.tags import ReleaseTag
+from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
 from pipeline.upload.key import object_key
 from pipeline.world import World
+
+_KEEPING_DEADLINE = 180.0
+"""Seconds for the comments after a promotion, which nobody waits for."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     async def ran(part: _Part) -> _Ran:
         url, inputs = uploads[part.platform]
         order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios)
-        outcome = await _run(world, server, order, folder / part.folder)
+        outcome = await _run(world, server, order, folder / part.folder, part.name)
         return _Ran(part, outcome, inputs | outcome.inputs)
 
     platforms: Sequence[str] = subject.image.platforms
@@ -104,16 +110,19 @@ async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseT
         return []
     missing = list[str]()
     try:
-        async with await _client(world, server) as client:
-            for result in results:
-                text = f"{result.image} {version} was promoted: {result.repository}@{result.digest}, {result.commit}"
-                missing += await keep_results(client, tags_of(result.inputs, version), text)
-    except PipelineError as error:
-        missing.append(str(error))
+        with anyio.fail_after(_KEEPING_DEADLINE):
+            async with await _client(world, server) as client:
+                for result in results:
+                    text = (
+                        f"{result.image} {version} was promoted: {result.repository}@{result.digest}, {result.commit}"
+                    )
+                    missing += await keep_results(client, tags_of(result.inputs, version), text)
+    except (PipelineError, TimeoutError) as error:
+        missing.append(f"openQA was not told of the whole release: {error or 'it took too long'}")
     return missing
 
 
-async def _run(world: World, server: Server, order: Order, folder: Path) -> GateOutcome:
+async def _run(world: World, server: Server, order: Order, folder: Path, name: str) -> GateOutcome:
     """Adopt the run of this order when there is one, else submit; then wait for the verdict."""
     auth = await key_and_secret(world.given.openqa_auth, "openqa-auth")
     expected = Expectation.of(
@@ -123,14 +132,17 @@ async def _run(world: World, server: Server, order: Order, folder: Path) -> Gate
         scenarios={name: Scenario(job.required, job.accept_softfailed) for name, job in server.jobs.items()},
         waivers=world.config.waivers,
         today=datetime.now(UTC).date(),
+        trackers=server.bug_references,
     )
     async with await _client(world, server) as client:
         submission = await find_run(client, order, expected)
         if submission is None:
             answer = await schedule(world.reach, server.url, auth, order)
+            answer = await created(client, answer, server.pickup_timeout, server.poll)
             submission = await acknowledge(client, order, answer, expected)
         limits = Limits(server.timeout, server.pickup_timeout, server.poll, cancel=not server.leave_jobs)
-        outcome = await run_gate(client, submission, folder, limits)
+        with Shown(name) as shown:
+            outcome = await run_gate(client, submission, folder, limits, shown)
         if not outcome.outcome.exit_code and not await still_passed(client, submission, outcome):
             raise PreconditionError("openQA's jobs changed after they had passed; run again to judge them anew.")
         return outcome
@@ -226,4 +238,5 @@ def _order(
         test=server.test or "",
         extra={name: filled(value, values) for name, value in server.settings.items()},
         asset=server.asset,
+        background=server.in_background,
     )

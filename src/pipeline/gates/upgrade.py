@@ -56,7 +56,7 @@ async def _upgrade(
     world: World, image: Image, candidate: Digest, platform: str, machine: Spec, *, candidate_has_bootc: bool
 ) -> Upgraded:
     wanted = world.config.gates.testing.upgrade
-    stable = await world.repository(image, Channel.STABLE).digest(Channel.STABLE.tag)
+    stable = await world.repository(image, Channel.STABLE).digest(image.tags.channel(Channel.STABLE))
     tested = await _tested(world, image, stable, platform) if stable else None
     had_bootc = tested is not None and has_bootc(tested.result.checks, architecture(platform))
     nothing = why_no_upgrade(

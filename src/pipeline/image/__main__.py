@@ -3,10 +3,12 @@
 import argparse
 import sys
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import anyio
+from pydantic import TypeAdapter
 
 from pipeline.errors import PipelineError
 from pipeline.image.layout import check_layout
@@ -16,10 +18,14 @@ from pipeline.image.packages import packages
 from pipeline.image.podman import labels, mounted
 from pipeline.image.unit import unit_tests
 from pipeline.policy.gate import verdict
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Check, Result
+from pipeline.vm.verdict import Waivers
 
 
-async def run_gate(images: dict[str, str], *, tests: Path | None, lint: Lint | None, deadline: float) -> Result:
+async def run_gate(
+    images: dict[str, str], *, tests: Path | None, lint: Lint | None, waivers: Waivers, deadline: float
+) -> Result:
     """Lint (unless None), layout and unit tests of images in local storage, each under `deadline` seconds.
 
     `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass.
@@ -28,19 +34,28 @@ async def run_gate(images: dict[str, str], *, tests: Path | None, lint: Lint | N
     checks: list[Check] = []
     try:
         for machine, image in images.items():
-            found = await _look_at(image, tests=tests, lint=lint, deadline=deadline)
+            found = await _look_at(image, tests=tests, lint=lint, waivers=waivers, deadline=deadline)
             whose = f"{machine}/" if len(images) > 1 else ""
             checks += [check.model_copy(update={"name": whose + check.name}) for check in found]
         outcome, reason = verdict(checks)
     except PipelineError as error:
         outcome, reason = error.outcome, str(error)
-    return Result(command="image", outcome=outcome, reason=reason, checks=checks, duration=time.monotonic() - start)
+    return Result(
+        command="image",
+        outcome=outcome,
+        reason=reason,
+        checks=checks,
+        inputs=waivers.inputs(),
+        duration=time.monotonic() - start,
+    )
 
 
-async def _look_at(image: str, *, tests: Path | None, lint: Lint | None, deadline: float) -> list[Check]:
-    linted = [await bootc_lint(image, lint, deadline=deadline)] if lint else []
-    layout = check_layout(await mounted(image), await labels(image), lint.skip if lint else ())
-    return [*linted, *layout, *(await unit_tests(image, tests, deadline=deadline) if tests else [])]
+async def _look_at(
+    image: str, *, tests: Path | None, lint: Lint | None, waivers: Waivers, deadline: float
+) -> list[Check]:
+    linted = [await bootc_lint(image, lint, waivers, deadline=deadline)] if lint else []
+    layout = check_layout(await mounted(image), await labels(image), lint.skip if lint else (), waivers)
+    return [*linted, *layout, *(await unit_tests(image, tests, waivers, deadline=deadline) if tests else [])]
 
 
 def main() -> int:
@@ -51,12 +66,18 @@ def main() -> int:
     parser.add_argument("--no-lint", action="store_true", help="leave out bootc container lint")
     parser.add_argument("--lint-warnings", action="store_true", help="what bootc only warns of does not fail")
     parser.add_argument("--skip-lint", action="append", default=[], metavar="NAME", help="a lint of bootc to leave out")
+    parser.add_argument(
+        "--waivers", type=TypeAdapter(list[Waiver]).validate_json, default=[], help="known findings, as JSON"
+    )
     parser.add_argument("--deadline", type=float, default=1800, help="seconds for each check")
     parser.add_argument("--report", type=Path, required=True, help="where result.json goes")
     given = parser.parse_args()
     images = dict(image.rpartition("=")[::2] for image in given.images)
     lint = None if given.no_lint else Lint(fatal_warnings=not given.lint_warnings, skip=given.skip_lint)
-    result = anyio.run(partial(run_gate, images, tests=given.tests, lint=lint, deadline=given.deadline))
+    waivers = Waivers(given.waivers, datetime.now(UTC).date())
+    result = anyio.run(
+        partial(run_gate, images, tests=given.tests, lint=lint, waivers=waivers, deadline=given.deadline)
+    )
     given.report.mkdir(parents=True, exist_ok=True)
     (given.report / "result.json").write_text(result.model_dump_json(indent=2))
     first = next(iter(images.values()))  # what differs between machines is not what a release is judged by

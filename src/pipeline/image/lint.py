@@ -7,11 +7,12 @@ from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.image.podman import Finished, run_inside
 from pipeline.report.model import Check, CheckStatus
+from pipeline.vm.verdict import Found, Waivers, judge
 
 NAME = "bootc-lint"
 _NONE = 3
 """Said by the shell inside when there is no bootc: podman, its runtime and the shell itself end with other codes."""
-_FINDINGS = ("Failed lint:", "Lint warning:")
+_FAILED, _WARNING = "Failed lint:", "Lint warning:"
 """How bootc begins a finding, on stdout."""
 
 
@@ -29,7 +30,7 @@ class Lint:
         return ["bootc", "container", "lint", *fatal, *(word for name in self.skip for word in ("--skip", name))]
 
 
-async def bootc_lint(image: str, asked: Lint, *, deadline: float) -> Check:
+async def bootc_lint(image: str, asked: Lint, waivers: Waivers, *, deadline: float) -> Check:
     """Judge by exit code and show the text: after a lint's runtime error there are no summary lines.
 
     An image without bootc has nothing to lint with: the check is skipped and says so, and is not required then.
@@ -43,19 +44,18 @@ async def bootc_lint(image: str, asked: Lint, *, deadline: float) -> Check:
     if there.code == _NONE:
         return Check(name=NAME, status=CheckStatus.SKIPPED, required=False, reason="the image has no bootc")
     done = await run_inside(image, asked.command, deadline=deadline)
-    return Check(
-        name=NAME,
-        status=CheckStatus.FAILED if done.code else CheckStatus.PASSED,
-        reason=f"{finding(done)} (`{' '.join(asked.command)}` ended with {done.code})" if done.code else "",
-        duration=done.duration,
-        output=done.output[-4000:],
+    found = findings(done, fatal_warnings=asked.fatal_warnings) if done.code else []
+    expected = f"`{' '.join(asked.command)}` to end with 0, not {done.code}"
+    return judge(
+        (NAME,), Found(found, expected, output=done.output[-4000:]), waivers, frozenset(), duration=done.duration
     )
 
 
-def finding(done: Finished) -> str:
-    """bootc's own words: the failed lints, then the warnings; else its error line, which alone names a broken file."""
+def findings(done: Finished, *, fatal_warnings: bool = True) -> list[str]:
+    """Why bootc's lint failed, in its own words, each on its own; its error line, which alone names a broken file."""
     lines = [line.strip() for line in done.stdout.splitlines()]
-    found = [line.removesuffix(":") for start in _FINDINGS for line in lines if line.startswith(start)]
+    kinds = (_FAILED, _WARNING) if fatal_warnings else (_FAILED,)
+    found = [line.removesuffix(":") for kind in kinds for line in lines if line.startswith(kind)]
     errors = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
     broken = [line for line in errors if "Checks failed" not in line]
-    return "; ".join(found[:5] + broken[-1:]) or (errors or [done.last_line])[-1]
+    return [*found, *broken] or (errors or [done.last_line])[-1:]

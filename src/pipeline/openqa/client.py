@@ -19,13 +19,15 @@ import stamina
 
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.foreign import readable
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.jobs import Job, Module, bug_references
 from pipeline.openqa.submission import Order
 from pipeline.quantities import duration_text, size_text
 
 T = TypeVar("T")
 
 _MAX_CLONES = 50
+_BEFORE = 100
+"""Earlier jobs that are asked for, to tell how long one takes."""
 _MAX_ANSWER = 64 * 1024**2
 """Bytes of an answer; the details of a job of hundreds of modules have a few."""
 _PIECE = 64 * 1024
@@ -142,6 +144,18 @@ class OpenQA:
             return job
         return self._job(await self._json("GET", f"/api/v1/jobs/{number}/details"))
 
+    async def modules(self, number: int) -> tuple[Module, ...]:
+        """Read the modules of a job that runs, as far as its worker has told: none in its first seconds."""
+        return self._job(await self._json("GET", f"/api/v1/jobs/{number}/details")).modules or ()
+
+    async def passed_before(self, job: Job) -> list[Job]:
+        """Read the last jobs of the same product that passed, of any scenario and build, without their modules."""
+        product = {name.lower(): job.settings.get(name, "") for name in ("DISTRI", "FLAVOR", "ARCH")}
+        query = product | {"state": "done", "result": "passed", "limit": str(_BEFORE)}
+        data = await self._json("GET", "/api/v1/jobs", params=query)
+        with self._understood(data):
+            return [Job.parse(entry) for entry in _list(data["jobs"])]
+
     async def details(self, number: int) -> dict[str, Any]:
         """The whole answer about a job, for the report."""
         data = await self._json("GET", f"/api/v1/jobs/{number}/details")
@@ -194,6 +208,10 @@ class OpenQA:
         data = await self._answer("GET", f"/api/v1/{place}/comments")
         with self._understood(data):
             return [str(comment["text"]) for comment in _list(data)]
+
+    async def bugs(self, number: int) -> dict[str, str]:
+        """Read the bugs that comments of a job name, each with the name of who wrote that."""
+        return bug_references(await self._answer("GET", f"/api/v1/jobs/{number}/comments"))
 
     async def comment(self, place: str, text: str) -> None:
         """Write a comment to `jobs/<id>` or `groups/<id>` (needs an operator's key)."""

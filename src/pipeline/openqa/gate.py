@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.openqa.client import NotThere, OpenQA
 from pipeline.openqa.jobs import Job
-from pipeline.openqa.submission import RUN, Answer, Order
+from pipeline.openqa.progress import Progress, now, progress, usual_times
+from pipeline.openqa.submission import RUN, Answer, Order, parse_product
 from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge, judge_answer, judge_jobs
 from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus
@@ -27,6 +29,10 @@ _CLEAN_UP_DEADLINE = 30.0
 _IDS = "([0-9]{1,18}(?: [0-9]{1,18})*)"
 _WHOLE = "bootc-pipeline: run {run} is whole, its jobs are {ids}."
 """The comment by which a run may be taken up again: openQA itself does not tell one that was created only in part."""
+
+
+Tell = Callable[[Progress], None]
+"""Gets to know where a run is, at every look."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,38 @@ async def find_run(client: OpenQA, order: Order, expected: Expectation) -> Submi
     return None
 
 
+async def created(client: OpenQA, answer: Answer, deadline: float, poll: float) -> Answer:
+    """Wait until openQA has made the jobs of a submission in the background; any other answer is returned as it is.
+
+    Args:
+        deadline: seconds until it is an outage: nobody works on the server's background tasks.
+        poll: seconds between two looks.
+
+    When this is interrupted, the jobs that were made by then are cancelled.
+    """
+    product = answer.scheduled_product
+    if not answer.pending or product is None:
+        return answer
+    try:
+        with anyio.move_on_after(deadline):
+            while answer.pending:
+                await anyio.sleep(min(poll, 2.0))
+                answer = parse_product(product, await client.scheduled_product(product))
+    except anyio.get_cancelled_exc_class():
+        with anyio.move_on_after(_CLEAN_UP_DEADLINE, shield=True), suppress(PipelineError):
+            for number in parse_product(product, await client.scheduled_product(product)).ids:
+                await client.cancel(number)
+        raise
+    if answer.pending:
+        return Answer(
+            error=f"it did not make the jobs of the scheduled product {product} within {duration_text(deadline)}; see "
+            "its background tasks (openqa-gru), and cancel that product before running again",
+            status=0,
+            scheduled_product=product,
+        )
+    return answer
+
+
 async def acknowledge(client: OpenQA, order: Order, answer: Answer, expected: Expectation) -> Submission:
     """Say on the server that all jobs of a submission were created, so that another run may take it up.
 
@@ -122,7 +160,9 @@ def _acknowledged(comments: Sequence[str], run: str, first: int) -> tuple[int, .
     return ()
 
 
-async def run_gate(client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits()) -> GateOutcome:
+async def run_gate(
+    client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits(), tell: Tell | None = None
+) -> GateOutcome:
     """Wait for a run's verdict and write its proof.
 
     Args:
@@ -130,12 +170,13 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
         submission: what was submitted, or adopted by `find_run`.
         directory: gets `<job>-<test>/job.json`, logs, serial console and, of failed jobs, screenshots.
         limits: deadlines and intervals.
+        tell: for people who wait; what it needs is asked of the server only when it is given.
 
     An outage is an outcome too (`infra`), so that the report shows what was known until then. Jobs that this run
     submitted are cancelled when it gives up on them, or is interrupted; those of a server that is away are not, since
     the command takes them up when it is run again.
     """
-    watch = _Watch(client, submission, limits)
+    watch = _Watch(client, submission, limits, tell)
     try:
         with anyio.move_on_after(limits.overall):
             await watch.settle()
@@ -173,9 +214,22 @@ async def run_gate(client: OpenQA, submission: Submission, directory: Path, limi
 
 async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutcome) -> bool:
     """Look again right before a tag moves: the same jobs are still the newest, and still passed."""
-    jobs = [await client.newest(number) for number in submission.answer.ids]
+    jobs = await _newest(client, submission)
     same = tuple(job.id for job in jobs) == outcome.jobs
     return same and judge(submission.answer, jobs, submission.expected).state is State.PASSED
+
+
+async def _newest(client: OpenQA, submission: Submission, passed: Mapping[int, Job] = {}) -> list[Job]:
+    """The newest job of each chain; once all have ended and it is asked for, with the bugs that comments name.
+
+    Jobs that had `passed`, by the number in the answer, are not asked about again while others go on.
+    """
+    jobs = [passed.get(number) or await client.newest(number) for number in submission.answer.ids]
+    if passed and all(job.final for job in jobs):
+        return await _newest(client, submission)
+    if not submission.expected.trackers or not all(job.final for job in jobs):
+        return jobs
+    return [job if job.result == "passed" else replace(job, bugs=await client.bugs(job.id)) for job in jobs]
 
 
 _SUMMARY = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA, Outcome.CONFLICT: CheckStatus.INFRA}
@@ -188,8 +242,9 @@ class _NobodyCame(InfrastructureError):
 class _Watch:
     """Looks at the run until it is settled."""
 
-    def __init__(self, client: OpenQA, submission: Submission, limits: Limits) -> None:
-        self._client, self._submission, self._limits = client, submission, limits
+    def __init__(self, client: OpenQA, submission: Submission, limits: Limits, tell: Tell | None) -> None:
+        self._client, self._submission, self._limits, self._tell = client, submission, limits, tell
+        self._usual: dict[str, float] | None = None
         self._verdict = Verdict(State.PENDING, "no job was read yet")
         self._restarted: set[int] = set()
         self._seen: object = None
@@ -206,6 +261,7 @@ class _Watch:
             await self._look()
             if self._verdict.state is State.PENDING:
                 await self._give_up_when_nobody_comes()
+                await self._say_where_it_is()
                 await anyio.sleep(self._limits.poll)
                 continue
             if self._verdict.state is not State.PASSED and self.jobs:
@@ -227,6 +283,8 @@ class _Watch:
             self.reason = f"openQA did not finish within {limit}: {self._verdict.reason}. Run again to {then}"
         if self._verdict.state is State.FAILED and self._submission.adopted:
             self.reason += ". This run had ended before: restart its jobs in openQA to repeat it"
+            if self._submission.expected.trackers:
+                self.reason += ", or comment them with the bug that they found"
 
     def end(self, outcome: Outcome, reason: str, *, gives_up: bool = False) -> None:
         """Set how it ended; `gives_up` when jobs may be left that nobody will look at."""
@@ -252,11 +310,30 @@ class _Watch:
 
     async def _look(self) -> None:
         ids = self._submission.answer.ids
-        self.jobs = [await self._client.newest(number) for number in ids]
+        passed = {number: job for number, job in zip(ids, self.jobs, strict=False) if job.result == "passed"}
+        waited = self._verdict.state is State.PENDING
+        self.jobs = await _newest(self._client, self._submission, passed if waited else {})
         self._verdict = judge(self._submission.answer, self.jobs, self._submission.expected)
         seen = [(job.id, job.state) for job in self.jobs]
         if seen != self._seen:
             self._seen, self._changed = seen, anyio.current_time()
+
+    async def _say_where_it_is(self) -> None:
+        """For people who wait; what the server does not tell is left out."""
+        if self._tell is None:
+            return
+        modules = {}
+        try:
+            if self._usual is None:
+                self._usual = {}
+                self._usual = usual_times(await self._client.passed_before(self.jobs[0]))
+            for job in self.jobs:
+                if job.state == "running":
+                    modules[job.id] = await self._client.modules(job.id)
+        except PipelineError:
+            pass
+        links = {job.id: self._client.link(job.id) for job in self.jobs}
+        self._tell(progress(self.jobs, modules, self._usual or {}, now(), links))
 
     async def _give_up_when_nobody_comes(self) -> None:
         waiting = [job for job in self.jobs if not job.final]

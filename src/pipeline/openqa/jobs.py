@@ -5,6 +5,7 @@ decision needs and is odd is a ValueError; what only a report shows is made plai
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -18,6 +19,9 @@ _GOOD_MODULES = frozenset({"passed", "softfailed", "skipped"})
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """A file of the server that is taken into the report: one that can only name something in its own folder."""
+
+_BUG = re.compile(r"[a-z]{2,10}#[A-Za-z0-9_.#/-]{1,120}")
+"""`bsc#1234`, or `gh#owner/name#12` where the tracker has many repositories."""
 
 _NAME_LENGTH, _SETTING_LENGTH, _TEXT_LENGTH = 200, 20_000, 4000
 _MODULES, _FILES = 2000, 200
@@ -73,7 +77,10 @@ class Job:
     """None when the details were not read (jobs that are not final)."""
     logs: tuple[str, ...] = ()
     """Names of the files that the worker uploaded."""
+    started: datetime | None = None
     seconds: float = 0.0
+    bugs: Mapping[str, str] = field(default_factory=dict)
+    """The bugs that comments name (`bsc#1234`), each with the name of who wrote that; empty when nobody asked."""
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -97,6 +104,7 @@ class Job:
             relatives=_relatives(data.get("parents")) | _relatives(data.get("children")),
             modules=_modules(data.get("testresults")),
             logs=_file_names([*_listed(data.get("logs")), *_listed(data.get("ulogs"))]),
+            started=_time(data.get("t_started")),
             seconds=_seconds(data.get("t_started"), data.get("t_finished")),
         )
 
@@ -120,6 +128,21 @@ class Job:
     def unproven_modules(self) -> tuple[Module, ...]:
         """The modules that count and did not pass: failed ones, and ones that a failure kept from running (`none`)."""
         return tuple(module for module in self.modules or () if module.important and module.result not in _GOOD_MODULES)
+
+
+def bug_references(comments: object) -> dict[str, str]:
+    """The bugs that the comments of a job name, as openQA itself found them, each with the name of who wrote that.
+
+    What is odd is left out: a reference only ever lets something through. (OpenQA::Schema::Result::Comments,
+    extended_hash; OpenQA::Utils, find_bugrefs.)
+    """
+    return {
+        bug: readable(comment.get("userName") or "?", _NAME_LENGTH)
+        for comment in _listed(comments)
+        if isinstance(comment, dict)
+        for bug in _listed(comment.get("bugrefs"))
+        if isinstance(bug, str) and _BUG.fullmatch(bug)
+    }
 
 
 def _number(value: object) -> int:
@@ -167,11 +190,16 @@ def _file_names(found: list[Any]) -> tuple[str, ...]:
     return tuple(plain[:_FILES])
 
 
-def _seconds(started: object, finished: object) -> float:
-    """From start to end; 0 when either is unknown. openQA's times are UTC, with or without saying so."""
+def _time(value: object) -> datetime | None:
+    """openQA's times are UTC, with or without saying so."""
     try:
-        times = [datetime.fromisoformat(str(time)) for time in (finished, started)]
-        end, begin = (time if time.tzinfo else time.replace(tzinfo=UTC) for time in times)
-        return max(0.0, (end - begin).total_seconds())
+        time = datetime.fromisoformat(str(value))
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        return 0.0
+        return None
+
+
+def _seconds(started: object, finished: object) -> float:
+    """From start to end; 0 when either is unknown."""
+    begin, end = _time(started), _time(finished)
+    return max(0.0, (end - begin).total_seconds()) if begin and end else 0.0

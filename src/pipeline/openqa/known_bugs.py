@@ -1,4 +1,7 @@
-"""Failures that `[[waivers]]` of pipeline.toml let through, each with its bug and the day on which that ends."""
+"""Failures that are let through: by `[[waivers]]` of pipeline.toml, each with its bug and the day on which that ends.
+
+On request also by a comment in openQA that names a bug.
+"""
 
 import re
 from collections.abc import Sequence
@@ -32,6 +35,18 @@ def known(job: Job, waivers: Sequence[Waiver], today: date) -> str:
         return ""
     named = "; ".join(f"{module.name}: {waiver.bug} until {waiver.until}" for module, waiver in covered if waiver)
     return f"{job.result}, known bugs: {named}"
+
+
+def referred(job: Job, trackers: Sequence[str]) -> str:
+    """Name the bugs of these trackers that openQA's comments tie to a failed job; empty when there is none.
+
+    As openSUSE's ttm counts them a reference is about the job as a whole, and openQA carries it over to the next run
+    of a scenario that fails in the same way. Unlike a waiver it has no day on which it ends.
+    """
+    if job.result not in ("failed", "softfailed"):
+        return ""
+    named = [f"{bug} ({who})" for bug, who in sorted(job.bugs.items()) if bug.partition("#")[0] in trackers]
+    return f"{job.result}, bugs named in its comments: {', '.join(named)}" if named else ""
 
 
 def lapsed(job: Job, waivers: Sequence[Waiver], today: date) -> str:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from pipeline.domain import Digest
 from pipeline.errors import UsageError
 from pipeline.openqa.foreign import readable
+from pipeline.policy.template import unknown
 
 SUITE = "PIPELINE_SUITE"
 """The job setting that holds the fingerprint of scenarios and settings: a job without it is not ours to reuse."""
@@ -29,7 +30,6 @@ ASSET = re.compile(r"(HDD|ISO|ASSET)_[1-9]|ISO|UEFI_PFLASH_VARS")
 
 PLACEHOLDERS = ("disk_url", "disk_name", "version", "digest", "commit", "arch", "image")
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _OURS = frozenset({"DISTRI", "VERSION", "FLAVOR", "ARCH", "BUILD", "TEST"})
 _NOT_IN_A_NAME = re.compile(r"[\s=]")
 
@@ -51,13 +51,8 @@ def refused_setting(name: str, asset: str = "HDD_1") -> str:
 
 
 def unknown_placeholders(text: str) -> list[str]:
-    """The placeholders of a template that `filled` does not know."""
-    return [name for name in _PLACEHOLDER.findall(text) if name not in PLACEHOLDERS]
-
-
-def filled(text: str, values: Mapping[str, str]) -> str:
-    """Replace `{version}` and its like; any other brace stays as it is."""
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
+    """The placeholders of a template that have no value here."""
+    return unknown(text, PLACEHOLDERS)
 
 
 def build_id(version: str, digest: Digest) -> str:
@@ -92,6 +87,8 @@ class Order:
     """Settings of the user's own, names in upper case."""
     asset: str = "HDD_1"
     """The setting that names the disk; with `_URL` behind it the one that names where it comes from."""
+    background: bool = False
+    """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
     run: str = field(default_factory=lambda: uuid4().hex, compare=False)
     """Tells the jobs of this submission from those of any other."""
 
@@ -125,8 +122,9 @@ class Order:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Everything that becomes a job setting."""
-        return self._own | ({"TEST": self.test} if self.test else {}) | dict(self.extra)
+        """Everything that is submitted; what is in upper case becomes a job setting."""
+        limited = {"TEST": self.test} if self.test else {}
+        return self._own | limited | dict(self.extra) | ({"async": "1"} if self.background else {})
 
     @property
     def _own(self) -> dict[str, str]:
@@ -155,6 +153,8 @@ class Answer:
     status: int = 200
     """The HTTP status; 0 when no server answered."""
     scheduled_product: int | None = None
+    pending: bool = False
+    """The jobs are still being made; the scheduled product tells which (`parse_product`)."""
 
 
 def schedule_arguments(host: str, scenario_file: str | None, settings: Mapping[str, str]) -> list[str]:
@@ -193,19 +193,50 @@ def parse_answer(stdout: str, exit_code: int, stderr: str = "") -> Answer:
     except (ValueError, TypeError, OverflowError, RecursionError):
         return _without_json(stdout, exit_code, stderr)
     error = str(data.get("error") or "")
-    if not error and ids is None:
+    pending = ids is None and product is not None and not error and exit_code == 0 and "minion_job_id" in data
+    if not error and ids is None and not pending:
         error = f"an answer without job ids: {_tidy(stdout)}"
     if not error and exit_code != 0:
         error = f"openqa-cli ended with exit code {exit_code}: {_tidy(stderr)}"
-    failed = data.get("failed") or []
-    refused = failed if isinstance(failed, list) else [failed]
     return Answer(
         ids=ids or (),
-        failed=tuple(json.dumps(entry, sort_keys=True)[:500] for entry in refused),
+        failed=_refused(data.get("failed") or []),
         error=_tidy(error),
         status=status,
         scheduled_product=product,
+        pending=pending,
     )
+
+
+def parse_product(number: int, data: Mapping[str, object]) -> Answer:
+    """Read what became of a submission in the background; `pending` while openQA is still at it.
+
+    Args:
+        number: of the scheduled product.
+        data: what `/api/v1/isos/<number>?include_job_ids=1` says.
+
+    An error is only in `results`, beside the status `scheduled` (OpenQA::Schema::Result::ScheduledProducts). Whatever
+    is not plainly a list of jobs that were all made is an error.
+    """
+    if data.get("status") in ("added", "scheduling"):
+        return Answer(scheduled_product=number, pending=True)
+    results, listed = data.get("results"), data.get("job_ids")
+    if not isinstance(results, dict):
+        results = {}
+    try:
+        ids, made = _ids(results.get("successful_job_ids")) or (), _ids(listed) or ()
+        status = int(results.get("error_code") or 200)
+    except (ValueError, TypeError, OverflowError) as odd:
+        return Answer(error=_tidy(f"the scheduled product {number} cannot be read: {odd}"), scheduled_product=number)
+    error = str(results.get("error") or "")
+    if not error and (data.get("status") != "scheduled" or status != 200 or set(ids) != set(made)):
+        error = f"the scheduled product {number} is {data.get('status')}, with jobs {listed} of which {ids} were made"
+    return Answer(ids, _refused(results.get("failed_job_info") or []), _tidy(error), status, number)
+
+
+def _refused(failed: object) -> tuple[str, ...]:
+    entries = failed if isinstance(failed, list) else [failed]
+    return tuple(readable(json.dumps(entry, sort_keys=True), 500) for entry in entries)
 
 
 def _ids(found: object) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pipeline.domain import Outcome
 from pipeline.openqa.jobs import Job
-from pipeline.openqa.known_bugs import failing, known, lapsed
+from pipeline.openqa.known_bugs import failing, known, lapsed, referred
 from pipeline.openqa.submission import DISK, SUITE, Answer, Order
 from pipeline.openqa.trees import bootings
 from pipeline.policy.waivers import Waiver
@@ -96,6 +96,8 @@ class Expectation:
     waivers: Sequence[Waiver] = ()
     today: date = date.max
     """The day by which waivers end; without one, none holds."""
+    trackers: Sequence[str] = ()
+    """Bugs of these trackers, named in openQA's comments, let a failed job through."""
 
     @classmethod
     def of(
@@ -107,6 +109,7 @@ class Expectation:
         scenarios: Mapping[str, Scenario] | None = None,
         waivers: Sequence[Waiver] = (),
         today: date = date.max,
+        trackers: Sequence[str] = (),
     ) -> "Expectation":
         """What follows from what was asked for."""
         return cls(
@@ -121,6 +124,7 @@ class Expectation:
             scenarios=scenarios or {},
             waivers=waivers,
             today=today,
+            trackers=trackers,
         )
 
     @property
@@ -284,7 +288,7 @@ def _waived(job: Job, expected: Expectation) -> str:
     """Say why a job that did not simply pass may pass all the same; empty when it may not."""
     if job.result == "softfailed" and expected.accepts_softfailed(job):
         return "softfailed, which the configuration accepts"
-    return known(job, expected.waivers, expected.today)
+    return known(job, expected.waivers, expected.today) or referred(job, expected.trackers)
 
 
 def adoptable(jobs: Sequence[Job], expected: Expectation) -> bool:

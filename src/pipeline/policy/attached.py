@@ -8,7 +8,8 @@ disks have a subject, and a tag for each besides, which is written once.
 
 import re
 
-from pipeline.domain import Digest, Tag
+from pipeline.domain import Channel, Digest, Tag
+from pipeline.policy.names import RECORDS
 
 FALLBACK = ""
 """The suffix of the list of referrers."""
@@ -16,8 +17,29 @@ COSIGN = (".sig", ".att", ".sbom")
 """The suffixes of what cosign attaches by name: signatures, attestations, bills of material."""
 
 _ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
-_OURS = re.compile(r"pipeline-(?:evidence-[a-z]+|disk)-([0-9a-f]{64})-[0-9a-f]{36,40}")
-"""See `registry.evidence` and `registry.disk`."""
+_OURS = re.compile(rf"{RECORDS}(?:evidence-[a-z]+|disk)-([0-9a-f]{{64}})-[0-9a-f]{{36,40}}")
+_EVIDENCE_DIGITS, _DISK_DIGITS = 36, 40
+"""Of a digest, in a tag that has 128 characters at most."""
+
+
+def evidence_tags(gate: Channel, subject: Digest) -> str:
+    """How the tags of a gate's evidence on a digest begin, whichever image of the repository the digest is."""
+    return f"{RECORDS}evidence-{gate}-{subject.hex}-"
+
+
+def evidence_tag(gate: Channel, subject: Digest, stored: Digest) -> Tag:
+    """Where a piece of evidence lies, which nobody else writes."""
+    return Tag(evidence_tags(gate, subject) + stored.hex[:_EVIDENCE_DIGITS])
+
+
+def names_evidence(tag: Tag, stored: Digest) -> bool:
+    """Whether a tag of evidence is the one of what lies behind it."""
+    return tag.endswith(f"-{stored.hex[:_EVIDENCE_DIGITS]}")
+
+
+def disk_tag(subject: Digest, stored: Digest) -> Tag:
+    """Where a disk of an image lies."""
+    return Tag(f"{RECORDS}disk-{subject.hex}-{stored.hex[:_DISK_DIGITS]}")
 
 
 def referrers_tag(digest: Digest) -> Tag:

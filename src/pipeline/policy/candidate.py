@@ -7,6 +7,13 @@ from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.policy.tags import ReleaseTag, TestTag, Version
 
 REVISION_LABEL = "org.opencontainers.image.revision"
+SOURCE_LABEL = "org.opencontainers.image.source"
+CREATED_LABEL = "org.opencontainers.image.created"
+VERSION_LABEL = "org.opencontainers.image.version"
+BASE_NAME_LABEL = "org.opencontainers.image.base.name"
+BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
+BASES_LABEL = "vnd.bootc-pipeline.bases"
+"""Every image that went into a candidate, as `REPOSITORY@DIGEST`, sorted, with spaces between."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +23,8 @@ class Candidate:
     digest: Digest
     commit: Commit
     note: str = ""
+    built: str = ""
+    """The day of its build, as YYYYMMDD; empty when it does not say."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class TestingFacts:
     commit: Commit
     """Of the pushed tag."""
     digest: Digest | None
-    """Behind `:<commit>`."""
+    """Behind the version tag once it exists, whatever became of `:<commit>`; else behind that."""
     revision: str | None
     """The revision label of that digest."""
     next_digest: Digest | None
@@ -40,6 +49,8 @@ class TestingFacts:
     """The attempt that `:testing` points at."""
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
+    built: str = ""
+    """The day on which that image was built, as YYYYMMDD."""
 
 
 class NotBuiltYet(PreconditionError):
@@ -50,8 +61,8 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
     """The candidate of a test tag: the image that was built from exactly the tagged commit.
 
     Raises NotBuiltYet without that image, PreconditionError when its label names another commit, ConflictError
-    when the version tag exists with another digest, UsageError when the version is not above the stable one or would
-    take testing back.
+    when the version tag exists and is of another commit, UsageError when the version is not above the stable one or
+    would take testing back.
     """
     if not allow_older and facts.tagged is None:
         if facts.stable and facts.tag.version <= facts.stable:
@@ -63,13 +74,13 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
             f"There is no image of commit {facts.commit} ({facts.tag.tag}): expected the tag :{facts.commit}. "
             "Was build-next run for it, and did it pass? No other image is taken in its place."
         )
-    _same_revision(facts.digest, facts.revision, facts.commit)
-    if facts.tagged not in (None, facts.digest):
+    if facts.tagged and (facts.tagged, facts.revision) != (facts.digest, facts.commit):
         raise ConflictError(
-            f":{facts.tag.tag} exists already and is {facts.tagged}, but commit {facts.commit} is {facts.digest}. "
-            "A version tag is never moved: push a new test tag."
+            f":{facts.tag.tag} exists already and is {facts.tagged}, of {facts.revision or 'no commit at all'}; "
+            f"expected one of commit {facts.commit}. A version tag is never moved: push a new test tag."
         )
-    return Candidate(facts.digest, facts.commit, _moved_on(facts))
+    _same_revision(facts.digest, facts.revision, facts.commit)
+    return Candidate(facts.digest, facts.commit, _moved_on(facts), facts.built)
 
 
 def _moved_on(facts: TestingFacts) -> str:
@@ -98,6 +109,8 @@ class StableFacts:
     stable: Version | None
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
+    built: str = ""
+    """The day on which that image was built, as YYYYMMDD."""
 
 
 def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
@@ -124,7 +137,7 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
             f":{facts.tag.tag} exists already and is {facts.tagged}, but {facts.test_tag.tag} is {facts.digest}. "
             "A version tag is never moved: release under a new version."
         )
-    return Candidate(facts.digest, facts.commit)
+    return Candidate(facts.digest, facts.commit, built=facts.built)
 
 
 def _not_above(tag: TestTag | ReleaseTag, current: str) -> str:

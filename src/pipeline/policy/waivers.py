@@ -7,19 +7,20 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from pipeline.domain import Channel
+from pipeline.policy.checks import gate_of
 
 
 class Waiver(BaseModel):
-    """`[[waivers]]` of pipeline.toml: a finding of a check, or a job or module of openQA."""
+    """`[[waivers]]`: a finding of a check, or a job or module of openQA."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     check: str = ""
     """The name of the check whose finding is waived; with `job` or `module` it may be left out."""
     match: str = ""
     """A regular expression that must occur in the finding."""
     gate: Channel | None = None
-    """The only gate in which the waiver holds; all of them when absent."""
+    """The gate that makes the check; it may be left out."""
     job: str = ""
     """The openQA scenario whose failure is waived, by its test name."""
     module: str = ""
@@ -60,8 +61,9 @@ class Waiver(BaseModel):
         return f"{what} until {self.until} ({self.bug})"
 
     def holds_in(self, gate: Channel) -> bool:
-        """Whether it is a waiver of this gate."""
-        return self.gate in (None, gate) and (gate is Channel.STABLE or not self.for_openqa)
+        """Whether it is a waiver of this gate: the one that makes its check, or of openQA's in that of stable."""
+        makes = Channel.STABLE if self.for_openqa else gate_of(self.check)
+        return gate is makes and self.gate in (None, gate)
 
     def covers(self, check: str, finding: str, today: date) -> bool:
         """Whether this waiver lets this finding through today."""

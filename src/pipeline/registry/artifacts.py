@@ -1,14 +1,14 @@
 """Manifests that we write: artifacts, and the lists of them (OCI image specification 1.1, artifacts usage)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline.domain import Channel, Tag
+from pipeline.domain import Channel, Repository, Tag
 from pipeline.registry import media
 from pipeline.registry.attached import referrers_tag as fallback_tag
 from pipeline.registry.content import Descriptor, Manifest
 
-__all__ = ["EMPTY", "artifact", "fallback_tag", "index_of", "refuse_promoted"]
+__all__ = ["EMPTY", "Promoted", "artifact", "fallback_tag", "index_of", "looks_promoted"]
 
 EMPTY = b"{}"
 """The config of every artifact."""
@@ -42,7 +42,10 @@ def index_of(manifests: list[dict[str, Any]]) -> Manifest:
     return Manifest.of({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": manifests})
 
 
-def refuse_promoted(tag: Tag) -> None:
-    """ValueError for channel and version tags: skopeo writes those, from a tested digest, and nobody else."""
-    if tag in {channel.tag for channel in Channel} or tag.startswith("v"):
-        raise ValueError(f"{tag} is a channel or version tag: only promotion may write it")
+Promoted = Callable[[Repository, Tag], bool]
+"""Whether skopeo alone writes a tag, from a tested digest."""
+
+
+def looks_promoted(_repository: Repository, tag: Tag) -> bool:
+    """Whether it is a channel or version tag as they are called without a configuration."""
+    return str(tag) in list(Channel) or tag.startswith("v")

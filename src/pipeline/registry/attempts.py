@@ -15,7 +15,6 @@ from anyio import to_thread
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PreconditionError
 from pipeline.registry import media, refusals
-from pipeline.registry.artifacts import refuse_promoted
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.content import Descriptor, Manifest, OldSchema, parse_json, sha256
 from pipeline.registry.download import Download
@@ -103,7 +102,7 @@ class Attempts:
     async def put_manifest(self, manifest: Manifest, ref: Tag | Digest) -> bool:
         """Whether the registry keeps referrers itself (header OCI-Subject)."""
         if not isinstance(ref, Digest):
-            refuse_promoted(ref)
+            self._transport.refuse_promoted(self._repository, ref)
         headers = {"Content-Type": manifest.media_type}
         async with self._exchange("PUT", f"manifests/{ref}", headers=headers, body=manifest.raw) as response:
             await self._expect(response, 201)

@@ -7,6 +7,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -17,10 +18,10 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
-from pipeline.errors import PreconditionError
+from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
-from pipeline.registry.artifacts import EMPTY, artifact, index_of, refuse_promoted
+from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json, sha256
@@ -49,14 +50,20 @@ class RegistryClient:
         plain_http: Collection[str] = frozenset(),
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
+        promoted: Promoted = looks_promoted,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
-        connect to for such a host. `deadline`: seconds after which an operation gives up on an outage.
+        connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
+        tags that this client never writes.
         """
         self._transport = Transport(
-            credentials, plain_http=frozenset(plain_http), addresses=addresses or {}, deadline=deadline
+            credentials,
+            plain_http=frozenset(plain_http),
+            addresses=addresses or {},
+            deadline=deadline,
+            promoted=promoted,
         )
         self._repositories: dict[Repository, RepositoryClient] = {}
         self._look = Look()
@@ -128,8 +135,32 @@ class RepositoryClient:
         """Tags that this client wrote: the registry said that it has them."""
         self._named: set[Tag] = set()
         """Tags that this client read: something was behind them."""
+        self._expected: set[Tag] = set()
+        """Tags that would be there, were there any."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
+        self.prefix = ""
+        """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
+        self._parts: dict[str, RepositoryClient] = {"": self}
+
+    def under(self, prefix: str) -> "RepositoryClient":
+        """The part of the repository that belongs to an image, with all that was read here; the same object each time.
+
+        What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        """
+        if prefix not in self._parts:
+            part = copy(self)
+            part.prefix = prefix
+            self._parts[prefix] = part
+        return self._parts[prefix]
+
+    def expect(self, tag: Tag) -> None:
+        """Ask for this tag before an empty list of tags is believed."""
+        self._expected.add(tag)
+
+    def refuse_promoted(self, tag: Tag) -> None:
+        """ValueError for tags that only a promotion writes."""
+        self._transport.refuse_promoted(self.repository, tag)
 
     async def persist(self, asked: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it raises neither Transient nor a transport error; see Transport.persist."""
@@ -174,8 +205,20 @@ class RepositoryClient:
         if isinstance(ref, Digest):
             described = await self.describe(ref)
             return described.digest if described else None
-        found = await self._look.once((self.repository, ref), partial(self.manifest, ref))
+        found = await self._behind(ref)
         return found.digest if found else None
+
+    async def listed(self, tag: Tag) -> Manifest:
+        """What is behind a tag of the list; InfrastructureError when the registry says that there is nothing."""
+        if found := await self._behind(tag):
+            return found
+        raise InfrastructureError(
+            f"{self.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
+            "Nothing has moved; run again, and if it stays so, find out who deleted it."
+        )
+
+    async def _behind(self, tag: Tag) -> Manifest | None:
+        return await self._look.once((self.repository, tag), partial(self.manifest, tag))
 
     async def describe(self, ref: Tag | Digest) -> Descriptor | None:
         """The descriptor of the manifest behind `ref`, by HEAD; by GET where HEAD does not tell enough."""
@@ -196,11 +239,11 @@ class RepositoryClient:
     async def _see_known(self, listed: list[Tag]) -> None:
         """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
 
-        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        That is what this client wrote; what it read, if it is there still; in an empty list, any that is expected.
         """
         if missing := sorted(self._tagged - set(listed)):
             raise Transient(f"a list of tags without {missing[0]}, which it had taken")
-        known = self._named if listed else self._named | {channel.tag for channel in Channel}
+        known = self._named if listed else self._named | self._expected
         for tag in sorted(known - set(listed)):
             if await self.read_once(tag):
                 raise Transient(f"a list of tags without {tag}, which is there")
@@ -381,7 +424,7 @@ class RepositoryClient:
         ValueError for a tag that could be a channel or version: those are written by promotion (skopeo) alone.
         """
         if tag is not None:
-            refuse_promoted(tag)
+            self.refuse_promoted(tag)
         with self._transport.patience():
             await self.push_empty()
             return await self.push_manifest(

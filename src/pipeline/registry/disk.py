@@ -13,8 +13,9 @@ from pathlib import Path
 
 import anyio
 
-from pipeline.domain import Digest, Outcome, Repository, Tag
+from pipeline.domain import Digest, Outcome, Repository
 from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.policy.attached import disk_tag
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -24,8 +25,6 @@ from pipeline.registry.evidence import DiskRecord
 _PLATFORM = "vnd.bootc-pipeline.platform"
 _BUILDER = "vnd.bootc-pipeline.builder"
 _TITLE = "org.opencontainers.image.title"
-_SHORTENED = 40
-"""Digits of a digest in the tag that keeps the disk, which no other writer can take away."""
 
 
 async def attach_disk(
@@ -55,7 +54,7 @@ async def attach_disk(
         annotations={_PLATFORM: platform, _BUILDER: builder, **(annotations or {})},
     )
     await repo.push_empty()
-    await repo.push_manifest(stored, Tag(f"pipeline-disk-{subject.hex}-{stored.digest.hex[:_SHORTENED]}"))
+    await repo.push_manifest(stored, disk_tag(subject, stored.digest))
     return DiskRecord(sha256=layer.digest, size=layer.size, manifest=stored.digest, builder=builder)
 
 

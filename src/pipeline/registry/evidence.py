@@ -18,8 +18,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
-from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.errors import PreconditionError
 from pipeline.policy import chain
+from pipeline.policy.attached import evidence_tag, evidence_tags, names_evidence
 from pipeline.policy.gate import verdict
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
@@ -33,8 +34,6 @@ PREDICATE = "urn:bootc-pipeline:gate:v1"
 
 _GATE = "vnd.bootc-pipeline.gate"
 _CREATED = "org.opencontainers.image.created"
-_SHORTENED = 36
-"""Digits of a digest in a tag, which has 128 characters at most."""
 _LARGEST = 16 * 1024**2
 """Bytes of a statement: a report's findings are bounded far below that."""
 
@@ -132,11 +131,6 @@ def read_statement(content: bytes, subject: Digest) -> Evidence:
     return evidence
 
 
-def evidence_tags(gate: Channel, subject: Digest) -> str:
-    """How the tags of a gate's evidence on a digest begin."""
-    return f"pipeline-evidence-{gate}-{subject.hex}-"
-
-
 async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evidence, report: bytes) -> StoredEvidence:
     """Store `evidence` and its `report` (tar.gz) beside `digest`, after all that is there of this gate.
 
@@ -163,7 +157,7 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
         annotations={_GATE: evidence.gate.value, _CREATED: ended.astimezone(UTC).isoformat(timespec="milliseconds")},
     )
     await repo.push_empty()
-    await repo.push_manifest(stored, Tag(evidence_tags(evidence.gate, digest) + stored.digest.hex[:_SHORTENED]))
+    await repo.push_manifest(stored, evidence_tag(evidence.gate, digest, stored.digest))
     return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
 
 
@@ -202,13 +196,8 @@ def _same(one: Evidence, other: Evidence) -> bool:
 
 
 async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest) -> StoredEvidence | None:
-    manifest = await repo.manifest(tag)
-    if manifest is None:
-        raise InfrastructureError(
-            f"{repo.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
-            "Nothing has moved; run again, and if it stays so, find out who deleted it."
-        )
-    if not tag.endswith(f"-{manifest.digest.hex[:_SHORTENED]}"):
+    manifest = await repo.listed(tag)
+    if not names_evidence(tag, manifest.digest):
         raise PreconditionError(
             f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "
             "evidence. Find out who before anything moves."

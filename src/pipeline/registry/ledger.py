@@ -2,18 +2,20 @@
 
 An entry is an artifact manifest behind a tag of its own, which is written once and holds the entry's digest:
 
-    pipeline-ledger-CHANNEL-NUMBER-KIND-DIGEST
+    PREFIX pipeline-ledger-CHANNEL-NUMBER-KIND-DIGEST
 
 So nobody who writes can take away what somebody else wrote, however slow one of them is: two who write at the same
 moment leave two entries of the same number (a fork), and the next entry names both. The ledger of a channel is the set
 of these entries; their order follows from what they name. A hold is in force while no entry releases it, in whatever
 branch it is.
 
+The prefix is that of the image whose part of the repository is asked (`RepositoryClient.under`): each image has ledgers
+of its own. An entry says what its channel and its version tag were called when it was written.
+
 What a registry must guarantee for that: a tag whose PUT was acknowledged is in every later list of tags. It need not
 compare and swap.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Valid
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.policy.names import ledger_tag, read_ledger_tag
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
@@ -60,6 +63,9 @@ class Entry(BaseModel):
     channel: Channel
     kind: Kind
     moves: list[Move] = []
+    """The version tag, for a promotion to testing or stable, and last the channel; none for a hold and its end."""
+    aliases: list[Move] = []
+    """The tags that follow the channel, as they were to move after it."""
     evidence: list[Digest] = []
     """Manifests of the evidence that allowed it."""
     releases: list[Digest] = []
@@ -75,6 +81,16 @@ class Entry(BaseModel):
     """One more than the highest of those before it; filled by `append`."""
     previous: list[Digest] = []
     """The entries that no other named when this one was written: one, or several after a fork. Filled by `append`."""
+
+    @property
+    def channel_move(self) -> Move | None:
+        """How the channel was to move, whatever it was called then."""
+        return self.moves[-1] if self.moves else None
+
+    @property
+    def version(self) -> Tag | None:
+        """The version tag that was promoted, as it is called in the registry."""
+        return self.moves[0].tag if len(self.moves) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -93,23 +109,21 @@ class Name:
     digest: Digest
     channel: Channel
     kind: Kind
-
-    _SHAPE = re.compile(
-        rf"pipeline-ledger-({'|'.join(Channel)})-([1-9][0-9]{{0,8}})-({'|'.join(Kind)})-([0-9a-f]{{64}})", re.ASCII
-    )
+    prefix: str = ""
 
     @classmethod
     def parse(cls, tag: str) -> Self | None:
         """The name that a tag is, None for any other tag."""
-        found = cls._SHAPE.fullmatch(tag)
-        if not found:
+        found = read_ledger_tag(tag)
+        if not found or found[3] not in list(Kind):
             return None
-        return cls(int(found[2]), Digest(f"sha256:{found[4]}"), Channel(found[1]), Kind(found[3]))
+        prefix, channel, number, kind, digest = found
+        return cls(number, digest, channel, Kind(kind), prefix)
 
     @property
     def tag(self) -> Tag:
         """The tag that it is."""
-        return Tag(f"pipeline-ledger-{self.channel}-{self.number}-{self.kind}-{self.digest.hex}")
+        return ledger_tag(self.prefix, self.channel, self.number, self.kind, self.digest)
 
 
 @dataclass(frozen=True)
@@ -126,9 +140,9 @@ class Standing:
 
 async def names(repo: RepositoryClient, channel: Channel) -> list[Name]:
     """The entries of a channel by their tags, newest first. PreconditionError where numbers are missing."""
-    found = _named(await repo.tags(), channel)
+    found = _named(await repo.tags(), channel, repo.prefix)
     if _holes(found):  # a list may have lost a line: what is missing twice is missing
-        found = _named(await repo.tags(), channel)
+        found = _named(await repo.tags(), channel, repo.prefix)
     if holes := _holes(found):
         raise PreconditionError(_broken(repo, channel, f"entry {holes[0]} is missing"))
     return found
@@ -190,7 +204,7 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
     layer = await repo.push_blob(entry.model_dump_json().encode(), media.LEDGER_ENTRY)
     await repo.push_empty()
     written = artifact(media.LEDGER, [layer])
-    name = Name(number, written.digest, entry.channel, entry.kind)
+    name = Name(number, written.digest, entry.channel, entry.kind, repo.prefix)
     await repo.push_manifest(written, name.tag)
     await repo.tags()  # does not answer before it has the tag
     return Record(written.digest, entry)
@@ -200,9 +214,10 @@ def _same(written: Entry, entry: Entry) -> bool:
     return written.model_copy(update={"number": entry.number, "previous": entry.previous}) == entry
 
 
-def _named(tags: Iterable[Tag], channel: Channel) -> list[Name]:
+def _named(tags: Iterable[Tag], channel: Channel, prefix: str) -> list[Name]:
     found = (Name.parse(tag) for tag in tags)
-    return sorted((name for name in found if name and name.channel is channel), reverse=True)
+    mine = (name for name in found if name and (name.channel, name.prefix) == (channel, prefix))
+    return sorted(mine, reverse=True)
 
 
 def _holes(found: Sequence[Name]) -> list[int]:
@@ -283,6 +298,6 @@ async def _entry(repo: RepositoryClient, manifest: Manifest) -> Entry:
 
 def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:
     return (
-        f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 on; "
-        "somebody rewrote or deleted history, so find out who before anything moves."
+        f"the {repo.prefix}{channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 "
+        "on; somebody rewrote or deleted history, so find out who before anything moves."
     )

@@ -24,9 +24,10 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from pipeline.domain import Repository
+from pipeline.domain import Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
 from pipeline.registry import refusals
+from pipeline.registry.artifacts import Promoted, looks_promoted
 from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request, widened
 from pipeline.registry.content import parse_json
 from pipeline.registry.credentials import Credentials, Login
@@ -74,8 +75,10 @@ class Transport:
         plain_http: frozenset[str],
         addresses: Mapping[str, str],
         deadline: float,
+        promoted: Promoted = looks_promoted,
     ) -> None:
         self.deadline = deadline
+        self._promoted = promoted
         self._credentials = credentials or Credentials()
         self._plain_http = plain_http
         self._addresses = addresses
@@ -103,6 +106,11 @@ class Transport:
 
     async def __aexit__(self, *details: object) -> None:
         await self._http.aclose()
+
+    def refuse_promoted(self, repository: Repository, tag: Tag) -> None:
+        """ValueError for tags that only a promotion writes."""
+        if self._promoted(repository, tag):
+            raise ValueError(f"{tag} is a channel, alias or version tag: only promotion may write it")
 
     def _timeout(self, allowance: float = 0.0) -> httpx.Timeout:
         """How long one attempt may be silent: the deadline has room for several."""

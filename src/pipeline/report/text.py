@@ -2,10 +2,10 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
-from pipeline.domain import Channel, Digest
+from pipeline.domain import Channel, Digest, Tag
 from pipeline.quantities import duration_text
 from pipeline.report.excerpt import bounded, last_lines
 from pipeline.report.model import Check, Move, Result
@@ -29,6 +29,10 @@ class ChannelLine:
     """`passed`, `failed`, `missing` or whatever is known."""
     note: str = ""
     """As in `3 commits ahead of testing`."""
+    tag: Tag | None = None
+    """What it is called in the registry."""
+    aliases: list[Tag] = field(default_factory=list)
+    """The tags that follow it, so far as they name the same digest."""
 
 
 def channels_table(lines: Iterable[ChannelLine]) -> str:
@@ -37,16 +41,21 @@ def channels_table(lines: Iterable[ChannelLine]) -> str:
         ("channel", "digest", "version", "age", "evidence", "note"),
         [
             (
-                line.channel.value,
+                _called(line),
                 line.digest.short if line.digest else "(none)",
                 line.version or "-",
                 "-" if line.age is None else duration_text(line.age),
                 line.evidence or "-",
-                line.note,
+                "; ".join([*([f"also {', '.join(line.aliases)}"] if line.aliases else []), *filter(None, [line.note])]),
             )
             for line in lines
         ],
     )
+
+
+def _called(line: ChannelLine) -> str:
+    other = line.tag and line.tag != line.channel.value
+    return f"{line.channel} ({line.tag})" if other else line.channel.value
 
 
 def plan_table(plan: Sequence[Move]) -> str:

@@ -3,14 +3,17 @@
 import time
 
 from pipeline.config import Image
+from pipeline.containers.git import is_branch
 from pipeline.containers.podman import BuiltImage
-from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
+from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.errors import ConflictError, InfrastructureError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused, Storage, image_gate
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import see_candidate
 from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.policy.names import CREATED, Facts, date_of
 from pipeline.policy.plan import Desired
 from pipeline.report.model import Result
 from pipeline.stages import promotion
@@ -27,9 +30,14 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
     """
     start = time.monotonic()
     commit = await world.history.head()
+    await require_source(world, *Channel)
     withheld = await why_not_pushed(world, commit)
     if withheld and must_push:
         raise PreconditionError(f"This run was to push, and would not: {withheld}. Nothing was built.")
+    if not withheld:
+        await _refuse_cut_history(world)
+        for image in world.images:
+            await _moves_forward(world, image, commit)
     candidates = [
         await image_gate(world, image, commit, COMMAND, reuse=not withheld, storage=storage) for image in world.images
     ]
@@ -40,16 +48,15 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
         return [_not_pushed(found, commit, reason) for found in candidates]
 
     await promotion.respect_holds(world, Channel.NEXT, override=False)
-    published = {found.image.repository: await _publish(world, found, commit) for found in candidates}
+    published = {found.image.name: await _publish(world, found, commit) for found in candidates}
     for image in world.images:
-        await promotion.refuse_withdrawn(world, image, published[image.repository][0], override=False)
+        await promotion.refuse_withdrawn(world, image, published[image.name][0], override=False)
     behind = [image.name for image in world.images if not await _moves_forward(world, image, commit)]
-    desired = [Desired(repository, Channel.NEXT.tag, digest) for repository, (digest, _) in published.items()]
+    desired = [wish for image in world.images for wish in await _desired(world, image, published[image.name][0])]
     moves = [] if behind else await promotion.plan(world, desired)
-    proof = {repository: stored for repository, (_, stored) in published.items()}
-    await promotion.carry_out(
-        world, Promotion(Channel.NEXT, desired, proof, COMMAND, f"commit {commit} passed the next gate"), moves
-    )
+    proof = {name: stored for name, (_, stored) in published.items()}
+    wanted = Promotion(Channel.NEXT, desired, proof, COMMAND, f"commit {commit} passed the next gate")
+    await promotion.carry_out(world, wanted, moves)
     if behind:
         outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this commit; it stays"
     elif moves:
@@ -63,10 +70,10 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
             reason=reason,
             image=found.image.name,
             repository=str(found.image.repository),
-            digest=published[found.image.repository][0],
+            digest=published[found.image.name][0],
             commit=commit,
             checks=found.run.result.checks if isinstance(found, Gated) else [],
-            plan=[move for move in moves if move.repository == str(found.image.repository)],
+            plan=promotion.moves_of(found.image, wanted, moves),
             duration=time.monotonic() - start,
         )
         for found in candidates
@@ -76,19 +83,45 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
 async def gate_next(world: World) -> list[GateRun]:
     """Build and gate without pushing anything: the report of each image."""
     commit = await world.history.head()
+    await require_source(world, *Channel)
     candidates = [await image_gate(world, image, commit, COMMAND, reuse=False) for image in world.images]
     return [found.run for found in candidates if isinstance(found, Gated)]
 
 
 async def why_not_pushed(world: World, commit: Commit) -> str:
-    """The reason why this tree is built and tested but never pushed; empty when it may be pushed."""
+    """The reason why this tree is built and tested but never pushed; empty when it may be pushed.
+
+    Raises UsageError where no commit could ever be pushed, because the branch is called otherwise.
+    """
     changed = await world.history.uncommitted()
     if changed:
         return f"the tree differs from commit {commit[:12]} in {len(changed)} places ({changed[0].strip()}, ...)"
     branches = world.config.main_branch
     if not await world.history.on_branch(commit, branches):
+        await _refuse_unknown_branch(world)
         return f"commit {commit[:12]} is not on {' or '.join(branches)} (main_branch in pipeline.toml)"
     return ""
+
+
+async def _refuse_unknown_branch(world: World) -> None:
+    """A history that was cut off, or has no branch at all, may lack the main branch for that reason."""
+    there, branches = await world.history.branches(), world.config.main_branch
+    if not there or await world.history.shallow() or any(is_branch(one, branches) for one in there):
+        return
+    names = sorted({one.removeprefix("refs/heads/").removeprefix("refs/remotes/origin/") for one in there})
+    raise UsageError(
+        f"main_branch in pipeline.toml is {' or '.join(branches)}, and there is no such branch; there are "
+        f"{', '.join(names[:10])}. Correct the key, or fetch the branch. Nothing was built (gate-next builds any tree)."
+    )
+
+
+async def _refuse_cut_history(world: World) -> None:
+    """Whether `:next` would move forward cannot be told then."""
+    if await world.history.shallow():
+        raise UsageError(
+            "The history is cut off, so nobody can tell whether :next would move forward; nothing was built. "
+            "Fetch all of it (actions/checkout: fetch-depth: 0; git fetch --unshallow)."
+        )
 
 
 async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple[Digest, Digest]:
@@ -102,14 +135,15 @@ async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple
 
 async def _push(world: World, found: Gated, commit: Commit) -> Digest:
     """Push to `:<commit>`, which is written once, and read the digest back."""
-    registry, name = world.repository(found.image), found.image.repository.tagged(Tag(commit))
-    if await registry.digest(Tag(commit)):
+    registry, tag = world.repository(found.image), found.image.tags.candidate(commit)
+    name = found.image.repository.tagged(tag)
+    if await registry.digest(tag):
         raise ConflictError(
             f"{name} appeared while this command was building it: another build of the same commit runs. "
             "Run again: it takes that image."
         )
-    pushed = await found.local.push(found.image, commit)
-    digest = await registry.digest(Tag(commit))
+    pushed = await found.local.push(found.image, tag)
+    digest = await registry.digest(tag)
     if digest is None:
         raise InfrastructureError(f"{name} is not there after its push. Run again.")
     if digest != pushed:
@@ -121,17 +155,17 @@ async def _push(world: World, found: Gated, commit: Commit) -> Digest:
     return digest
 
 
+async def _desired(world: World, image: Image, digest: Digest) -> list[Desired]:
+    built = date_of((await world.repository(image).labels(digest)).get(CREATED, ""))
+    return promotion.channel_and_aliases(image, Channel.NEXT, digest, Facts(date=built))
+
+
 async def _moves_forward(world: World, image: Image, commit: Commit) -> bool:
     """`:next` goes from a commit to one that contains it, never back or aside."""
-    current = await world.repository(image).digest(Channel.NEXT.tag)
+    current = await world.repository(image).digest(image.tags.channel(Channel.NEXT))
     if current is None:
         return True
     revision = (await world.repository(image).labels(current)).get(REVISION_LABEL, "")
-    if await world.history.shallow():
-        raise PreconditionError(
-            "The history is cut off, so nobody can tell whether :next would move forward. "
-            "Fetch all of it (actions/checkout: fetch-depth: 0; git fetch --unshallow)."
-        )
     if not await world.history.knows(revision):
         raise PreconditionError(
             f":next of {image.name} was built from {revision or 'no commit at all'}, which is not in this history; "

@@ -1,6 +1,6 @@
 """Where tags move. Version tags first, then channels; each by digest, each recorded, each read back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,8 +11,9 @@ from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.each import each
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.gates.evidence import verdict_on
+from pipeline.policy.names import CREATED, Facts, Kind
 from pipeline.policy.past import Step, above
-from pipeline.policy.plan import Actual, Desired, is_channel, tag_moves
+from pipeline.policy.plan import ORDER, Actual, Desired, tag_moves
 from pipeline.registry import ledger, media
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention import refuse_while_pruning, see_whole
@@ -30,18 +31,53 @@ class Promotion:
 
     channel: Channel
     desired: Sequence[Desired]
-    evidence: dict[Repository, Digest]
+    evidence: Mapping[str, Digest]
+    """By image."""
     command: str
     reason: str
+    version: Tag | None = None
+    """The version tag that is promoted, as it is called in git."""
     kind: ledger.Kind = ledger.Kind.PROMOTION
     override_hold: bool = False
     allow_older: bool = False
-    sources: Mapping[Repository, Repository] = field(default_factory=dict)
-    """Where the images of a repository come from, when not from itself."""
+    sources: Mapping[str, Repository] = field(default_factory=dict)
+    """By image, where its digest comes from, when not from the repository that it moves in."""
 
-    def source(self, repository: Repository) -> Repository:
-        """Where the images of a repository come from."""
-        return self.sources.get(repository, repository)
+    def wish(self, move: Move) -> Desired:
+        """What a move is to bring about."""
+        return next(wish for wish in self.desired if (str(wish.repository), wish.tag) == (move.repository, move.tag))
+
+    def source(self, move: Move) -> Repository:
+        """Where the image of a move comes from."""
+        wish = self.wish(move)
+        return self.sources.get(wish.image, wish.repository)
+
+    def of(self, kind: Kind, moves: Iterable[Move]) -> list[Move]:
+        """The moves of one kind of tags."""
+        return [move for move in moves if self.wish(move).kind is kind]
+
+
+def channel_and_aliases(
+    image: Image, channel: Channel, digest: Digest, facts: Facts, *, lenient: bool = False
+) -> list[Desired]:
+    """A channel at a digest, with the tags that follow it there.
+
+    PreconditionError when an alias asks for the date of an image that does not say when it was built; when `lenient`,
+    as on the way back to an older image, such an alias stays where it is.
+    """
+    home, names = image.home(channel), image.tags
+    wishes = [Desired(image.name, home, names.channel(channel), Kind.CHANNEL, digest)]
+    for template in names.aliases.get(channel, ()):
+        tag = names.alias(template, facts)
+        if tag is None and lenient:
+            continue
+        if tag is None:
+            raise PreconditionError(
+                f"The alias {template} of {image.name} needs a date, and {home.at(digest)} has no label {CREATED} with "
+                "one. Build it with that label, or take the alias out of pipeline.toml. Nothing has moved."
+            )
+        wishes.append(Desired(image.name, home, tag, Kind.ALIAS, digest))
+    return wishes
 
 
 async def actual_tags(world: World, desired: Sequence[Desired]) -> Actual:
@@ -55,23 +91,29 @@ async def plan(world: World, desired: Sequence[Desired]) -> list[Move]:
     return tag_moves(desired, await actual_tags(world, desired))
 
 
+def moves_of(image: Image, promotion: Promotion, moves: Iterable[Move]) -> list[Move]:
+    """Those of one image."""
+    return [move for move in moves if promotion.wish(move).image == image.name]
+
+
 async def respect_holds(world: World, channel: Channel, *, override: bool) -> None:
     """Raise PreconditionError when a channel of one of the images is on hold, unless told to override it."""
 
     async def respect(image: Image) -> None:
         standing = await ledger.standing(world.repository(image, channel), channel)
         if standing.holds and not override:
-            raise PreconditionError(_on_hold(image.home(channel), standing.holds))
+            raise PreconditionError(_on_hold(image, standing.holds))
 
     await each(world.images, respect)
 
 
-def _on_hold(repository: Repository, holds: Sequence[ledger.Record]) -> str:
+def _on_hold(image: Image, holds: Sequence[ledger.Record]) -> str:
     first, *others = holds
     entry = first.entry
+    channel = image.home(entry.channel).tagged(image.tags.channel(entry.channel))
     more = f" and by {len(others)} more" if others else ""
     return (
-        f"{repository}:{entry.channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC by {first.digest.short} "
+        f"{channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC by {first.digest.short} "
         f"({entry.reason or 'no reason given'}){more}. Run release-hold when it may move again, or pass "
         "--override-hold for this one promotion: the hold stays then."
     )
@@ -101,18 +143,34 @@ async def refuse_withdrawn(world: World, image: Image, digest: Digest, *, overri
         )
 
 
-async def past(world: World, repository: Repository, channel: Channel) -> list[Step]:
+async def recorded(world: World, image: Image, channel: Channel) -> list[Step]:
     """The entries of the ledger that were to move the channel, newest first."""
-    steps = []
-    async for record in ledger.walk(world.registry.repository(repository), channel):
-        version = _version_of(record.entry)
-        back = record.entry.kind is ledger.Kind.ROLLBACK
-        steps += [Step(move.old, move.new, version, back) for move in record.entry.moves if move.tag == channel.tag]
-    return steps
+    records = await ledger.entries(world.repository(image, channel), channel)
+    return [_step(image, record, move) for record in records if (move := record.entry.channel_move)]
+
+
+async def past(world: World, image: Image, channel: Channel) -> list[Step]:
+    """The same without the promotions that a hold keeps away: they were recorded beside it or after it."""
+    held = (await ledger.standing(world.repository(image, channel), channel)).holds
+    since = min((hold.entry.number for hold in held), default=None)
+    steps = await recorded(world, image, channel)
+    return [step for step in steps if since is None or step.number < since or not step.can_be_held]
+
+
+def _step(image: Image, record: ledger.Record, move: Move) -> Step:
+    entry = record.entry
+    return Step(
+        move.old,
+        move.new,
+        _version_of(image, entry),
+        back=entry.kind is ledger.Kind.ROLLBACK,
+        number=entry.number,
+        can_be_held=entry.kind is ledger.Kind.PROMOTION,
+    )
 
 
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
-    """Make the moves of a plan: version tags first, and channels when all of them are written.
+    """Make the moves of a plan: version tags first, channels when all of them are written, then aliases.
 
     Raises ConflictError when a tag no longer names what the plan saw, PartialError when something fails after
     the first tag was written: the same command finishes it. Before that, errors come as they are.
@@ -124,8 +182,9 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         done.append(move)
 
     try:
-        await each((move for move in moves if not is_channel(move.tag)), make)
-        await each((move for move in moves if is_channel(move.tag)), make)
+        await each(_stays(promotion, moves), lambda move: _record_version(world, promotion, move))
+        for kind in ORDER:
+            await each(promotion.of(kind, moves), make)
     except PipelineError as error:
         if not done:
             raise
@@ -139,24 +198,45 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
 
 
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
-    repository = Repository.parse(move.repository)
-    registry, source = world.registry.repository(repository), promotion.source(repository)
+    wish = promotion.wish(move)
+    image, repository, source = world.config.images[wish.image], wish.repository, promotion.source(move)
+    registry = world.repository(image, promotion.channel)
     await _refuse_nested(world.registry.repository(source), move.new)
-    if is_channel(move.tag):
+    if wish.kind is Kind.CHANNEL:
         await _still_as_planned(world, repository, move)
         if source != repository:
             await _bring_along(world.registry.repository(source), registry, move.new)
-        recorded = await _record(world, promotion, repository, move)
+        recorded = await _record(world, promotion, image, move)
         # After the record, which others look for: at least one of the two sees the other.
-        await _refuse_what_came_between(world, promotion, move)
+        await _refuse_what_came_between(world, promotion, image, move)
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
         if source != repository:  # else the copy reads the very manifests that must still be there
             await see_whole(registry, move.new)
         await _write(world, source, repository, move)
-        await _yield_to_later(world, repository, recorded, move)
+        await _yield_to_later(world, image, recorded, move)
+    elif wish.kind is Kind.ALIAS:
+        recorded = await _recorded_alias(world, promotion, image, move)
+        await _write(world, source, repository, move)
+        await _yield_to_later(world, image, recorded, move)
     else:
         await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
+
+
+def _stays(promotion: Promotion, moves: Sequence[Move]) -> list[Move]:
+    """The channels that are at the digest of a further version already, as moves that change nothing."""
+    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
+    further = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)} - moving
+    return [
+        Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
+        for wish in promotion.desired
+        if wish.kind is Kind.CHANNEL and wish.image in further
+    ]
+
+
+async def _record_version(world: World, promotion: Promotion, stays: Move) -> None:
+    """A version of what the channel names already has an entry, too: nobody but a promotion writes a version tag."""
+    await _record(world, promotion, world.config.images[promotion.wish(stays).image], stays)
 
 
 async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
@@ -211,13 +291,31 @@ async def _still_as_planned(world: World, repository: Repository, move: Move) ->
     return now
 
 
-async def _record(world: World, promotion: Promotion, repository: Repository, move: Move) -> ledger.Record:
+async def _record(world: World, promotion: Promotion, image: Image, move: Move) -> ledger.Record:
     """Write the promotion record ahead of the move: what is recorded and not yet done is finished by a rerun."""
-    registry = world.registry.repository(repository)
+    registry = world.repository(image, promotion.channel)
     heads = await ledger.heads(registry, promotion.channel)
-    entry = await _entry(world, promotion, repository, move)
+    entry = await _entry(world, promotion, image, move)
     if len(heads) == 1 and _says_the_same(heads[0].entry, entry):
         return heads[0]
+    return await ledger.append(registry, entry)
+
+
+async def _recorded_alias(world: World, promotion: Promotion, image: Image, move: Move) -> ledger.Record:
+    """The entry by which an alias moves: that of its channel, or one of its own when the channel is there already."""
+    registry, channel = world.repository(image, promotion.channel), promotion.channel
+    for record in await ledger.entries(registry, channel):
+        if any((one.tag, one.new) == (move.tag, move.new) for one in record.entry.aliases):
+            return record
+    entry = ledger.Entry(
+        channel=channel,
+        kind=ledger.Kind.PROMOTION,
+        aliases=[move],
+        by=world.given.actor,
+        at=datetime.now(UTC),
+        reason=promotion.reason,
+        command=promotion.command,
+    )
     return await ledger.append(registry, entry)
 
 
@@ -227,23 +325,25 @@ def _says_the_same(written: ledger.Entry, wanted: ledger.Entry) -> bool:
     return written.kind in kinds and written.moves == wanted.moves and set(wanted.retakes) <= set(written.retakes)
 
 
-async def _entry(world: World, promotion: Promotion, repository: Repository, move: Move) -> ledger.Entry:
+async def _entry(world: World, promotion: Promotion, image: Image, move: Move) -> ledger.Entry:
+    mine = [wish for wish in promotion.desired if wish.image == image.name]
     moves = [
-        Move(repository=str(repository), tag=wish.tag, old=None, new=wish.digest)
-        for wish in promotion.desired
-        if wish.repository == repository and not is_channel(wish.tag)
+        Move(repository=str(wish.repository), tag=wish.tag, old=None, new=wish.digest)
+        for wish in mine
+        if wish.kind is Kind.VERSION
     ]
+    actual = await actual_tags(world, [wish for wish in mine if wish.kind is Kind.ALIAS])
     kind, retakes = promotion.kind, list[Digest]()
     if promotion.override_hold:
-        image = _image_of(world, repository, promotion.channel)
         retakes = [record.digest for record in await withdrawals(world, image, move.new)]
-        held = (await ledger.standing(world.registry.repository(repository), promotion.channel)).holds
+        held = (await ledger.standing(world.repository(image, promotion.channel), promotion.channel)).holds
         kind = ledger.Kind.OVERRIDE if held or retakes else kind
     return ledger.Entry(
         channel=promotion.channel,
         kind=kind,
         moves=[*moves, move],
-        evidence=[promotion.evidence[repository]] if repository in promotion.evidence else [],
+        aliases=tag_moves((wish for wish in mine if wish.kind is Kind.ALIAS), actual),
+        evidence=[promotion.evidence[image.name]] if image.name in promotion.evidence else [],
         retakes=retakes,
         by=world.given.actor,
         at=datetime.now(UTC),
@@ -252,53 +352,53 @@ async def _entry(world: World, promotion: Promotion, repository: Repository, mov
     )
 
 
-async def _refuse_what_came_between(world: World, promotion: Promotion, move: Move) -> None:
+async def _refuse_what_came_between(world: World, promotion: Promotion, image: Image, move: Move) -> None:
     """Somebody may have put the channel on hold, or withdrawn the image, while the gate ran or the record was written.
 
     The list that is read here has our own record, so it has every hold that was acknowledged before.
     """
     if promotion.kind is ledger.Kind.ROLLBACK or promotion.override_hold:
         return
-    repository = Repository.parse(move.repository)
-    standing = await ledger.standing(world.registry.repository(repository), promotion.channel)
+    standing = await ledger.standing(world.repository(image, promotion.channel), promotion.channel)
     if standing.holds:
-        raise PreconditionError(_on_hold(repository, standing.holds))
-    image = _image_of(world, repository, promotion.channel)
+        raise PreconditionError(_on_hold(image, standing.holds))
     await refuse_withdrawn(world, image, move.new, override=False)
 
 
-async def _yield_to_later(world: World, repository: Repository, recorded: ledger.Record, move: Move) -> None:
+async def _yield_to_later(world: World, image: Image, recorded: ledger.Record, move: Move) -> None:
     """A registry cannot compare and swap: a slow write of ours may have undone what was recorded after it.
 
     Then that is put in force again, and ConflictError says so.
     """
     channel = recorded.entry.channel
-    for record in await ledger.since(world.registry.repository(repository), channel, recorded.entry.number):
-        theirs = next((one for one in record.entry.moves if one.tag == move.tag), None)
+    repository = image.home(channel)
+    for record in await ledger.since(world.repository(image, channel), channel, recorded.entry.number):
+        those = (*record.entry.moves, *record.entry.aliases)
+        theirs = next((one for one in those if one.tag == move.tag), None)
         if record == recorded or not theirs or theirs.new == move.new:
             continue
-        if not _goes_further(recorded, record) or await _was_refused(world, repository, record, theirs.new):
+        if not _goes_further(image, recorded, record) or await _was_refused(world, image, record, theirs.new):
             continue
         told = {"repository": str(repository), "old": move.new}
         await _write(world, repository, repository, theirs.model_copy(update=told))
         raise ConflictError(
             f"While this command wrote {repository.tagged(move.tag)}, another was recorded: {record.entry.kind} to "
-            f"{theirs.new} ({record.entry.reason or 'no reason given'}). The channel is there again."
+            f"{theirs.new} ({record.entry.reason or 'no reason given'}). The tag is there again."
         )
 
 
-async def _was_refused(world: World, repository: Repository, record: ledger.Record, digest: Digest) -> bool:
+async def _was_refused(world: World, image: Image, record: ledger.Record, digest: Digest) -> bool:
     """Whether a promotion was recorded that a hold or a withdrawal keeps from being carried out."""
     if record.entry.kind is not ledger.Kind.PROMOTION:
         return False
     channel = record.entry.channel
-    standing = await ledger.standing(world.registry.repository(repository), channel)
-    return bool(standing.holds or await withdrawals(world, _image_of(world, repository, channel), digest))
+    standing = await ledger.standing(world.repository(image, channel), channel)
+    return bool(standing.holds or await withdrawals(world, image, digest))
 
 
-def _goes_further(ours: ledger.Record, theirs: ledger.Record) -> bool:
+def _goes_further(image: Image, ours: ledger.Record, theirs: ledger.Record) -> bool:
     """Whether a channel belongs where an entry took it that was written at the same time as ours, or after it."""
-    mine, other = _version_of(ours.entry), _version_of(theirs.entry)
+    mine, other = _version_of(image, ours.entry), _version_of(image, theirs.entry)
     if theirs.entry.kind is ledger.Kind.ROLLBACK:
         return True
     if ours.entry.kind is ledger.Kind.ROLLBACK:
@@ -308,12 +408,9 @@ def _goes_further(ours: ledger.Record, theirs: ledger.Record) -> bool:
     return theirs.entry.number > ours.entry.number
 
 
-def _version_of(entry: ledger.Entry) -> Tag | None:
-    return next((move.tag for move in entry.moves if not is_channel(move.tag)), None)
-
-
-def _image_of(world: World, repository: Repository, channel: Channel) -> Image:
-    return next(image for image in world.images if image.home(channel) == repository)
+def _version_of(image: Image, entry: ledger.Entry) -> Tag | None:
+    """As it is called in git."""
+    return next(iter(image.tags.versions([entry.version])), None) if entry.version else None
 
 
 async def _read_back(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:

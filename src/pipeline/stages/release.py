@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Outcome, Repository, Tag
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.each import each
 from pipeline.errors import ConflictError, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import Proof
 from pipeline.gates.subject import Subject
+from pipeline.policy.names import Facts, Kind
 from pipeline.policy.past import overtaken
-from pipeline.policy.plan import Desired, is_channel
+from pipeline.policy.plan import Desired
 from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
@@ -39,25 +40,53 @@ async def tag_commit(world: World, tag: Tag) -> Commit:
 
 async def stable_version(world: World, image: Image) -> Version | None:
     """The version that `:stable` points at: that of the highest release tag with the same digest."""
-    release = await _highest(world.repository(image, Channel.STABLE), Channel.STABLE, release_tags)
+    release = await _highest(world, image, Channel.STABLE, release_tags)
     return release.version if release else None
 
 
 async def testing_tag(world: World, image: Image) -> TestTag | None:
     """The highest test tag with the digest that `:testing` points at."""
-    return await _highest(world.repository(image, Channel.TESTING), Channel.TESTING, tags_for_testing)
+    return await _highest(world, image, Channel.TESTING, tags_for_testing)
 
 
-async def _highest(registry: RepositoryClient, channel: Channel, read: Callable[[Iterable[str]], list[T]]) -> T | None:
-    """A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case."""
-    now = await registry.digest(channel.tag)
-    if now is None:
+async def _highest(world: World, image: Image, channel: Channel, read: Callable[[Iterable[str]], list[T]]) -> T | None:
+    registry = world.repository(image, channel)
+    now = await registry.digest(image.tags.channel(channel))
+    return await _version_of(world, image, channel, now, read) if now else None
+
+
+async def version_at(world: World, image: Image, channel: Channel, digest: Digest) -> Version | None:
+    """The version under which a digest was promoted to a channel; None for next, which has none."""
+    if channel is Channel.NEXT:
         return None
-    written: list[Tag] = [move.tag for head in await ledger.heads(registry, channel) for move in head.entry.moves]
-    for version in reversed(read({*await registry.tags(), *written})):
-        if await registry.digest(version.tag) == now:
+    if channel is Channel.TESTING:
+        tested = await _version_of(world, image, channel, digest, tags_for_testing)
+        return tested.version if tested else None
+    released = await _version_of(world, image, channel, digest, release_tags)
+    return released.version if released else None
+
+
+async def _version_of(
+    world: World, image: Image, channel: Channel, digest: Digest, read: Callable[[Iterable[str]], list[T]]
+) -> T | None:
+    """The highest of an image's version tags that name a digest; `read` says which of them count.
+
+    A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case.
+    """
+    registry = world.repository(image, channel)
+    listed = set(image.tags.versions(await registry.tags()))
+    written = await _written_last(registry, image, channel)
+    for version in reversed(read(listed.union(written))):
+        tag = image.tags.version(version.tag)
+        named = (await registry.listed(tag)).digest if version.tag in listed else await registry.digest(tag)
+        if named == digest:
             return version
     return None
+
+
+async def _written_last(registry: RepositoryClient, image: Image, channel: Channel) -> list[Tag]:
+    heads = await ledger.heads(registry, channel)
+    return image.tags.versions(head.entry.version for head in heads if head.entry.version)
 
 
 def promotion_of(
@@ -70,22 +99,59 @@ def promotion_of(
     override_hold: bool = False,
     allow_older: bool = False,
 ) -> Promotion:
-    """Every image's version tag and channel at its candidate; `proofs` are in the order of `subjects`."""
-    pairs = zip(subjects, proofs, strict=False)
+    """Every image's version tag, channel and aliases at its candidate; `proofs` are in the order of `subjects`."""
     return Promotion(
         channel=channel,
-        desired=[
-            Desired(subject.image.home(channel), name, subject.candidate.digest)
-            for name in (tag, channel.tag)
-            for subject in subjects
-        ],
-        evidence={subject.image.home(channel): proof.digest for subject, proof in pairs},
+        version=tag,
+        desired=[wish for subject in subjects for wish in _desired(subject, channel, tag)],
+        evidence=proofs_of(subjects, proofs),
         command=command,
         reason=f"{tag} passed the {channel} gate",
         override_hold=override_hold,
         allow_older=allow_older,
-        sources={subject.image.home(channel): subject.image.repository for subject in subjects},
+        sources={subject.image.name: subject.image.repository for subject in subjects},
     )
+
+
+def proofs_of(subjects: Sequence[Subject], proofs: Sequence[Proof]) -> dict[str, Digest]:
+    """The evidence by which each image moves; `proofs` are in the order of `subjects`, or not there yet."""
+    return {subject.image.name: proof.digest for subject, proof in zip(subjects, proofs, strict=False)}
+
+
+async def superseded(
+    world: World, wanted: Promotion, planned: Sequence[Move], subjects: Sequence[Subject]
+) -> list[Result]:
+    """The results of a promotion after which its channel moved on; empty for any other.
+
+    Asked before the gate: what it found may be pruned by now, and nothing would come of finding it again.
+    """
+    if not await _moved_on(world, wanted, planned):
+        return []
+    return [
+        Result(
+            command=wanted.command,
+            outcome=Outcome.SUPERSEDED,
+            reason=_went_on(wanted),
+            image=subject.image.name,
+            repository=str(subject.image.repository),
+            digest=subject.candidate.digest,
+            commit=subject.candidate.commit,
+            tag=wanted.version,
+        )
+        for subject in subjects
+    ]
+
+
+def _went_on(wanted: Promotion) -> str:
+    return f"{wanted.version} was promoted before, and {wanted.channel} has moved on since; it stays"
+
+
+def _desired(subject: Subject, channel: Channel, tag: Tag) -> list[Desired]:
+    image, digest = subject.image, subject.candidate.digest
+    released = TestTag.parse(tag).version if channel is Channel.TESTING else ReleaseTag.parse(tag).version
+    version = Desired(image.name, image.home(channel), image.tags.version(tag), Kind.VERSION, digest)
+    facts = Facts(released, subject.candidate.built)
+    return [version, *promotion.channel_and_aliases(image, channel, digest, facts)]
 
 
 async def plan_of(world: World, channel: Channel, tag: Tag, subjects: Sequence[Subject]) -> list[Move]:
@@ -110,8 +176,7 @@ async def decided(world: World, wanted: Promotion, planned: Sequence[Move]) -> D
     """
     moves = await promotion.plan(world, wanted.desired)
     if await _moved_on(world, wanted, moves):
-        reason = f"{wanted.desired[0].tag} was promoted before, and {wanted.channel} has moved on since; it stays"
-        return Decision(Outcome.SUPERSEDED, reason)
+        return Decision(Outcome.SUPERSEDED, _went_on(wanted))
     if not moves:
         return Decision(Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do")
     _as_planned(planned, moves)
@@ -130,15 +195,12 @@ async def finished(
         "command": wanted.command,
         "outcome": decision.outcome,
         "reason": decision.reason,
-        "tag": wanted.desired[0].tag,
+        "tag": wanted.version,
         "started": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
     }
-    homes = {image.name: str(image.home(wanted.channel)) for image in world.images}
-    return [
-        result.model_copy(update=told | {"plan": [move for move in moves if move.repository == homes[result.image]]})
-        for result in results
-    ]
+    mine = {image.name: promotion.moves_of(image, wanted, moves) for image in world.images}
+    return [result.model_copy(update=told | {"plan": mine[result.image]}) for result in results]
 
 
 def _as_planned(planned: Sequence[Move], moves: Sequence[Move]) -> None:
@@ -154,16 +216,14 @@ def _as_planned(planned: Sequence[Move], moves: Sequence[Move]) -> None:
 async def _still_allowed(world: World, wanted: Promotion) -> None:
     """A gate takes hours: look once more, before the first tag is written, for holds and for the evidence."""
     await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
-    candidates = {wish.repository: wish.digest for wish in wanted.desired}
+    candidates = {wish.image: wish.digest for wish in wanted.desired}
     await each(
         world.images,
-        lambda image: promotion.refuse_withdrawn(
-            world, image, candidates[image.home(wanted.channel)], override=wanted.override_hold
-        ),
+        lambda image: promotion.refuse_withdrawn(world, image, candidates[image.name], override=wanted.override_hold),
     )
     await each(
         world.images,
-        lambda image: evidence.required(world, image, candidates[image.home(wanted.channel)], wanted.channel),
+        lambda image: evidence.required(world, image, candidates[image.name], wanted.channel),
     )
 
 
@@ -184,18 +244,20 @@ async def _moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> b
     That is so when its ledger says so; and when the channel has a higher version by now, although a crash kept this
     one from getting there. A version tag that is still to be written shows that nothing began.
     """
-    tag = wanted.desired[0].tag
-    fresh = {move.repository for move in moves if not is_channel(move.tag)}
-    for move in moves:
-        if move.repository in fresh:
-            continue
-        steps = await promotion.past(world, Repository.parse(move.repository), wanted.channel)
-        if overtaken(steps, tag, move.new, move.old, over_rollback=wanted.override_hold):
-            return True
-        (image,) = (image for image in world.images if str(image.home(wanted.channel)) == move.repository)
-        if not wanted.allow_older and await _is_higher(world, image, wanted.channel, tag):
-            return True
-    return False
+    return any([await _one_moved_on(world, wanted, image, moves) for image in world.images])
+
+
+async def _one_moved_on(world: World, wanted: Promotion, image: Image, moves: Sequence[Move]) -> bool:
+    mine = promotion.moves_of(image, wanted, moves)
+    if not mine or not wanted.version or wanted.of(Kind.VERSION, mine):
+        return False
+    channel = next(iter(wanted.of(Kind.CHANNEL, mine)), None)
+    digest = mine[0].new
+    steps = await promotion.past(world, image, wanted.channel)
+    now = channel.old if channel else digest
+    if overtaken(steps, wanted.version, digest, now, over_rollback=wanted.override_hold):
+        return True
+    return not wanted.allow_older and await _is_higher(world, image, wanted.channel, wanted.version)
 
 
 async def _is_higher(world: World, image: Image, channel: Channel, tag: Tag) -> bool:

@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit
+from pipeline.domain import Channel, Commit, Outcome
 from pipeline.each import each
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
-from pipeline.gates.openqa import openqa_gate
+from pipeline.gates.openqa import keep_openqa_results, openqa_gate
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
+from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import ReleaseTag, TestTag, highest_test_tag
-from pipeline.registry.client import RepositoryClient
-from pipeline.report.model import Result
+from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import (
     decided,
@@ -22,12 +24,16 @@ from pipeline.stages.release import (
     held_back,
     plan_of,
     promotion_of,
+    proofs_of,
     stable_version,
+    superseded,
     tag_commit,
 )
 from pipeline.world import World
 
 COMMAND = "promote-stable"
+KEPT = "openqa: kept"
+"""The check that says what openQA may clean up although the release rests on it."""
 
 Gate = Callable[[World, Subject, ReleaseTag, Proof], Awaitable[GateRun]]
 """What a subject goes through under a release tag, with the proof of its boot, which names the disks."""
@@ -41,11 +47,22 @@ async def promote_stable(
     tag = ReleaseTag.parse(name)
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
+    await require_source(world, Channel.STABLE)
     await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
         )
+        await each(
+            subjects,
+            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
+        )
+        planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
+        asked = promotion_of(
+            COMMAND, Channel.STABLE, tag.tag, subjects, [], override_hold=override_hold, allow_older=allow_older
+        )
+        if over := await superseded(world, asked, planned, subjects):
+            return over
         tested = await each(
             subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.TESTING)
         )
@@ -53,11 +70,6 @@ async def promote_stable(
             subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.STABLE)
         )
         await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
-        await each(
-            subjects,
-            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
-        )
-        planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
 
     async def gated_one(found: tuple[Subject, Proof, Proof | None]) -> Proof:
         subject, boot, proof = found
@@ -68,13 +80,20 @@ async def promote_stable(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = promotion_of(
-        COMMAND, Channel.STABLE, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
-    )
+    wanted = replace(asked, evidence=proofs_of(subjects, gated))
     with world.registry.one_look():  # a run takes hours: the world may have moved
         await each(subjects, lambda one: _still_the_one(world, one, tag, commit, allow_older=allow_older))
         decision = await decided(world, wanted, planned)
-    return await finished(world, wanted, decision, results, start)
+    released = await finished(world, wanted, decision, results, start)
+    return released if decision.outcome is Outcome.SUPERSEDED else await _kept_by_openqa(world, released, tag)
+
+
+async def _kept_by_openqa(world: World, released: list[Result], tag: ReleaseTag) -> list[Result]:
+    """Have openQA keep the runs as long as the release. What it does not do is said, and changes no outcome."""
+    first, *others = released
+    notes = await keep_openqa_results(world, released, tag)
+    checks = [Check(name=KEPT, status=CheckStatus.INFRA, required=False, reason=note) for note in notes]
+    return [first.model_copy(update={"checks": [*first.checks, *checks]}), *others]
 
 
 async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> None:
@@ -93,26 +112,31 @@ async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit
 async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
     """What the highest test tag of this version names; the floating `:testing` plays no part."""
     registry = world.repository(image)
-    test_tag = await _highest_attempt(registry, tag)
-    digest = await registry.digest(test_tag.tag) if test_tag else None
+    test_tag = await _highest_attempt(world, image, tag)
+    digest = await registry.digest(image.tags.version(test_tag.tag)) if test_tag else None
+    labels = await registry.labels(digest) if digest else {}
     facts = StableFacts(
         tag=tag,
         commit=commit,
         test_tag=test_tag,
         digest=digest,
-        revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+        revision=labels.get(REVISION_LABEL),
         test_commit=await world.history.commit_of_tag(test_tag.tag) if test_tag else None,
         stable=await stable_version(world, image),
-        tagged=await world.repository(image, Channel.STABLE).digest(tag.tag),
+        tagged=await world.repository(image, Channel.STABLE).digest(image.tags.version(tag.tag)),
+        built=date_of(labels.get(CREATED, "")),
     )
     return Subject(image, for_stable(facts, allow_older=allow_older))
 
 
-async def _highest_attempt(registry: RepositoryClient, tag: ReleaseTag) -> TestTag | None:
+async def _highest_attempt(world: World, image: Image, tag: ReleaseTag) -> TestTag | None:
     """A list of tags may have been cut: the attempt after the last one is asked for by name."""
-    highest = highest_test_tag(await registry.tags(), tag.version)
+    registry = world.repository(image)
+    highest = highest_test_tag(image.tags.versions(await registry.tags()), tag.version)
+    if highest:
+        await registry.listed(image.tags.version(highest.tag))
     following = highest.following if highest else TestTag(tag.version)
-    while await registry.digest(following.tag):
+    while await registry.digest(image.tags.version(following.tag)):
         highest, following = following, following.following
     return highest
 

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest
 from pipeline.each import each
 from pipeline.errors import UsageError
 from pipeline.gates import evidence
 from pipeline.gates.boot import testing_gate
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Candidate, NotBuiltYet, TestingFacts, for_testing
+from pipeline.policy.names import CREATED, date_of
 from pipeline.policy.tags import TestTag
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Result
@@ -24,7 +27,9 @@ from pipeline.stages.release import (
     held_back,
     plan_of,
     promotion_of,
+    proofs_of,
     stable_version,
+    superseded,
     tag_commit,
     testing_tag,
 )
@@ -46,21 +51,27 @@ async def promote_testing(
     tag = TestTag.parse(name)
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
+    await require_source(world, Channel.TESTING, Channel.STABLE)
     await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
     with world.registry.one_look():
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
         )
-        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
-        before = await each(
-            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
-        )
-        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
         await each(
             subjects,
             lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
         )
         planned = await plan_of(world, Channel.TESTING, tag.tag, subjects)
+        asked = promotion_of(
+            COMMAND, Channel.TESTING, tag.tag, subjects, [], override_hold=override_hold, allow_older=allow_older
+        )
+        if over := await superseded(world, asked, planned, subjects):
+            return over
+        await each(subjects, lambda one: evidence.required(world, one.image, one.candidate.digest, Channel.NEXT))
+        before = await each(
+            subjects, lambda one: evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING)
+        )
+        await each(subjects, lambda one: see_candidate(world, one.image, one.candidate.digest, commit))
 
     gated = [
         proof or await _through_the_gate(world, subject, gate or _boots_and_keeps)
@@ -70,9 +81,7 @@ async def promote_testing(
     if any(proof.failed for proof in gated):
         return held_back(results)
 
-    wanted = promotion_of(
-        COMMAND, Channel.TESTING, tag.tag, subjects, gated, override_hold=override_hold, allow_older=allow_older
-    )
+    wanted = replace(asked, evidence=proofs_of(subjects, gated))
     with world.registry.one_look():
         decision = await decided(world, wanted, planned)
     return await finished(world, wanted, decision, results, start)
@@ -80,6 +89,7 @@ async def promote_testing(
 
 async def gate_testing(world: World, reference: str) -> list[GateRun]:
     """Build the disk and boot it, for a test tag or a digest, without promoting or storing anything."""
+    await require_source(world, Channel.TESTING)
     subjects = [await _referred(world, image, reference) for image in world.images]
     return [(await testing_gate(world, subject, COMMAND, keep_disks=False))[0] for subject in subjects]
 
@@ -101,18 +111,21 @@ async def find_subject(world: World, image: Image, tag: TestTag, commit: Commit,
     registry = world.repository(image)
     waited = anyio.current_time() + world.config.gates.testing.wait_for_build
     while True:
-        digest = await registry.digest(Tag(commit))
-        next_digest = await registry.digest(Channel.NEXT.tag)
+        tagged = await registry.digest(image.tags.version(tag.tag))
+        digest = tagged or await registry.digest(image.tags.candidate(commit))
+        next_digest = await registry.digest(image.tags.channel(Channel.NEXT))
+        labels = await registry.labels(digest) if digest else {}
         facts = TestingFacts(
             tag=tag,
             commit=commit,
             digest=digest,
-            revision=(await registry.labels(digest)).get(REVISION_LABEL) if digest else None,
+            revision=labels.get(REVISION_LABEL),
             next_digest=next_digest,
             ahead=await _ahead(world, image, commit, next_digest) if next_digest != digest else 0,
             stable=await stable_version(world, image),
             testing=await testing_tag(world, image),
-            tagged=await registry.digest(tag.tag),
+            tagged=tagged,
+            built=date_of(labels.get(CREATED, "")),
         )
         try:
             return Subject(image, for_testing(facts, allow_older=allow_older))

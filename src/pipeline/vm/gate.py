@@ -170,7 +170,8 @@ class Gate:
         else:
             found = Found(note=f"SSH after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
         self._inputs[WAITED] = f"{session.machine.starved():.2f}"
-        return self._record(BOOT, found, session.machine.now()).status is not CheckStatus.FAILED
+        judged = self._record(BOOT, found, session.machine.now())
+        return session.connected and judged.status is not CheckStatus.FAILED
 
     async def _ask(self, check: VmCheck, session: Session) -> None:
         if session.machine.dead:
@@ -239,9 +240,6 @@ class Gate:
         outcome, reason = verdict(self._checks, stopped)
         if first := self._inputs.get("first_attempt"):
             reason += f"\na first attempt was discarded: {first}"
-        inputs = dict(self._inputs)
-        if unused := self._waivers.unused():
-            inputs["waivers_unused"] = "; ".join(waiver.text for waiver in unused)
         return Result(
             command="vm",
             outcome=outcome,
@@ -250,7 +248,7 @@ class Gate:
             digest=self._spec.digest,
             checks=self._checks,
             timeline=self._timeline,
-            inputs=inputs,
+            inputs=self._inputs | self._waivers.inputs(),
             started=self._started,
             duration=time.monotonic() - self._start,
         )

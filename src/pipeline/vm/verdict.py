@@ -64,6 +64,15 @@ class Waivers:
         """Those that covered nothing and can go."""
         return [waiver for index, waiver in enumerate(self.waivers) if index not in self.used]
 
+    def inputs(self) -> dict[str, str]:
+        """What a report says of those."""
+        unused = "; ".join(waiver.text for waiver in self.unused())
+        return {"waivers_unused": unused} if unused else {}
+
+
+NONE = Waivers((), date.max)
+"""No waiver at all."""
+
 
 def _covers(waiver: Waiver, names: Sequence[str], finding: str, today: date) -> bool:
     """A finding that is repeated for another check (`units: a.service failed`) is also as that one words it."""

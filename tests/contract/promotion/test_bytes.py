@@ -157,7 +157,7 @@ async def test_an_index_below_an_index_is_refused(registry: str, copy: Any, skop
     assert built_next.outcome == Outcome.PRECONDITION
     assert "lists another index" in built_next.reason
     async with RegistryClient(plain_http={registry}) as client:
-        assert await client.repository(bench.images[0].repository).digest(Channel.NEXT.tag) is None
+        assert await client.repository(bench.images[0].repository).digest(Tag(Channel.NEXT)) is None
 
 
 async def behind(image: Image, commit: Commit) -> Digest:

@@ -166,9 +166,9 @@ class Trial:
         async with RegistryClient(plain_http={self.template.registry}) as client:
             source = client.repository(Repository(self.template.registry, name))
             home = client.repository(Repository(self.template.registry, f"{name}-stable")) if self.apart else source
-            built = await source.manifest(Channel.NEXT.tag)
+            built = await source.manifest(Tag(Channel.NEXT))
             assert built
-            version, moved = await home.manifest(Tag(version_tag)), await home.manifest(channel.tag)
+            version, moved = await home.manifest(Tag(version_tag)), await home.manifest(Tag(channel))
             records = [record async for record in ledger.walk(home, channel)]
             for tagged in (version, moved):
                 assert tagged is None or tagged.raw == built.raw
@@ -178,7 +178,7 @@ class Trial:
                 assert version
                 assert moved
                 (record,) = records
-                assert [move.tag for move in record.entry.moves] == [version_tag, channel.tag]
+                assert [move.tag for move in record.entry.moves] == [version_tag, Tag(channel)]
                 assert record.entry.evidence[0] in await passed(home, built.digest, channel)
 
 

@@ -19,6 +19,7 @@ from pipeline.registry import media
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.disk import attach_disk, fetch_disk
 from pipeline.registry.evidence import DiskRecord, find_evidence
+from pipeline.registry.retention import DriverKind
 from pipeline.world import World
 
 PLATFORM = "linux/amd64"
@@ -104,7 +105,7 @@ async def test_looking_and_taking_back_follow(registry: str, copy: Any, tmp_path
         explained = await why(world, image, "v1.1.0")
         assert {"stable", "v1.1.0", "testing", "v1.1.0-test", "next"} <= set(explained.tags)
         assert len(explained.evidence) == 3
-        assert await find_report(world, image, "v1.1.0", "")
+        assert await find_report(world, image, "v1.1.0")
 
     (back,) = await bench.rollback(Channel.STABLE)
     assert (back.outcome, back.repository, back.digest) == (Outcome.PASSED, str(home), first)
@@ -134,7 +135,7 @@ async def test_stable_stays_where_it_is_while_what_proves_the_release_cannot_fol
         assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PARTIAL
     async with bench.world() as world:
         there = world.repository(bench.images[0], Channel.STABLE)
-        assert await there.digest(Channel.STABLE.tag) == first
+        assert await there.digest(Tag(Channel.STABLE)) == first
     assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PASSED
     assert outcome(await bench.verify()) == Outcome.PASSED
 
@@ -147,14 +148,14 @@ async def test_prune_looks_at_both_repositories(any_registry: str, copy: Any, tm
     assert outcome(await bench.build_next()) == Outcome.PASSED
     both = [str(image.home(channel)) for channel in (Channel.NEXT, Channel.STABLE)]
     async with bench.world() as world:
-        (found,) = await prune(world, confirm=False, driver="oci", token=None)
+        (found,) = await prune(world, confirm=False, driver=DriverKind.OCI, token=None)
     assert [report.repository for report in found.repositories] == both
     assert not found.exit_code
     digest = await released(bench, "v1.0.0", tmp_path / "disk")
     async with bench.world() as world:
-        (found,) = await prune(world, confirm=False, driver="oci", token=None)
+        (found,) = await prune(world, confirm=False, driver=DriverKind.OCI, token=None)
         assert [digest in report.kept for report in found.repositories] == [True, True]
-        explained = await why_kept(world, digest, driver="oci", token=None)
+        explained = await why_kept(world, digest, driver=DriverKind.OCI, token=None)
     assert all(f"{home}\n" in explained for home in both)
 
 
@@ -171,10 +172,10 @@ async def test_prune_deletes_in_both_repositories(any_registry: str, copy: Any, 
     retention = bench.config.retention.model_copy(update={"keep_last": 0})
     bench.config = bench.config.model_copy(update={"retention": retention})
     async with bench.world() as world:
-        (done,) = await prune(world, confirm=True, driver="oci", token=None)
+        (done,) = await prune(world, confirm=True, driver=DriverKind.OCI, token=None)
         assert not done.exit_code, done.text()
         assert [len(report.deleted) for report in done.repositories] == [3, 3], done.text()
-        (again,) = await prune(world, confirm=True, driver="oci", token=None)
+        (again,) = await prune(world, confirm=True, driver=DriverKind.OCI, token=None)
         assert [report.outcome for report in again.repositories] == [Outcome.UNCHANGED, Outcome.UNCHANGED]
         for home in homes:
             repo = world.registry.repository(home)

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.policy.attached import evidence_tags
 from pipeline.registry import ledger, media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -22,7 +23,6 @@ from pipeline.registry.disk import attach_disk, fetch_disk
 from pipeline.registry.evidence import (
     Evidence,
     attach_evidence,
-    evidence_tags,
     fetch_report,
     find_evidence,
     statement,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from anyio import to_thread
 
-from pipeline.domain import Channel, Digest, Outcome
+from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import ConflictError
 from pipeline.policy.retention import Rules
 from pipeline.registry import ledger
@@ -45,7 +45,7 @@ async def shop(shelf: Any, client: Any) -> dict[str, Digest]:
     entry = ledger.Entry(
         channel=Channel.STABLE,
         kind=ledger.Kind.PROMOTION,
-        moves=[Move(repository=str(shelf.repository), tag=Channel.STABLE.tag, old=None, new=made["released before"])],
+        moves=[Move(repository=str(shelf.repository), tag=Tag(Channel.STABLE), old=None, new=made["released before"])],
         by="a test",
         at=datetime.now(UTC),
         reason="first",

@@ -44,7 +44,7 @@ def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Order]:
     async def uploaded(*_: object) -> dict[str, str]:
         return {"uploaded to": "there"}
 
-    async def ran(_world: object, _server: object, order: Order, folder: Path) -> GateOutcome:
+    async def ran(_world: object, _server: object, order: Order, folder: Path, _name: str) -> GateOutcome:
         made.append(order)
         bad = (order.arch, order.flavor) == ("aarch64", "desktop")
         check = Check(name="openqa", status=CheckStatus.FAILED if bad else CheckStatus.PASSED)

@@ -1,11 +1,14 @@
 """The layout checks, each with a tree that it passes and one that it refuses."""
 
 import os
+from datetime import date
 
 import pytest
 
 from pipeline.image.layout import check_layout
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import CheckStatus
+from pipeline.vm.verdict import Waivers
 
 
 @pytest.fixture
@@ -143,3 +146,17 @@ def test_a_name_that_is_no_text_can_be_reported(image):
 )
 def test_labels_that_would_hurt_later_are_refused(image, labels, check):
     assert check in failed(image, **labels)
+
+
+def test_what_must_not_be_there_is_waived_one_by_one(image):
+    for user in ("root", "var/home/core"):
+        write(image / user / ".ssh/authorized_keys")
+    today = date(2026, 11, 1)
+    waiver = Waiver(check="layout/no-authorized-keys", match="/root/", bug="https://example.org/1", until=today)
+    checks = check_layout(image, {"containers.bootc": "1"}, waivers=Waivers([waiver], today))
+    (keys,) = (check for check in checks if check.name == "layout/no-authorized-keys")
+    assert keys.status is CheckStatus.FAILED
+    assert keys.reason.startswith("found /var/home/core/.ssh/authorized_keys; expected none")
+    (image / "var/home/core/.ssh/authorized_keys").unlink()
+    checks = check_layout(image, {"containers.bootc": "1"}, waivers=Waivers([waiver], today))
+    assert {check.status for check in checks} == {CheckStatus.PASSED, CheckStatus.WAIVED}

@@ -1,14 +1,25 @@
 """Reasons are the tools' own words: of bootc's lint, of a unit test, of a builder's configuration."""
 
+from datetime import date
+
 import pytest
 
 from pipeline.errors import UsageError
 from pipeline.image.disk_config import shipped_by
-from pipeline.image.lint import Lint, finding
+from pipeline.image.lint import Lint, bootc_lint, findings
 from pipeline.image.podman import Finished
 from pipeline.image.suite import read_suite
 from pipeline.image.unit import unit_tests
+from pipeline.policy.waivers import Waiver
 from pipeline.report.model import CheckStatus
+from pipeline.vm.verdict import Waivers
+
+
+def known(check, *matches):
+    today = date(2026, 11, 1)
+    return Waivers(
+        [Waiver(check=check, match=match, bug="https://example.org/1", until=today) for match in matches], today
+    )
 
 
 def finished(stdout="", stderr="", code=1):
@@ -34,7 +45,44 @@ def finished(stdout="", stderr="", code=1):
     ],
 )
 def test_the_reason_of_a_failed_lint_is_what_bootc_says(stdout, stderr, reason):
-    assert finding(finished(stdout, stderr)) == reason
+    assert "; ".join(findings(finished(stdout, stderr))) == reason
+
+
+def test_what_is_only_a_warning_is_no_reason_where_warnings_pass():
+    said = "Failed lint: etc-usretc: Found /usr/etc\nLint warning: var-log: Found non-empty logfiles:\n"
+    assert findings(finished(said), fatal_warnings=False) == ["Failed lint: etc-usretc: Found /usr/etc"]
+
+
+async def test_each_finding_of_the_lint_needs_its_own_waiver(monkeypatch):
+    said = "Lint warning: nonempty-boot: Found non-empty /boot:\nLint warning: var-log: Found non-empty logfiles:\n"
+    ends = [finished(code=0), finished(said), finished(code=0), finished(said)]
+
+    async def run_inside(*_, **__):
+        return ends.pop(0)
+
+    monkeypatch.setattr("pipeline.image.lint.run_inside", run_inside)
+    one = await bootc_lint("os", Lint(), known("bootc-lint", "nonempty-boot"), deadline=1)
+    assert (one.status, one.reason.partition(";")[0]) == (
+        CheckStatus.FAILED,
+        "Lint warning: var-log: Found non-empty logfiles",
+    )
+    both = await bootc_lint("os", Lint(), known("bootc-lint", "nonempty-boot", "var-log"), deadline=1)
+    assert both.status is CheckStatus.WAIVED
+
+
+async def test_a_test_of_the_image_can_be_waived_by_its_name(tmp_path, monkeypatch):
+    for name in ("10-greets", "20-starts"):
+        (tmp_path / name).touch(mode=0o755)
+
+    async def run_inside(*_, **__):
+        return finished("no greeting\n")
+
+    monkeypatch.setattr("pipeline.image.unit.run_inside", run_inside)
+    found = await unit_tests("os", tmp_path, known("unit/10-greets", "no greeting"), deadline=1)
+    assert [(check.name, check.status) for check in found] == [
+        ("unit/10-greets", CheckStatus.WAIVED),
+        ("unit/20-starts", CheckStatus.FAILED),
+    ]
 
 
 @pytest.mark.parametrize(

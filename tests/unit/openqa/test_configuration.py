@@ -36,6 +36,7 @@ def test_everything_that_openqa_takes_may_be_set() -> None:
         ("flavor = []", "flavor"),
         ("jobs = { boot = { optional = true } }", "required, accept_softfailed"),
         ('poll = "0s"', "poll"),
+        ('bug_references = ["bsc#12"]', "bug_references"),
     ],
 )
 def test_a_mistake_is_found_when_the_file_is_read(keys: str, words: str) -> None:

@@ -1,6 +1,7 @@
 """The gate against a model of the server: each job is a script of recorded answers, one step a look."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,11 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, created, find_run, run_gate, still_passed
+from pipeline.openqa.progress import Progress
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.submission import RUN, Answer, Order
-from pipeline.openqa.verdict import Expectation
+from pipeline.openqa.verdict import Expectation, judge_answer
 from pipeline.report.model import CheckStatus, Result
 
 URL = "http://openqa:9526"
@@ -36,17 +38,23 @@ CANCELLED = "cancel-running.z-later"
 class Server:
     """What openQA would say: jobs that move on with every look, and clones made by restarts."""
 
-    def __init__(self, as_ours: Callable[..., dict[str, Any]], run: str) -> None:
-        self._as_ours, self._run = as_ours, run
+    def __init__(
+        self, as_ours: Callable[..., dict[str, Any]], run: str, capture: Callable[[str], dict[str, Any]]
+    ) -> None:
+        self._as_ours, self._run, self._capture = as_ours, run, capture
+        self.products: dict[int, list[str]] = {}
         self.jobs: dict[int, list[dict[str, Any]]] = {}
         self.restarts: list[int] = []
         self.cancelled: list[int] = []
         self.comments: dict[str, list[str]] = {}
+        self.bugs: dict[int, list[str]] = {}
         self.after_restart: list[str] = [PASSED]
         self.refuses_restarts = False
         self.refuses_comments = False
         self.workers: list[Any] = []
         self.down = False
+        self.hides_lists = False
+        self.reads: Counter[int] = Counter()
         respx.route(host="openqa").mock(side_effect=self._answer)
 
     def job(self, number: int, *captures: str, **last: Any) -> int:
@@ -64,8 +72,15 @@ class Server:
         parts = request.url.path.strip("/").split("/")
         if parts[0] == "tests" or parts[0] == "image":
             return httpx.Response(200, content=f"content of {request.url.path}".encode())
+        if parts[2] == "isos":
+            script = self.products[int(parts[3])]
+            return httpx.Response(
+                200, json=self._capture(script.pop(0) if len(script) > 1 else script[0])["response"]["json"]
+            )
         if parts[2] == "workers":
             return httpx.Response(200, json={"workers": self.workers})
+        if len(parts) == 3 and self.hides_lists:
+            return httpx.Response(200, json={"jobs": [None]})
         if len(parts) == 3:
             return httpx.Response(200, content=json.dumps({"jobs": [script[0] for script in self.jobs.values()]}))
         if parts[-1] == "comments":
@@ -79,6 +94,7 @@ class Server:
         if number not in self.jobs:
             return httpx.Response(404, html="<!DOCTYPE html>")
         script = self.jobs[number]
+        self.reads[number] += parts[-1] != "details"
         if parts[-1] != "details" and len(script) > 1:
             script.pop(0)
         return httpx.Response(200, content=json.dumps({"job": script[0]}))
@@ -89,7 +105,9 @@ class Server:
         if request.method == "POST":
             self.comments.setdefault(place, []).append(parse_qs(request.content.decode())["text"][0])
             return httpx.Response(200, json={"id": 1})
-        return httpx.Response(200, json=[{"text": text} for text in self.comments.get(place, [])])
+        texts = [{"text": text} for text in self.comments.get(place, [])]
+        bugs = self.bugs.get(int(place.partition("/")[2]), [])
+        return httpx.Response(200, json=[*texts, {"text": "", "bugrefs": bugs, "userName": "alice"}])
 
     def _restart(self, number: int) -> httpx.Response:
         if self.refuses_restarts:
@@ -108,8 +126,8 @@ def _no_waiting() -> Iterator[None]:
 
 
 @pytest.fixture
-def server(as_ours: Callable[..., dict[str, Any]], order: Order) -> Server:
-    return Server(as_ours, order.run)
+def server(as_ours: Callable[..., dict[str, Any]], capture: Callable[[str], dict[str, Any]], order: Order) -> Server:
+    return Server(as_ours, order.run, capture)
 
 
 @pytest.fixture
@@ -380,6 +398,24 @@ async def test_jobs_restarted_after_the_verdict_stop_the_promotion(
         assert not await still_passed(client, submission, outcome)
 
 
+async def test_a_bug_that_a_comment_names_lets_an_earlier_failure_through(
+    server: Server, expected: Expectation, tmp_path: Path
+) -> None:
+    asked = replace(expected, trackers=("bsc",))
+    submission = Submission(Answer(ids=(server.job(38, FAILED),)), asked, adopted=True)
+    async with OpenQA(URL, "k", "s") as client:
+        outcome = await run_gate(client, submission, tmp_path, FAST)
+        assert outcome.outcome is Outcome.GATE_FAILED
+        assert "comment them with the bug" in outcome.reason
+        server.bugs[38] = ["bsc#12"]
+        outcome = await run_gate(client, submission, tmp_path, FAST)
+        assert outcome.outcome is Outcome.PASSED
+        assert "bsc#12 (alice)" in outcome.reason
+        assert await still_passed(client, submission, outcome)
+        server.bugs.clear()
+        assert not await still_passed(client, submission, outcome)
+
+
 SLOW = Limits(overall=0.05, pickup=60, poll=0.005, grace=0)
 
 
@@ -423,6 +459,58 @@ async def test_an_outage_leaves_the_jobs_for_a_repeated_command(server: Server, 
     server.down = True
     await gate(1)
     assert not server.cancelled
+
+
+async def test_jobs_that_are_made_in_the_background_are_waited_for(server: Server) -> None:
+    server.products = {30: ["async.iso-added", "async.iso-scheduling", "async.iso-scheduled"]}
+    async with OpenQA(URL, "k", "s") as client:
+        answer = await created(client, Answer(scheduled_product=30, pending=True), 5, 0.01)
+        assert answer == Answer(ids=(25,), scheduled_product=30)
+        assert await created(client, Answer(ids=(1,)), 5, 0.01) == Answer(ids=(1,))
+
+
+async def test_jobs_that_are_never_made_are_an_outage(server: Server, expected: Expectation) -> None:
+    server.products = {30: ["async.iso-added"]}
+    async with OpenQA(URL, "k", "s") as client:
+        answer = await created(client, Answer(scheduled_product=30, pending=True), 0.05, 0.01)
+    verdict = judge_answer(answer, expected)
+    assert verdict is not None
+    assert verdict.state.outcome is Outcome.INFRA
+    assert "openqa-gru" in verdict.reason
+
+
+async def test_an_interrupt_while_jobs_are_made_cancels_those_that_are_there(server: Server) -> None:
+    server.products = {30: ["async.iso-added"] * 3}
+    async with OpenQA(URL, "k", "s") as client:
+        with anyio.move_on_after(0.1) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(created, client, Answer(scheduled_product=30, pending=True), 60, 60)
+                await anyio.sleep(0.02)
+                server.products = {30: ["async.iso-scheduled"]}
+    assert scope.cancelled_caught
+    assert server.cancelled == [25]
+
+
+async def test_who_waits_is_told_where_the_run_is(server: Server, expected: Expectation, tmp_path: Path) -> None:
+    server.job(2, PASSED)
+    submission = Submission(Answer(ids=(server.job(1, SCHEDULED, RUNNING, RUNNING, PASSED), 2)), expected)
+    told: list[Progress] = []
+    async with OpenQA(URL, "k", "s") as client:
+        outcome = await run_gate(client, submission, tmp_path, FAST, told.append)
+    assert outcome.outcome is Outcome.PASSED
+    assert [(now.jobs, now.ended) for now in told] == [(2, 1)] * 2
+    assert told[0].running[0].link == f"{URL}/tests/1"
+    assert server.reads[2] <= 3, "a job that passed is not asked about at every look"
+
+
+async def test_what_only_serves_people_fails_no_run(server: Server, expected: Expectation, tmp_path: Path) -> None:
+    server.job(1, RUNNING, RUNNING, PASSED)
+    server.hides_lists = True
+    told: list[Progress] = []
+    async with OpenQA(URL, "k", "s") as client:
+        submission = Submission(Answer(ids=(1,)), expected)
+        assert (await run_gate(client, submission, tmp_path, FAST, told.append)).outcome is Outcome.PASSED
+    assert told[0].left is None
 
 
 HOSTILE = ["../../x", "/etc/passwd", "..", ".", "", "a/b", "a\\b", "x\0y", "x" * 300, ".ssh", "CON\n", "-rf"]

@@ -1,6 +1,8 @@
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,12 +18,13 @@ from pipeline.openqa.submission import (
     Order,
     build_id,
     client_conf,
-    filled,
     parse_answer,
+    parse_product,
     schedule_arguments,
     unknown_placeholders,
 )
 from pipeline.openqa.verdict import Expectation, State, judge_answer
+from pipeline.policy.template import filled
 
 Cli = Callable[[str], tuple[str, int, str]]
 
@@ -220,10 +223,55 @@ def test_partly_created_jobs_are_reported() -> None:
     assert "no asset" in answer.failed[0]
 
 
-def test_an_asynchronous_answer_is_not_mistaken_for_jobs() -> None:
-    answer = parse_answer('{"gru_task_id":31,"minion_job_id":31,"scheduled_product_id":30}', 0)
-    assert answer.error
-    assert answer.scheduled_product == 30
+def test_an_answer_before_the_jobs_are_made_is_no_run(capture: Callable[[str], Any], expected: Expectation) -> None:
+    answer = parse_answer(json.dumps(capture("async.post")["response"]["json"]), 0)
+    assert answer == Answer(scheduled_product=30, pending=True)
+    assert judge_answer(answer, expected) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("async.iso-added", Answer(scheduled_product=30, pending=True)),
+        ("async.iso-scheduling", Answer(scheduled_product=30, pending=True)),
+        ("async.iso-scheduled", Answer(ids=(25,), scheduled_product=30)),
+    ],
+)
+def test_a_submission_in_the_background_is_followed(capture: Callable[[str], Any], name: str, found: Answer) -> None:
+    assert parse_product(30, capture(name)["response"]["json"]) == found
+
+
+def test_an_error_in_the_background_is_found_although_it_says_scheduled(capture: Callable[[str], Any]) -> None:
+    answer = parse_product(31, capture("async-error.iso")["response"]["json"])
+    assert "Unable to load YAML" in answer.error
+    assert (answer.ids, answer.status) == ((), 400)
+
+
+ODD = [None, [], {}, "1", 1, -1, True, [None], ["1"], [0], [[1]], {"a": 1}, "cancelled", 10**400, "\x1b"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: str(odd)[:9])
+@pytest.mark.parametrize(
+    "place", ["status", "results", "job_ids", "successful_job_ids", "failed_job_info", "error", "error_code"]
+)
+def test_whatever_is_odd_about_the_jobs_that_were_made_is_no_good_answer(
+    capture: Callable[[str], Any], expected: Expectation, place: str, odd: object
+) -> None:
+    said = copy.deepcopy(capture("async.iso-scheduled")["response"]["json"])
+    (said if place in said else said["results"])[place] = odd
+    answer = parse_product(30, said)
+    if odd or place not in ("failed_job_info", "error", "error_code"):  # where nothing means that all is well
+        assert answer.pending or judge_answer(answer, expected) is not None
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_any_scheduled_product_is_an_answer(said: object) -> None:
+    parse_product(1, {"status": "scheduled", "job_ids": said, "results": said})
+    parse_product(1, {"status": "scheduled", "job_ids": [1], "results": {"successful_job_ids": [1], "error": said}})
 
 
 def test_ids_with_a_bad_exit_code_are_not_trusted() -> None:

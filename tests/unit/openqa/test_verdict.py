@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from pipeline.domain import Channel, Outcome
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.jobs import Job, bug_references
 from pipeline.openqa.submission import Answer
 from pipeline.openqa.trees import bootings
 from pipeline.openqa.verdict import Expectation, Scenario, State, adoptable, check_of, judge, judge_answer, judge_jobs
@@ -430,3 +430,58 @@ def test_times_without_zone_are_openqas_own(recorded: Recorded) -> None:
     job = recorded(PASSED, t_started="2026-01-01T00:00:00", t_finished="2026-01-01T01:00:07+01:00")
     assert job.seconds == 7
     assert recorded(PASSED, t_started=None, t_finished="0001-01-01T00:00:00+14:00").seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("capture", "bugs", "state"),
+    [
+        (FAILED, {"bsc#12": "alice"}, State.PASSED),
+        (FAILED, {"poo#7": "bob", "gh#o/n#1": "alice"}, State.PASSED),
+        (FAILED, {"poo#7": "bob"}, State.FAILED),
+        (FAILED, {"bscx#7": "bob"}, State.FAILED),
+        (FAILED, {}, State.FAILED),
+        ("null-softfailed.details", {"bsc#12": "alice"}, State.PASSED),
+        ("null-incomplete.5-done-incomplete", {"bsc#12": "alice"}, State.BROKEN),
+        ("chained-parent-fails.child", {"bsc#12": "alice"}, State.FAILED),
+        ("null-passed.4-running-none", {"bsc#12": "alice"}, State.PENDING),
+    ],
+)
+def test_a_bug_that_a_comment_names_counts_on_request(
+    recorded: Recorded, expected: Expectation, capture: str, bugs: dict[str, str], state: State
+) -> None:
+    job = replace(recorded(capture), bugs=bugs)
+    asked = replace(expected, trackers=("bsc", "gh"))
+    verdict = judge(Answer(ids=(job.id,)), [job], asked)
+    assert verdict.state is state
+    if state is State.PASSED:
+        assert reported(job, asked, "link").status is CheckStatus.WAIVED
+        assert "#" in verdict.reason
+        assert "alice" in verdict.reason
+        assert judge(Answer(ids=(job.id,)), [job], expected).state is State.FAILED
+
+
+def test_a_comment_with_a_bug_does_not_help_a_rewritten_result(recorded: Recorded, expected: Expectation) -> None:
+    job = replace(recorded(FAILED, result="softfailed"), bugs={"bsc#12": "alice"})
+    assert judge(Answer(ids=(job.id,)), [job], replace(expected, trackers=("bsc",))).state is State.FAILED
+
+
+ODD_COMMENTS = [
+    None,
+    {},
+    "bsc#1",
+    [None, "bsc#1", {"bugrefs": None}, {"bugrefs": "bsc#1"}, {"bugrefs": {"bsc#1": 1}}, {"text": "bsc#1"}],
+    [{"bugrefs": [None, 1, "bsc#", "#1", "bsc#" + "1" * 999, "bsc#1\n", "bsc# 1", "BSC#1"]}],
+]
+
+
+@pytest.mark.parametrize("comments", ODD_COMMENTS)
+def test_odd_comments_name_no_bug(comments: object) -> None:
+    assert bug_references(comments) == {}
+
+
+def test_bugs_are_those_that_openqa_found() -> None:
+    comments = [{"bugrefs": ["bsc#1", "gh#os/os#2"], "text": "poo#3", "userName": "a\x1b"}, {"bugrefs": []}]
+    assert bug_references(comments) == {
+        "bsc#1": "a\N{REPLACEMENT CHARACTER}",
+        "gh#os/os#2": "a\N{REPLACEMENT CHARACTER}",
+    }

@@ -1,4 +1,4 @@
-"""The plan: desired minus actual, version tags first, channels last, version tags never moved."""
+"""The plan: desired minus actual, version tags, then channels, then aliases; version tags never moved."""
 
 import pytest
 from hypothesis import given
@@ -6,19 +6,21 @@ from hypothesis import strategies as st
 
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import ConflictError
-from pipeline.policy.plan import Desired, is_channel, tag_moves
+from pipeline.policy.names import Kind
+from pipeline.policy.plan import ORDER, Desired, tag_moves
 from pipeline.policy.tags import is_version_tag
 
 ONE, TWO = Digest("sha256:" + "1" * 64), Digest("sha256:" + "2" * 64)
 OS, OTHER = Repository.parse("registry.example/os"), Repository.parse("registry.example/other")
-VERSION, CHANNEL = Tag("v1.0.0"), Tag("stable")
+VERSION, CHANNEL, ALIAS = Tag("v1.0.0"), Tag("stable"), Tag("latest")
 
 
 def release(*repositories, digest=ONE):
-    return [Desired(repository, tag, digest) for repository in repositories for tag in (CHANNEL, VERSION)]
+    wishes = ((ALIAS, Kind.ALIAS), (CHANNEL, Kind.CHANNEL), (VERSION, Kind.VERSION))
+    return [Desired("os", repository, tag, kind, digest) for repository in repositories for tag, kind in wishes]
 
 
-def test_every_version_tag_comes_before_every_channel():
+def test_every_version_tag_comes_before_every_channel_and_aliases_come_last():
     wanted = release(OS, OTHER)
     moves = tag_moves(wanted, {(wish.repository, wish.tag): None for wish in wanted})
     assert [(move.repository, move.tag) for move in moves] == [
@@ -26,27 +28,34 @@ def test_every_version_tag_comes_before_every_channel():
         ("registry.example/other", "v1.0.0"),
         ("registry.example/os", "stable"),
         ("registry.example/other", "stable"),
+        ("registry.example/os", "latest"),
+        ("registry.example/other", "latest"),
     ]
 
 
 def test_what_is_there_already_is_no_move():
-    assert tag_moves(release(OS), {(OS, VERSION): ONE, (OS, CHANNEL): ONE}) == []
+    assert tag_moves(release(OS), {(OS, VERSION): ONE, (OS, CHANNEL): ONE, (OS, ALIAS): ONE}) == []
 
 
 def test_after_a_crash_only_the_rest_is_left():
-    (move,) = tag_moves(release(OS), {(OS, VERSION): ONE, (OS, CHANNEL): TWO})
+    (move,) = tag_moves(release(OS), {(OS, VERSION): ONE, (OS, CHANNEL): TWO, (OS, ALIAS): ONE})
     assert (move.tag, move.old, move.new) == ("stable", TWO, ONE)
 
 
 def test_a_version_tag_that_names_something_else_is_a_conflict():
     with pytest.raises(ConflictError, match="never moved"):
-        tag_moves(release(OS), {(OS, VERSION): TWO, (OS, CHANNEL): TWO})
+        tag_moves(release(OS), {(OS, VERSION): TWO, (OS, CHANNEL): TWO, (OS, ALIAS): TWO})
 
 
 digests = st.sampled_from([ONE, TWO])
-tags = st.sampled_from([Tag(name) for name in ("v1.0.0", "v1.0.0-test", "testing", "stable", "next")])
+KINDS = {"v1.0.0": Kind.VERSION, "v1.0.0-test": Kind.VERSION, "testing": Kind.CHANNEL, "latest": Kind.ALIAS}
 wishes = st.lists(
-    st.builds(Desired, st.sampled_from([OS, OTHER]), tags, digests),
+    st.builds(
+        lambda place, name, digest: Desired("os", place, Tag(name), KINDS[name], digest),
+        st.sampled_from([OS, OTHER]),
+        st.sampled_from(sorted(KINDS)),
+        digests,
+    ),
     unique_by=lambda wish: (wish.repository, wish.tag),
 )
 
@@ -68,5 +77,5 @@ def test_carrying_a_plan_out_gives_what_was_desired_and_moves_no_version_tag(wan
         after[Repository.parse(move.repository), move.tag] = move.new
     assert all(after[wish.repository, wish.tag] == wish.digest for wish in wanted)
     assert tag_moves(wanted, after) == []
-    channels = [is_channel(move.tag) for move in moves]
-    assert channels == sorted(channels)
+    kinds = [ORDER.index(KINDS[move.tag]) for move in moves]
+    assert kinds == sorted(kinds)

@@ -9,13 +9,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import anyio
 import memory_registry
 
 from pipeline.commands import rollback as taking_back
 from pipeline.commands.verify import verify
 from pipeline.config import Config, Image, parse
 from pipeline.containers.base import Reach
-from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.containers.podman import Recipe
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import GateFailed, PipelineError
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.subject import Subject
@@ -28,7 +30,7 @@ from pipeline.stages import next as building
 from pipeline.stages import stable, testing
 from pipeline.world import Copy, Given, World
 
-Push = Callable[[Image, Commit, dict[str, str]], Awaitable[Digest | None]]
+Push = Callable[[Image, Tag, dict[str, str]], Awaitable[Digest | None]]
 """What it pushed; None when that is what the registry in memory was given last."""
 
 
@@ -74,6 +76,12 @@ class Git:
     async def shallow(self) -> bool:
         return False
 
+    async def branches(self) -> list[str]:
+        return ["refs/heads/main"]
+
+    async def pointers(self) -> list[str]:
+        return []
+
     async def tree(self, path: str) -> str:
         return sha1(path.encode()).hexdigest()
 
@@ -100,20 +108,21 @@ class LocalImage:
     async def pull(self, image: Image, digest: Digest) -> "LocalImage":
         return self
 
-    async def build(self, image: Image, source: object, labels: dict[str, str]) -> "LocalImage":
+    async def build(self, image: Image, source: object, recipe: Recipe) -> "LocalImage":
         if self.bench.verdicts[Channel.NEXT] is Outcome.GATE_FAILED:
             raise GateFailed("it does not build")
-        return LocalImage(self.bench, labels)
+        self.bench.recipes.append(recipe)
+        return LocalImage(self.bench, dict(recipe.labels))
 
-    async def gate(self, image: Image, gate: object, source: object) -> tuple[Result, "LocalImage"]:
+    async def gate(self, image: Image, gate: object, source: object, waivers: object) -> tuple[Result, "LocalImage"]:
         return self.bench.found(Channel.NEXT), self
 
     async def export(self, folder: str) -> None:
         """The report has no files of its own."""
 
-    async def push(self, image: Image, commit: Commit) -> Digest:
-        told = await self.bench.push(image, commit, self.labels)
-        return told or memory_registry.pushed[image.repository.path, commit]
+    async def push(self, image: Image, tag: Tag) -> Digest:
+        told = await self.bench.push(image, tag, self.labels)
+        return told or memory_registry.pushed[image.repository.path, tag]
 
 
 @dataclass
@@ -124,12 +133,19 @@ class Bench:
     copy: Copy
     push: Push
     deadline: float = 20.0
+    containerfile: str = "FROM scratch"
+    secrets: dict[str, Any] = field(default_factory=dict)
+    """What with-build-secret handed over."""
+    recipes: list[Recipe] = field(default_factory=list)
+    """What each build was told."""
     git: Git = field(default_factory=Git)
     verdicts: dict[Channel, Outcome] = field(default_factory=lambda: dict.fromkeys(Channel, Outcome.PASSED))
     """What each gate says at its next run."""
     gate_runs: list[tuple[Channel, Outcome]] = field(default_factory=list)
     acknowledged: dict[tuple[str, Channel], list[Digest]] = field(default_factory=dict)
     """Every ledger entry of which a command was told that it is written."""
+    gate_takes: float = 0.0
+    """Seconds that the boot, and openQA, go on."""
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
@@ -185,9 +201,9 @@ class Bench:
     async def world(self) -> AsyncIterator[World]:
         plain = frozenset(self.config.plain_http)
         async with RegistryClient(plain_http=plain, deadline=self.deadline) as registry:
-            source: Any = Source()
+            source: Any = Source(self.containerfile)
             history: Any = self.git
-            given = Given(source=source, actor="alice")
+            given = Given(source=source, actor="alice", build_secrets=self.secrets)
             yield World(given, self.config, self.images, history, registry, Reach(), self.copy)
 
     # Gates -----------------------------------------------------------------------------------------------------------
@@ -200,6 +216,7 @@ class Bench:
         return Result(command=f"gate-{gate}", outcome=outcome, reason=check.reason, checks=[check])
 
     async def _gate(self, gate: Channel, subject: Subject) -> GateRun:
+        await anyio.sleep(self.gate_takes)
         if self.during_gate:
             act, self.during_gate = self.during_gate, None
             await act()
@@ -231,11 +248,23 @@ class Bench:
         return heard
 
 
+@dataclass
 class Source:
-    """The user's files, of which nothing here asks."""
+    """The user's files: whatever is named is there, and all of them have the text of a Containerfile."""
+
+    text: str = ""
 
     def directory(self, path: str) -> "Source":
         return self
+
+    async def exists(self, path: str) -> bool:
+        return True
+
+    def file(self, path: str) -> "Source":
+        return self
+
+    async def contents(self) -> str:
+        return self.text
 
 
 def configured(

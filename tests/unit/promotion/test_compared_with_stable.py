@@ -10,7 +10,7 @@ from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.report.model import Phase, Result
 from pipeline.vm.spec import Spec
@@ -50,7 +50,7 @@ async def built(bench: Bench) -> Digest:
     bench.git.commit()
     assert outcome(await bench.build_next()) == Outcome.PASSED
     async with bench.world() as world:
-        digest = await world.repository(bench.images[0]).digest(Channel.NEXT.tag)
+        digest = await world.repository(bench.images[0]).digest(Tag(Channel.NEXT))
     assert digest
     return digest
 

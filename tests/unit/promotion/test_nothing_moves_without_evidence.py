@@ -25,7 +25,7 @@ from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.tags import TestTag, Version, is_version_tag, release_tags, tags_for_testing
 from pipeline.registry import ledger
@@ -274,7 +274,7 @@ class Releases(RuleBasedStateMachine):
         path = self.bench.images[0].home(channel).path
         self.builds += 1
         image = self.registry.put_image(path, {}, f"stranger {self.builds}")
-        self.registry.tag(path, channel.tag, image, by_us=False)
+        self.registry.tag(path, Tag(channel), image, by_us=False)
 
     # What must always hold ------------------------------------------------------------------------------------------
 

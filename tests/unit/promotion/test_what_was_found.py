@@ -365,3 +365,57 @@ async def test_a_rollback_of_next_onto_a_recorded_move_is_recorded_as_one(lab: L
     built = lab.registry.store("os").tags[lab.git.commits[-1]]
     assert outcome(await lab.rollback(Channel.NEXT, built)) == Outcome.PASSED
     assert outcome(await lab.build_next()) == Outcome.PRECONDITION
+
+
+def forget(lab: Lab, version: str, *also: str) -> None:
+    """What other tools do that clean up: the commit's tag goes, and the evidence of every gate."""
+    store = lab.registry.store("os")
+    proof = f"pipeline-evidence-{{}}-{store.tags[f'{version}-test'].hex}"
+    gone = [lab.git.tags[version], *(proof.format(gate) for gate in Channel), *also]
+    for tag in [tag for tag in store.tags if tag.startswith(tuple(gone))]:
+        del store.tags[tag]
+
+
+async def test_an_old_release_is_not_gated_again_whatever_became_of_its_proof(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    forget(lab, "v1.0.0")
+    lab.gate_runs.clear()
+    for act, tag in ((lab.promote_testing, "v1.0.0-test"), (lab.promote_stable, "v1.0.0")):
+        (result,) = await act(tag)
+        assert result.outcome is Outcome.SUPERSEDED, result.reason
+        assert "has moved on since" in result.reason
+    assert not lab.gate_runs
+    assert lab.stable() == lab.released("v1.1.0")
+
+
+async def test_the_newest_release_is_found_by_its_version_tag_when_that_of_its_commit_is_gone(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    del lab.registry.store("os").tags[lab.git.tags["v1.0.0"]]
+    lab.gate_runs.clear()
+    assert outcome(await lab.promote_testing("v1.0.0-test")) == Outcome.UNCHANGED
+    assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.UNCHANGED
+    assert not lab.gate_runs
+
+
+async def test_a_release_of_which_nothing_is_left_is_refused_and_not_built(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    forget(lab, "v1.0.0", "v1.0.0")
+    lab.gate_runs.clear()
+    for act, tag in ((lab.promote_testing, "v1.0.0-test"), (lab.promote_stable, "v1.0.0")):
+        (result,) = await act(tag)
+        assert result.outcome in (Outcome.USAGE, Outcome.PRECONDITION), result.reason
+    assert not lab.gate_runs
+
+
+async def test_a_further_version_of_what_a_channel_names_is_recorded(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.git.tags |= dict.fromkeys(("v1.0.1-test", "v1.0.1"), lab.git.tags["v1.0.0"])
+    assert outcome(await lab.promote_testing("v1.0.1-test")) == Outcome.PASSED
+    assert outcome(await lab.promote_stable("v1.0.1")) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.0.1") == lab.released("v1.0.0")
+    (found,) = await lab.verify()
+    assert found.outcome is Outcome.PASSED, found.reason
+    for act, tag in ((lab.promote_testing, "v1.0.1-test"), (lab.promote_stable, "v1.0.1")):
+        assert outcome(await act(tag)) == Outcome.UNCHANGED

@@ -13,7 +13,7 @@ from pipeline.containers.execution import Ran
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.policy.retention import Rules
-from pipeline.registry.retention import PruneReport
+from pipeline.registry.retention import DriverKind, PruneReport
 from pipeline.registry.retention.report import Deleted
 from pipeline.upload.order import DiskReport, Order
 
@@ -46,7 +46,7 @@ async def test_an_error_in_the_second_repository_hides_nothing_of_the_first(
         )
 
     monkeypatch.setattr(command, "prune_repository", pruned)
-    (report,) = await command.prune(world, confirm=True, driver="oci", token=None)
+    (report,) = await command.prune(world, confirm=True, driver=DriverKind.OCI, token=None)
     assert [one.outcome for one in report.repositories] == [Outcome.PASSED, Outcome.INFRA]
     assert report.exit_code == Outcome.INFRA.exit_code
     assert "pipeline-pruned-0123456789ab" in report.text()

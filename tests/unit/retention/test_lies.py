@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.domain import Channel, Digest, Outcome
+from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.policy.retention import Rules
 from pipeline.registry import ledger
@@ -57,7 +57,7 @@ async def shop(registry: Any, client: Any) -> dict[str, Digest]:
     made["inner"] = r.index(made["shared"])
     made["released"] = r.index(made["inner"], tags=("stable", "v1.0.0"))
     made["evidence"] = r.artifact(made["released"], text="evidence")
-    move = Move(repository="registry.test/os", tag=Channel.STABLE.tag, old=None, new=made["released"])
+    move = Move(repository="registry.test/os", tag=Tag(Channel.STABLE), old=None, new=made["released"])
     entry = ledger.Entry(
         channel=Channel.STABLE,
         kind=ledger.Kind.PROMOTION,

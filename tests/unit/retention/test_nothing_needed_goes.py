@@ -44,7 +44,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         manifests={digest: draw(manifests(digest)) for digest in present},
         tags=draw(st.dictionaries(names, digests, max_size=10)),
         pushed={digest: time for digest in present if (time := draw(times))} if draw(st.booleans()) else {},
-        stable_history=tuple(draw(st.lists(digests, max_size=4))),
+        stable_histories=(tuple(draw(st.lists(digests, max_size=4))),),
         leftovers=frozenset(draw(st.sets(digests, max_size=2))),
     )
 
@@ -64,7 +64,7 @@ def must_stay(graph: Graph, rules: Rules) -> set[Digest]:
     """The oracle: the roots of DESIGN section 7 and a slow fixpoint, written without the code under test."""
     roots = {graph.tags[Tag(tag)] for tag in [*ROOT_TAGS, *KEPT_TAGS] if tag in graph.tags}
     distinct: list[Digest] = []
-    for digest in graph.stable_history:
+    for digest in graph.stable_histories[0]:
         if digest not in distinct:
             distinct.append(digest)
     roots |= set(distinct[: rules.rollback_targets])
@@ -133,7 +133,7 @@ def test_a_second_run_finishes_an_interrupted_one_and_a_third_finds_nothing(
     after = rest.without({deletion.digest for deletion in again.deletions})
     untagged = {untag.tag for untag in again.untags}
     tags = {tag: digest for tag, digest in after.tags.items() if tag not in untagged}
-    final = Graph(after.manifests, tags, graph.pushed, graph.stable_history, graph.leftovers)
+    final = Graph(after.manifests, tags, graph.pushed, graph.stable_histories, graph.leftovers)
     assert plan(final, rules, NOW, can_untag=True).empty
 
 

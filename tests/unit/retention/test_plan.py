@@ -92,7 +92,7 @@ def test_an_index_without_a_date_is_as_old_as_its_youngest_child() -> None:
 
 
 def test_what_stable_pointed_at_last_stays_without_a_tag() -> None:
-    shop = graph(*(image(n) for n in range(5)), stable_history=(d(0), d(1), d(0), d(2), d(3)))
+    shop = graph(*(image(n) for n in range(5)), stable_histories=((d(0), d(1), d(0), d(2), d(3)),))
     assert gone(plan(shop, RULES, NOW)) == {3, 4}
     assert gone(plan(shop, RULES.model_copy(update={"rollback_targets": 1}), NOW)) == {1, 2, 3, 4}
 
@@ -139,7 +139,7 @@ def test_deleting_can_uncover_more_in_the_same_plan() -> None:
 
 def test_a_last_tag_is_never_taken_away() -> None:
     tags = {"night-1": 1, sha(1): 1, "v1.0.0": 1, "night-2": 2, "night-3": 2}
-    shop = graph(image(1), image(2), tags=tags, stable_history=(d(2),))
+    shop = graph(image(1), image(2), tags=tags, stable_histories=((d(2),),))
     rules = RULES.model_copy(update={"prune_tags": ("night-*",)})
     assert [one.tag for one in plan(shop, rules, NOW, can_untag=True).untags] == ["night-1"]
     assert plan(shop, rules, NOW).untags == ()

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pipeline.domain import Channel, Digest, Outcome
+from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
 from pipeline.policy.retention import Rules
 from pipeline.registry import ledger
@@ -297,7 +297,7 @@ async def test_a_ledger_entry_about_a_doomed_digest_stops_the_run(
         return ledger.Entry(
             channel=Channel.TESTING,
             kind=ledger.Kind.ROLLBACK,
-            moves=[Move(repository="registry.test/os", tag=Channel.TESTING.tag, old=None, new=shop[new])],
+            moves=[Move(repository="registry.test/os", tag=Tag(Channel.TESTING), old=None, new=shop[new])],
             by="a test",
             at=registry.now,
             reason="back",
@@ -582,7 +582,7 @@ async def test_a_rollback_target_without_a_tag_keeps_its_parts(
     entry = ledger.Entry(
         channel=Channel.STABLE,
         kind=ledger.Kind.PROMOTION,
-        moves=[Move(repository="registry.test/os", tag=Channel.STABLE.tag, old=before, new=shop["released"])],
+        moves=[Move(repository="registry.test/os", tag=Tag(Channel.STABLE), old=before, new=shop["released"])],
         by="a test",
         at=registry.now,
         reason="released",

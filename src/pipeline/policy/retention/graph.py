@@ -143,8 +143,8 @@ class Graph:
     tags: Mapping[Tag, Digest]
     pushed: Mapping[Digest, datetime] = field(default_factory=dict)
     """When a manifest was pushed, where the registry tells it."""
-    stable_history: tuple[Digest, ...] = ()
-    """What `stable` pointed at, newest first, from the ledger."""
+    stable_histories: tuple[tuple[Digest, ...], ...] = ()
+    """What the stable channel of each image pointed at, newest first, from its ledger."""
     leftovers: frozenset[Digest] = frozenset()
     """What an earlier run had planned to delete when it was interrupted."""
 

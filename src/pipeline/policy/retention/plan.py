@@ -9,7 +9,7 @@ from datetime import datetime
 from pipeline.domain import Digest, Tag
 from pipeline.policy.attached import subject_of_tag
 from pipeline.policy.retention.graph import Edge, Graph, Kind
-from pipeline.policy.retention.rules import FLOOR, Role, Rules, is_commit
+from pipeline.policy.retention.rules import FLOOR, Role, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,10 @@ def _roots(graph: Graph, rules: Rules, now: datetime) -> dict[Digest, str]:
         if role.is_root:
             for tag in (tag for tag, found in roles.items() if found is role):
                 roots.setdefault(graph.tags[tag], f"{tag}: {role}")
-    targets = list(dict.fromkeys(graph.stable_history))[: rules.rollback_targets]
-    for digest in targets:
-        roots.setdefault(digest, f"one of the last {len(targets)} that stable pointed at")
+    for history in graph.stable_histories:
+        targets = list(dict.fromkeys(history))[: rules.rollback_targets]
+        for digest in targets:
+            roots.setdefault(digest, f"one of the last {len(targets)} that stable pointed at")
     for digest, manifest in graph.manifests.items():
         if manifest.kind is Kind.UNKNOWN:
             roots.setdefault(digest, f"not understood ({manifest.media_type or 'no media type'})")
@@ -147,17 +148,18 @@ def _judged(
     """Candidates and untagged manifests that no root holds: which the rules keep, which go, and why."""
     stays: dict[Digest, str] = {}
     goes: dict[Digest, str] = {}
-    groups: dict[str, list[Digest]] = {"candidates": [], "untagged manifests": []}
+    groups = defaultdict[tuple[str, str], list[Digest]](list)
     for digest in graph.manifests:
         if digest in held:
             continue
-        if any(rules.role(tag) is Role.CANDIDATE for tag in graph.tags_of(digest)):
-            groups["candidates"].append(digest)
+        if mine := _images_of_candidate(rules, graph.tags_of(digest)):
+            for prefix in mine:
+                groups["candidates", prefix].append(digest)
         elif digest in graph.leftovers and graph.stands_alone(digest) and not graph.tags_of(digest):
             goes[digest] = "left over from an interrupted run"
         elif graph.stands_alone(digest):
-            groups["untagged manifests"].append(digest)
-    for name, digests in groups.items():
+            groups["untagged manifests", ""].append(digest)
+    for (name, _), digests in groups.items():
         times = {digest: time for digest in digests if (time := graph.time(digest))}
         stays |= dict.fromkeys((digest for digest in digests if digest not in times), "of unknown age")
         newest = sorted(times, key=lambda digest: (times[digest], digest), reverse=True)
@@ -168,25 +170,35 @@ def _judged(
                 stays[digest] = f"{name[:-1]} younger than {_days(rules.age.total_seconds())}"
             else:
                 goes[digest] = f"{name[:-1]} of {times[digest]:%Y-%m-%d}"
-    return stays, goes
+    return stays, {digest: why for digest, why in goes.items() if digest not in stays}
+
+
+def _images_of_candidate(rules: Rules, tags: Iterable[Tag]) -> set[str]:
+    """The prefixes of the images whose candidate a digest is by its tags: each image keeps its own newest."""
+    owners = [rules.owner(tag) for tag in tags if rules.role(tag) is Role.CANDIDATE]
+    return {owner.prefix for owner in owners if owner}
 
 
 def _untags(graph: Graph, rules: Rules, now: datetime) -> Iterator[Untag]:
     """Old extra tags of digests that stay under a tag of their own right; those of a channel keep all tags.
 
     The tag of a commit stays with its image: without it the commit counts as never built, and the rerun of an old
-    release would wait for a build or make another one.
+    release would wait for a build or make another one. An alias that later releases left behind goes like a candidate.
     """
-    candidates = [tag for tag in sorted(graph.tags) if rules.role(tag) is Role.CANDIDATE]
-    times = {digest: time for tag in candidates if (time := graph.time(digest := graph.tags[tag]))}
-    newest = sorted(times, key=lambda digest: (times[digest], digest), reverse=True)
-    beyond = {digest for digest in newest[rules.keep_last :] if now - times[digest] > rules.age}
-    for tag in (tag for tag in candidates if not is_commit(tag)):
-        digest = graph.tags[tag]
-        roles = {name: rules.role(name) for name in graph.tags_of(digest)}
-        others = [name for name, role in roles.items() if role.is_root]
-        if digest in beyond and others and Role.CHANNEL not in roles.values():
-            yield Untag(tag=tag, digest=digest, reason=f"old; the digest stays as {others[0]}")
+    groups = defaultdict[tuple[Role, str], list[Tag]](list)
+    for tag in sorted(graph.tags):
+        if (role := rules.role(tag)) in (Role.CANDIDATE, Role.DATED) and (owner := rules.owner(tag)):
+            groups[role, owner.prefix].append(tag)
+    for tags in groups.values():
+        times = {digest: time for tag in tags if (time := graph.time(digest := graph.tags[tag]))}
+        newest = sorted(times, key=lambda digest: (times[digest], digest), reverse=True)
+        beyond = {digest for digest in newest[rules.keep_last :] if now - times[digest] > rules.age}
+        for tag in (tag for tag in tags if not rules.is_commit(tag)):
+            digest = graph.tags[tag]
+            roles = {name: rules.role(name) for name in graph.tags_of(digest)}
+            others = [name for name, role in roles.items() if role.is_root and role is not Role.DATED]
+            if digest in beyond and others and not {Role.CHANNEL, Role.ALIAS} & set(roles.values()):
+                yield Untag(tag=tag, digest=digest, reason=f"old; the digest stays as {others[0]}")
 
 
 def _ordered(graph: Graph, doomed: Iterable[Digest]) -> list[Digest]:

@@ -1,39 +1,37 @@
 """Which tags keep what they point at, which may go one day, and when."""
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from pipeline.domain import Channel, Tag
 from pipeline.policy.attached import subject_of_tag
+from pipeline.policy.names import RECORDS, Kind, Name, Names, read_ledger_tag
 from pipeline.quantities import Duration
 
 FLOOR = timedelta(hours=24)
 """Nothing younger goes, whatever the configuration says: somebody may be about to tag it."""
 
-_COMMIT = re.compile(r"[0-9a-f]{40}(\.[1-9][0-9]*)?")
 _VERSION = re.compile(r"v\d+\.\d+\.\d+.*")
-_CHANNELS = frozenset(channel.value for channel in Channel)
-_RECORDS = "pipeline-"
-
-
-def is_commit(tag: Tag) -> bool:
-    """Whether it is the tag of a candidate: a commit, and its number when there are several (`:<sha>.2`)."""
-    return bool(_COMMIT.fullmatch(tag))
 
 
 class Role(StrEnum):
     """What a tag means to retention; the values are the words of the plan."""
 
     CHANNEL = "channel"
+    ALIAS = "alias"
+    DATED = "alias of one release"
     VERSION = "version tag"
     RECORD = "record of the pipeline"
     PATTERN = "tag that `keep_tags` names"
     ATTACHED = "tag that attaches something to another manifest"
     CANDIDATE = "candidate"
+    ANOTHERS = "tag of another image"
     FOREIGN = "tag that no rule names"
 
     @property
@@ -43,14 +41,14 @@ class Role(StrEnum):
 
 
 class Rules(BaseModel):
-    """`[retention]` of pipeline.toml."""
+    """`[retention]`: what prune may delete, old candidates that no kept tag leads to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     keep_last: int = Field(default=10, ge=0)
     """So many of the newest candidates stay, and so many of the newest untagged manifests."""
     older_than: Duration = 30 * 86400.0
-    """Only what is older goes; seconds, and never under 24 hours."""
+    """Only what is older goes; never under 24 hours."""
     rollback_targets: int = Field(default=3, ge=1)
     """The last digests that `stable` pointed at stay, even without a tag."""
     keep_tags: tuple[str, ...] = ()
@@ -64,28 +62,77 @@ class Rules(BaseModel):
     max_percent: float = Field(default=50, ge=0, le=100)
     """A plan that deletes a greater part of all manifests is refused."""
 
+    _mine: tuple[Names, ...] = PrivateAttr((Names(),))
+    _others: tuple[Names, ...] = PrivateAttr(())
+
+    def for_images(self, mine: Iterable[Names], others: Iterable[Names] = ()) -> Self:
+        """These rules for a repository where `mine` are to be pruned, and everything of `others` stays."""
+        bound = self.model_copy()
+        bound._mine, bound._others = tuple(mine), tuple(others)
+        return bound
+
     @property
     def age(self) -> timedelta:
         """How old something has to be before it may go: `older_than`, but at least the floor."""
         return max(timedelta(seconds=self.older_than), FLOOR)
 
+    @property
+    def channels(self) -> list[Tag]:
+        """The tags of the channels of every image here."""
+        return [names.channel(channel) for names in (*self._mine, *self._others) for channel in Channel]
+
     def must_be_there(self, tag: Tag) -> bool:
         """Whether a tag that a ledger once moved is expected for ever."""
-        precious = self.role(tag) in (Role.CHANNEL, Role.VERSION)
-        return precious and not any(fnmatchcase(tag, pattern) for pattern in self.forget_tags)
+        others = (names.read(tag) for names in self._others)
+        precious = self.role(tag) in (Role.CHANNEL, Role.VERSION) or any(
+            name and name.kind in (Kind.CHANNEL, Kind.VERSION) for name in others
+        )
+        return precious and not self._fits(tag, self.forget_tags)
 
     def role(self, tag: Tag) -> Role:
         """What this tag means. Whatever could be precious wins over what could go."""
-        if tag in _CHANNELS:
-            return Role.CHANNEL
-        if _VERSION.fullmatch(tag):
-            return Role.VERSION
         if subject_of_tag(tag):
             return Role.ATTACHED
-        if tag.startswith(_RECORDS):
+        if tag.startswith(RECORDS) or read_ledger_tag(tag):
             return Role.RECORD
-        if any(fnmatchcase(tag, pattern) for pattern in self.keep_tags):
+        read = self.read(tag)
+        if read and read.kind is Kind.ALIAS:
+            return Role.DATED if read.is_dated else Role.ALIAS
+        if read and read.kind is not Kind.CANDIDATE:
+            return Role.CHANNEL if read.kind is Kind.CHANNEL else Role.VERSION
+        if any(names.read(tag) for names in self._others):
+            return Role.ANOTHERS
+        owner = self.owner(tag)
+        if owner and _VERSION.fullmatch(tag[len(owner.prefix) :]):
+            return Role.VERSION
+        if self._fits(tag, self.keep_tags):
             return Role.PATTERN
-        if is_commit(tag) or any(fnmatchcase(tag, pattern) for pattern in self.prune_tags):
+        if read or (owner and any(fnmatchcase(tag[len(owner.prefix) :], pattern) for pattern in self.prune_tags)):
             return Role.CANDIDATE
         return Role.FOREIGN
+
+    def read(self, tag: Tag) -> Name | None:
+        """What a tag is to the image that it is of, when that is one of those to be pruned."""
+        return next((name for names in self._mine if (name := names.read(tag))), None)
+
+    def is_commit(self, tag: Tag) -> bool:
+        """Whether it is the tag of a candidate: a commit, and its number when there are several (`:<sha>.2`)."""
+        read = self.read(tag)
+        return read is not None and read.kind is Kind.CANDIDATE
+
+    def owner(self, tag: Tag) -> Names | None:
+        """Of which image to be pruned a tag is, or is by the patterns: that with the longest prefix which it has."""
+        if exact := next((names for names in self._mine if names.read(tag)), None):
+            return exact
+        longest = max(
+            (names for names in (*self._mine, *self._others) if tag.startswith(names.prefix)),
+            key=lambda names: len(names.prefix),
+            default=None,
+        )
+        return longest if longest in self._mine else None
+
+    def _fits(self, tag: Tag, patterns: Iterable[str]) -> bool:
+        """Whether patterns name a tag, with the prefix of its image or without."""
+        owner = self.owner(tag)
+        plain = tag[len(owner.prefix) :] if owner else tag
+        return any(fnmatchcase(name, pattern) for name in (tag, plain) for pattern in patterns)

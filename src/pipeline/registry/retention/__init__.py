@@ -5,12 +5,13 @@ from pipeline.registry.retention.driver import Driver
 from pipeline.registry.retention.prune import prune, why_kept
 from pipeline.registry.retention.record import refuse_while_pruning, see_whole
 from pipeline.registry.retention.report import PruneReport
-from pipeline.registry.retention.restore import Restored, list_tags, pruned_before, read_list, restore
+from pipeline.registry.retention.restore import Restored, RestoreList, list_tags, pruned_before, read_list, restore
 
 __all__ = [
     "Driver",
     "DriverKind",
     "PruneReport",
+    "RestoreList",
     "Restored",
     "list_tags",
     "open_driver",

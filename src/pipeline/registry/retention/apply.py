@@ -120,7 +120,8 @@ async def _verify(
     if not report.deleted and not report.untagged:
         return
     tags = {tag: digest for tag, digest in watch.tags.items() if digest in plan.kept}
-    needs = graph.reached([*tags.values(), *graph.stable_history], graph.needed)
+    released = [digest for history in graph.stable_histories for digest in history]
+    needs = graph.reached([*tags.values(), *released], graph.needed)
     lost: set[Digest] = set()
 
     async def fetch(digest: Digest) -> None:

@@ -1,26 +1,26 @@
 """What the ledgers say, as far as retention has to know. Nothing else here reads them."""
 
-import re
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError
+from pipeline.policy.names import PRUNED, RECORDS, read_ledger_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 
-_LEDGER = "pipeline-ledger-"
-_PRUNED = re.compile(r"pipeline-pruned-[0-9a-f]{12,64}")
+_LEDGER = f"{RECORDS}ledger-"
 
 
 @dataclass(frozen=True)
 class Books:
-    """The ledgers of one repository, read to their ends."""
+    """The ledgers of one repository, of all images that are there, read to their ends."""
 
     entries: frozenset[Digest] = frozenset()
     """Every entry; each has a tag of its own, which keeps it."""
-    history: tuple[Digest, ...] = ()
-    """What stable pointed at, newest first."""
+    histories: tuple[tuple[Digest, ...], ...] = ()
+    """What stable pointed at, newest first, for each image."""
     tags: frozenset[Tag] = frozenset()
     """Every tag that was ever moved here."""
     named: frozenset[Digest] = frozenset()
@@ -33,45 +33,52 @@ async def read_books(repository: RepositoryClient, tags: Iterable[Tag]) -> Books
     PreconditionError for a broken ledger, InfrastructureError when there are tags of one that does not show.
     """
     entries: set[Digest] = set()
-    history: list[Digest] = []
+    histories = defaultdict[str, list[Digest]](list)
     moved: set[Tag] = set()
     named: set[Digest] = set()
-    for channel in Channel:
+    for prefix, channel in _ledgers(tags):
         before = len(entries)
-        async for record in ledger.walk(repository, channel):
+        async for record in ledger.walk(repository.under(prefix), channel):
             entries.add(record.digest)
             moves = [move for move in record.entry.moves if move.repository == str(repository.repository)]
             moved |= {move.tag for move in moves}
             named |= {digest for move in moves for digest in (move.new, move.old) if digest}
-            if channel is Channel.STABLE:
-                stable = [move for move in record.entry.moves if move.tag == channel.tag]
-                history += [digest for move in stable for digest in (move.new, move.old) if digest]
-        if len(entries) == before and (shown := _of(channel, tags)):
+            if channel is Channel.STABLE and (stable := record.entry.channel_move):
+                histories[prefix] += [digest for digest in (stable.new, stable.old) if digest]
+        if len(entries) == before and (shown := _of(prefix, channel, tags)):
             raise InfrastructureError(
                 f"{repository.repository} lists {shown[0]}, but shows no entry of the {channel} ledger: expected its "
                 "history. Nothing is deleted; run again."
             )
-    return Books(frozenset(entries), tuple(dict.fromkeys(history)), frozenset(moved), frozenset(named))
+    read = tuple(tuple(dict.fromkeys(history)) for history in histories.values())
+    return Books(frozenset(entries), read, frozenset(moved), frozenset(named))
+
+
+def _ledgers(tags: Iterable[Tag]) -> list[tuple[str, Channel]]:
+    """Of every image that has left an entry, also of one that no configuration here knows."""
+    prefixes = {found[0] for tag in tags if (found := read_ledger_tag(tag))}
+    return [(prefix, channel) for prefix in sorted({"", *prefixes}) for channel in Channel]
 
 
 async def promised(repository: RepositoryClient, tag: Tag, known: Iterable[Digest]) -> set[Digest]:
     """What the entries of the ledger that `tag` belongs to move channels to, those in `known` left out."""
     old = set(known)
-    channels = [channel for channel in Channel if _of(channel, [tag])]
+    found = read_ledger_tag(tag)
+    ledgers = [found[:2]] if found else [("", channel) for channel in Channel if _of("", channel, [tag])]
     return {
         move.new
-        for channel in channels
-        async for record in ledger.walk(repository, channel)
+        for prefix, channel in ledgers
+        async for record in ledger.walk(repository.under(prefix), channel)
         if record.digest not in old
-        for move in record.entry.moves
+        for move in (*record.entry.moves, *record.entry.aliases)
     }
 
 
 def is_written_once(tag: Tag) -> bool:
     """Whether it is a record of ours that nobody writes again."""
-    return bool(ledger.Name.parse(tag) or _PRUNED.fullmatch(tag))
+    return bool(ledger.Name.parse(tag)) or tag.startswith(PRUNED)
 
 
-def _of(channel: Channel, tags: Iterable[Tag]) -> list[Tag]:
-    head = f"{_LEDGER}{channel.value}"
+def _of(prefix: str, channel: Channel, tags: Iterable[Tag]) -> list[Tag]:
+    head = f"{prefix}{_LEDGER}{channel.value}"
     return [tag for tag in tags if tag == head or tag.startswith(f"{head}-")]

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.policy.retention import Graph, Manifest, Rules, UnsupportedDigest, plan, read_manifest, undecided
 from pipeline.policy.retention.graph import CREATED, INDEX_TYPES, read_time
-from pipeline.policy.retention.rules import Role, is_commit
+from pipeline.policy.retention.rules import Role
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.books import Books, read_books
 from pipeline.registry.retention.driver import Driver, Snapshot
@@ -46,19 +46,19 @@ async def read(
     Raises InfrastructureError and PreconditionError.
     """
     snapshot = await driver.snapshot()
-    tags = await _all_tags(repository, snapshot)
+    tags = await _all_tags(repository, snapshot, rules)
     books = await read_books(repository, tags)
     await _see_all_tags(repository, rules, tags, books)
     crawl = Crawl(repository)
     await crawl.fetch_tags(tags)
-    targets = books.history[: rules.rollback_targets]
+    targets = [digest for history in books.histories for digest in history[: rules.rollback_targets]]
     await crawl.fetch([*snapshot.untagged, *books.entries, *leftovers, *targets])
     if wanted:
         await crawl.fetch_with_subjects(wanted)
     absent = await _dangling(repository, rules, crawl.absent, interrupted=bool(leftovers))
 
     def graph() -> Graph:
-        return Graph(crawl.manifests, crawl.tags, snapshot.pushed, books.history, frozenset(leftovers))
+        return Graph(crawl.manifests, crawl.tags, snapshot.pushed, books.histories, frozenset(leftovers))
 
     dated: set[Digest] = set()
     asked: set[Digest] = set()
@@ -238,8 +238,9 @@ def _undated(graph: Graph, rules: Rules, now: datetime) -> list[Digest]:
 def _shared(graph: Graph, rules: Rules) -> list[Digest]:
     """What has an extra tag beside one of its own right, and no date yet: the age decides over the extra tag."""
     roles = {tag: rules.role(tag) for tag in graph.tags}
+    extra = (Role.CANDIDATE, Role.DATED)
     kept = {graph.tags[tag] for tag, role in roles.items() if role.is_root}
-    both = {graph.tags[tag] for tag, role in roles.items() if role is Role.CANDIDATE and not is_commit(tag)} & kept
+    both = {graph.tags[tag] for tag, role in roles.items() if role in extra and not rules.is_commit(tag)} & kept
     undated = [digest for digest in both if graph.time(digest) is None]
     parts = dict.fromkeys(part for digest in undated for part in (digest, *graph.manifests[digest].children))
     return [part for part in parts if part in graph.manifests]
@@ -251,7 +252,7 @@ def _expiring(snapshot: Snapshot, rules: Rules) -> tuple[str, ...]:
     return tuple(f"the registry removes the tag {tag} on {time:%Y-%m-%d}" for tag, time in sorted(found.items()))
 
 
-async def _all_tags(repository: RepositoryClient, snapshot: Snapshot) -> dict[Tag, Digest | None]:
+async def _all_tags(repository: RepositoryClient, snapshot: Snapshot, rules: Rules) -> dict[Tag, Digest | None]:
     """What the driver listed and what the registry itself lists; the channels are asked for by name as well.
 
     Lists in pages can lose a line when somebody deletes meanwhile, and one lost tag would be one lost root.
@@ -259,7 +260,7 @@ async def _all_tags(repository: RepositoryClient, snapshot: Snapshot) -> dict[Ta
     tags = dict(snapshot.tags)
     for tag in await repository.tags():
         tags.setdefault(tag, None)
-    for tag in (channel.tag for channel in Channel):
+    for tag in rules.channels:
         if tag not in tags and await repository.raw_manifest(tag):
             raise InfrastructureError(
                 f"{repository.repository} has a tag {tag} that its list of tags does not show: expected a whole list. "

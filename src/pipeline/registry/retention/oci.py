@@ -4,6 +4,7 @@ import secrets
 
 from pipeline.domain import Digest, Tag
 from pipeline.errors import PreconditionError
+from pipeline.policy.names import PROBES
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.driver import Done, Result, Snapshot
 
@@ -43,8 +44,11 @@ class OciDriver:
         return Result(Done.DELETED if deleted else Done.GONE)
 
     async def _tries_untagging(self) -> bool:
-        """Try it on an artifact of our own: some registries refuse, others delete the manifest with all its tags."""
-        kept, removed = Tag("pipeline-probe-kept"), Tag("pipeline-probe-removed")
+        """Try it on an artifact of our own: some registries refuse, others delete the manifest with all its tags.
+
+        Its tags are looked for in the list: an answer to a tag that was deleted may be an old one.
+        """
+        kept, removed = PROBES
         note = {"vnd.bootc-pipeline.probe": secrets.token_hex(8)}
         for tag in (kept, removed):
             probe = await self._repository.push_artifact(
@@ -55,10 +59,12 @@ class OciDriver:
         except PreconditionError:
             return False
         else:
-            left = [await _points_at(self._repository, tag) for tag in (kept, removed)]
-            return left == [probe.digest, None]
+            whole = await self._repository.raw_manifest(probe.digest)
+            return whole is not None and {kept, removed} & set(await self._repository.tags()) == {kept}
         finally:
-            await self.delete(probe.digest, (kept,))
+            await self._repository.delete(probe.digest)
+            for tag in {kept, removed} & set(await self._repository.tags()):
+                await self._repository.delete(tag)
 
 
 async def _points_at(repository: RepositoryClient, tag: Tag) -> Digest | None:

@@ -14,13 +14,12 @@ from typing import Self
 import anyio
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from pipeline.domain import Digest, Tag
+from pipeline.domain import Digest
 from pipeline.errors import ConflictError, PreconditionError
+from pipeline.policy.names import PRUNING
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.driver import Driver
 
-PRUNING = Tag("pipeline-pruning")
-"""The tag of the record; its prefix makes it a root."""
 RECORD = "application/vnd.bootc-pipeline.pruning.v1+json"
 
 _LASTS = timedelta(hours=1)

@@ -7,16 +7,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.domain import Digest, Outcome, Tag
 from pipeline.errors import PipelineError, PreconditionError
+from pipeline.policy.names import PRUNED
 from pipeline.policy.retention.graph import read_manifest
-from pipeline.registry.artifacts import refuse_promoted
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Manifest, sha256
 from pipeline.registry.retention.report import Deleted
 
 LIST = "application/vnd.bootc-pipeline.restore.v1+json"
-
-_TAG = "pipeline-pruned-"
-"""A record of the pipeline: retention keeps it."""
 
 
 class Untagged(BaseModel):
@@ -70,22 +67,22 @@ class Restored(BaseModel):
 async def store_list(repository: RepositoryClient, made: RestoreList) -> Tag:
     """Put the list into the registry under a tag of its own; the tag."""
     layer = await repository.push_blob(made.model_dump_json().encode(), LIST)
-    tag = Tag(f"{_TAG}{layer.digest.short}")
+    tag = Tag(f"{PRUNED}{layer.digest.short}")
     await repository.push_artifact(LIST, [layer], tag=tag)
     return tag
 
 
 async def list_tags(repository: RepositoryClient) -> list[Tag]:
     """The tags of all restore lists of a repository."""
-    return [tag for tag in await repository.tags() if tag.startswith(_TAG)]
+    return [tag for tag in await repository.tags() if tag.startswith(PRUNED)]
 
 
 async def read_list(repository: RepositoryClient, tag: Tag) -> RestoreList:
     """PreconditionError when there is no such list, or it is none that prune wrote."""
     manifest = await repository.manifest(tag)
-    if manifest is None or not tag.startswith(_TAG):
+    if manifest is None or not tag.startswith(PRUNED):
         raise PreconditionError(
-            f"{repository.repository} has no restore list {tag}; expected one that prune wrote ({_TAG}…). "
+            f"{repository.repository} has no restore list {tag}; expected one that prune wrote ({PRUNED}…). "
             "Run restore without a tag to see them."
         )
     try:
@@ -165,7 +162,7 @@ async def _lacks(repository: RepositoryClient, manifest: Manifest, done: Restore
 
 async def _tag(repository: RepositoryClient, manifest: Manifest, tag: Tag, done: Restored) -> None:
     try:
-        refuse_promoted(tag)
+        repository.refuse_promoted(tag)
     except ValueError as error:
         done.gone[manifest.digest] = str(error)
         return

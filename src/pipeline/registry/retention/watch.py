@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from pipeline.domain import Digest, Tag
 from pipeline.errors import ConflictError
 from pipeline.policy.attached import subject_of_tag
+from pipeline.policy.names import PRUNING
 from pipeline.policy.retention import Graph, Rules
 from pipeline.policy.retention.rules import Role
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention.books import is_written_once, promised
 from pipeline.registry.retention.listing import Crawl
-from pipeline.registry.retention.record import PRUNING
 from pipeline.registry.retention.waves import each
 
 

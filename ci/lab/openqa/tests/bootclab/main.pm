@@ -10,7 +10,7 @@ use guest;
 testapi::set_distribution(bootclab->new);
 if (get_var('BACKEND', '') eq 'null') {
     # no machine: for trying out what surrounds the tests
-    autotest::loadtest 'tests/no_machine.pm';
+    autotest::loadtest 'tests/no_machine.pm', name => $_ for split / /, get_var('MODULES', 'no_machine');
 }
 else {
     guest::open_the_door();

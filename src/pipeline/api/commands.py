@@ -1,0 +1,184 @@
+"""Every command once more, for modules: the result is an object, and a failed gate is an answer, not an error."""
+
+from collections.abc import Awaitable, Callable
+
+from pipeline.api.arguments import (
+    AllowOlder,
+    ChannelName,
+    Channels,
+    CheckNames,
+    Confirm,
+    Driver,
+    Holds,
+    Images,
+    MustPush,
+    OverrideHold,
+    PlatformName,
+    Reason,
+    Reference,
+    TagName,
+    Target,
+    Token,
+)
+from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
+from pipeline.api.results import Answer, CommandResult
+from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
+from pipeline.containers.secrets import read_secret
+from pipeline.domain import Channel, Outcome
+from pipeline.ending import CallFailed
+from pipeline.gates.evidence import GateRun, report_directory
+from pipeline.registry.retention import DriverKind
+from pipeline.report.model import Result
+from pipeline.stages import next as next_
+from pipeline.stages import stable, testing
+from pipeline.world import Given, World
+
+
+@api_object
+class Commands:
+    """The commands, with their results as objects."""
+
+    given: Given
+
+    @acting
+    async def build_next(self, image: Images = None, must_push: MustPush = False) -> CommandResult:
+        """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
+        return await self._result("build-next", image, lambda world: next_.build_next(world, must_push=must_push))
+
+    @acting
+    async def gate_next(self, image: Images = None) -> CommandResult:
+        """Build, lint and test without pushing; `report` has the logs."""
+        return await self._gate("gate-next", image, next_.gate_next)
+
+    @acting
+    async def promote_testing(
+        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, override_hold: OverrideHold = False
+    ) -> CommandResult:
+        """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
+        return await self._result(
+            "promote-testing",
+            image,
+            lambda world: testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold),
+        )
+
+    @acting
+    async def gate_testing(self, ref: Reference, image: Images = None) -> CommandResult:
+        """Build the disk and boot it without promoting; `report` has the logs."""
+        return await self._gate("gate-testing", image, lambda world: testing.gate_testing(world, ref))
+
+    @acting
+    async def check_again(
+        self, ref: Reference, check: CheckNames, platform: PlatformName = None, image: Images = None
+    ) -> CommandResult:
+        """Boot the very disk that testing booted and make only these checks."""
+
+        async def again(world: World) -> list[Result]:
+            return [await reproduce.check_again(world, ref, platform or "", check)]
+
+        return await self._result("check-again", image, again)
+
+    @acting
+    async def promote_stable(
+        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, override_hold: OverrideHold = False
+    ) -> CommandResult:
+        """Take the tested disk through the full openQA run, then move :vX.Y.Z and :stable."""
+        return await self._result(
+            "promote-stable",
+            image,
+            lambda world: stable.promote_stable(world, tag, allow_older=allow_older, override_hold=override_hold),
+        )
+
+    @acting
+    async def plan(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> Answer:
+        """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
+        async with opened("plan", self.given, image) as world:
+            outlooks = await plan.plan(world, tag, allow_older=allow_older)
+            return Answer(text=plan.plan_text(outlooks), json=json_of(outlooks))
+
+    @acting
+    async def doctor(self, image: Images = None) -> CommandResult:
+        """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
+
+        async def examine(world: World) -> list[Result]:
+            return [await doctor.doctor(world)]
+
+        return await self._result("doctor", image, examine)
+
+    @acting
+    async def status(self, image: Images = None) -> Answer:
+        """Show the channels: digest, version, age, evidence, how far next is ahead."""
+        async with opened("status", self.given, image) as world:
+            found = {one.place: await status.channels(world, one) for one in world.images}
+            return Answer(text=status.status_text(found), json=json_of(found))
+
+    @acting
+    async def history(self, channel: ChannelName, image: Images = None) -> Answer:
+        """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
+        async with opened("history", self.given, image) as world:
+            found = {one.place: await history.history(world, one, channel) for one in world.images}
+            return Answer(text=history.history_text(found), json=json_of(found))
+
+    @acting
+    async def why(self, ref: Reference, image: Images = None) -> Answer:
+        """Explain a tag or digest: its commit, its tags, what each gate found, every move it was part of."""
+        async with opened("why", self.given, image) as world:
+            found = [await history.why(world, one, ref) for one in world.images]
+            return Answer(text="\n\n".join(map(history.why_text, found)), json=json_of(found))
+
+    @acting
+    async def verify(self, channel: Channels = None, image: Images = None) -> CommandResult:
+        """Derive again from git, evidence and ledger whether each channel may point where it points."""
+        return await self._result("verify", image, lambda world: verify.verify(world, channel or list(Channel)))
+
+    @acting
+    async def rollback(
+        self, channel: ChannelName, reason: Reason, to: Target = "", image: Images = None
+    ) -> CommandResult:
+        """Take a channel back to a digest that passed its gate, record why, and hold it there."""
+        return await self._result("rollback", image, lambda world: rollback.rollback(world, channel, to, reason))
+
+    @acting
+    async def hold(self, channel: ChannelName, reason: Reason, image: Images = None) -> CommandResult:
+        """Keep promotions away from a channel until release-hold."""
+        return await self._result("hold", image, lambda world: rollback.hold(world, channel, reason))
+
+    @acting
+    async def release_hold(
+        self, channel: ChannelName, reason: Reason = "", hold: Holds = None, image: Images = None
+    ) -> CommandResult:
+        """Let promotions move a channel again after a hold or a rollback."""
+        return await self._result(
+            "release-hold", image, lambda world: rollback.release_hold(world, channel, reason, hold or [])
+        )
+
+    @acting
+    async def prune(
+        self,
+        confirm: Confirm = False,
+        driver: Driver = DriverKind.AUTO,
+        token: Token = None,
+        image: Images = None,
+    ) -> Answer:
+        """Delete what cannot be reached from a kept tag and is old enough; a plan unless confirmed."""
+        async with opened("prune", self.given, image) as world:
+            plain = await read_secret(token, "token") if token else None
+            reports = await prune.prune(world, confirm=confirm, driver=driver, token=plain)
+            text = "\n\n".join(filter(None, (report.text() for report in reports)))
+            if code := next((report.exit_code for report in reports if report.exit_code), 0):
+                raise CallFailed("prune", next(outcome for outcome in Outcome if outcome.exit_code == code), text)
+            return Answer(text=text, json=json_of(reports))
+
+    async def _result(self, command: str, images: list[str] | None, act: Act) -> CommandResult:
+        return CommandResult.of(await results_of(command, self.given, images, act))
+
+    async def _gate(
+        self, command: str, images: list[str] | None, gate: Callable[[World], Awaitable[list[GateRun]]]
+    ) -> CommandResult:
+        runs: list[GateRun] = []
+
+        async def act(world: World) -> list[Result]:
+            runs.extend(await gate(world))
+            return [run.result for run in runs]
+
+        results = await results_of(command, self.given, images, act)
+        return CommandResult.of(results, report_directory(runs) if runs else None)
