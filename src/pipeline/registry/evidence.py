@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
-from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.errors import PreconditionError
 from pipeline.policy import chain
 from pipeline.policy.attached import evidence_tag, evidence_tags, names_evidence
 from pipeline.policy.gate import verdict
@@ -233,12 +233,7 @@ def _same(one: Evidence, other: Evidence) -> bool:
 
 
 async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest, gate: Channel) -> StoredEvidence | None:
-    manifest = await repo.manifest(tag)
-    if manifest is None:
-        raise InfrastructureError(
-            f"{repo.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
-            "Nothing has moved; run again, and if it stays so, find out who deleted it."
-        )
+    manifest = await repo.listed(tag)
     if not names_evidence(tag, manifest.digest):
         raise PreconditionError(
             f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "
