@@ -26,6 +26,7 @@ from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.clock import refuse_wrong_clock
 from pipeline.registry.content import Descriptor, Manifest, sha256
+from pipeline.registry.shown import show_to_others
 from pipeline.report.model import Result
 from pipeline.trust import statement as in_toto
 from pipeline.trust.notary import Refused
@@ -189,13 +190,8 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
     await repo.push_empty()
     await repo.push_manifest(stored, evidence_tag(evidence.gate, digest, stored.digest))
     if bundle:
-        await _show_to_others(repo, subject.descriptor, layers[2])
+        await show_to_others(repo, digest, layers[2])
     return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
-
-
-async def _show_to_others(repo: RepositoryClient, subject: Descriptor, bundle: Descriptor) -> None:
-    """Attach the bundle once more as cosign looks for it (cosign, specs/BUNDLE_SPEC.md); nothing here reads that."""
-    await repo.push_manifest(artifact(media.BUNDLE, [bundle], subject=subject))
 
 
 async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -> list[StoredEvidence]:
