@@ -149,8 +149,8 @@ def _value(whole: Node, field: Node) -> str:
         case "array":
             return f"list of {_value(whole, field['items'])}"
         case "object":
-            values = field.get("additionalProperties") or next(iter(field["patternProperties"].values()))
-            return f"table of {_value(whole, values)}"
+            patterned = next(iter(field.get("patternProperties", {}).values()), None)
+            return f"table of {_value(whole, patterned or field['additionalProperties'])}"
         case "boolean":
             return "`true`, `false`"
         case "integer" | "number":

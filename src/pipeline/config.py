@@ -500,6 +500,9 @@ class OpenQA(_Table):
     """Limit to this scenario; all that match otherwise."""
     asset: Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")] = "HDD_1"
     """The setting by which the jobs get the disk: HDD_1, ISO, ASSET_1 …; its address goes into the same with _URL."""
+    assets: dict[Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")], RelativePath] = {}
+    """More files for every job, by the setting that names them (UEFI_PFLASH_VARS, ISO_1, ASSET_1 …): files of the
+    repository, uploaded beside the disk; their addresses go into the same with _URL."""
     settings: dict[str, Template] = {}
     """More settings for every job: all that openQA takes, but what the pipeline sets itself."""
     jobs: dict[str, OpenQAJob] = {}
@@ -512,6 +515,8 @@ class OpenQA(_Table):
     """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
     in_background: bool = False
     """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
+    video: bool = False
+    """Bring the videos of jobs that did not pass into the report."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
@@ -526,10 +531,18 @@ class OpenQA(_Table):
         """Each is a submission of its own."""
         return (self.flavor,) if isinstance(self.flavor, str) else self.flavor
 
+    @field_validator("assets")
+    @classmethod
+    def _assets_are_not_the_disk(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if info.data.get("asset") in value:
+            raise ValueError(f"expected another setting than {info.data['asset']}, which names the disk under test")
+        return value
+
     @field_validator("settings")
     @classmethod
     def _settings_are_the_users(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        refused = [why for name in value if (why := refused_setting(name, info.data.get("asset", "HDD_1")))]
+        owned = (info.data.get("asset", "HDD_1"), *info.data.get("assets", ()))
+        refused = [why for name in value if (why := refused_setting(name, *owned))]
         if refused:
             raise ValueError("; ".join(refused))
         return value
@@ -566,7 +579,7 @@ class StableGate(_Table):
 
 
 class KnownFinding(Waiver):
-    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+    """`[[waivers]]`: a known finding of a check, or of a job or module of openQA, that may ship for a while."""
 
     @field_validator("check")
     @classmethod
@@ -595,6 +608,42 @@ class Gates(_Table):
     """Before `:stable`."""
 
 
+class Signer(_Table):
+    """One of those whose signatures count."""
+
+    key: RelativePath
+    """A file of the repository with a public key (PEM), as cosign.pub."""
+
+
+Signers = Annotated[
+    tuple[Signer, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda found: [found] if isinstance(found, dict) else found, json_schema_input_type=Signer | tuple[Signer, ...]
+    ),
+]
+
+
+class Trust(_Table):
+    """`[trust]`: whose signatures count. It is read from the main branch, wherever else the file is."""
+
+    next: Signers | None = None
+    """Whose evidence of the next gate counts, and whose entries in the ledger of `:next`: one or several."""
+    testing: Signers | None = None
+    """The same of the testing gate and `:testing`."""
+    stable: Signers | None = None
+    """The same of the stable gate and `:stable`."""
+    ledger: Signers | None = None
+    """Whose entries count in every ledger besides: of those who hold, roll back and release by hand."""
+    cosign: ImageReference | None = None
+    """An image with cosign 2 as its entrypoint, for keys in a KMS; Debian's cosign has no drivers for those."""
+
+    def signers(self) -> dict[str, tuple[Signer, ...]]:
+        """By gate and `ledger`, those that are named."""
+        named = {"next": self.next, "testing": self.testing, "stable": self.stable, "ledger": self.ledger}
+        return {name: found for name, found in named.items() if found}
+
+
 class Config(_Table):
     """The whole file."""
 
@@ -614,6 +663,8 @@ class Config(_Table):
     """Known findings that may ship for a while."""
     retention: Rules = Rules()
     """What `prune` may delete."""
+    trust: Trust | None = None
+    """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -723,7 +774,7 @@ class Config(_Table):
         found = {
             Channel.NEXT: [self.gates.next.tests],
             Channel.TESTING: [self.gates.testing.checks],
-            Channel.STABLE: [stable.scenarios if stable else None],
+            Channel.STABLE: [stable.scenarios, *stable.assets.values()] if stable else [],
         }
         return [path for path in found[channel] if path]
 
@@ -783,6 +834,18 @@ def _shared(document: dict[str, Any], detail: Any) -> Any:
 def _is_above(place: tuple[Any, ...], details: Sequence[Any]) -> bool:
     """Whether something in this list was refused: that it is empty without that needs no saying."""
     return any(len(one["loc"]) > len(place) and one["loc"][: len(place)] == place for one in details)
+
+
+def parse_trust(text: str, place: str) -> Trust | None:
+    """`[trust]` of a pipeline.toml and nothing else of it; None without one. UsageError as for the whole file."""
+    try:
+        found = tomllib.loads(text).get("trust")
+        return None if found is None else Trust.model_validate(found)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{place} is not TOML: {error}") from error
+    except ValidationError as error:
+        details = [(".".join(("trust", *map(str, one["loc"]))), one["msg"]) for one in error.errors()]
+        raise UsageError("\n".join(f"{place}: {key}: {message}" for key, message in details)) from error
 
 
 def _explain(file: str, detail: Any) -> str:

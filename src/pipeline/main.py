@@ -78,6 +78,15 @@ class BootcPipeline:
         store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
         actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
         jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
+        signing_key: Annotated[dagger.Secret | None, Doc("A private key of cosign's, to sign what is recorded")] = None,
+        signing_password: Annotated[dagger.Secret | None, Doc("The password of that key")] = None,
+        signing_kms: Annotated[str, Doc("Instead of a key: its reference in a KMS, as cosign takes it")] = "",
+        signing_kms_auth: Annotated[
+            dagger.Secret | None, Doc("Lines of NAME=VALUE for the KMS driver's environment, such as its login")
+        ] = None,
+        trust_branch: Annotated[
+            str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
+        ] = "",
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
         given = Given(
@@ -90,6 +99,11 @@ class BootcPipeline:
             store=store,
             actor=actor,
             jobs=max(1, jobs),
+            signing_key=signing_key,
+            signing_password=signing_password,
+            signing_kms=signing_kms,
+            signing_kms_auth=signing_kms_auth,
+            trust_branch=trust_branch,
         )
         return cls(given=given)
 

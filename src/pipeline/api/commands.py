@@ -176,7 +176,8 @@ class Commands:
         """Show every recorded move of a channel, newest first: when, from where to where, by whom, why."""
         async with opened("history", self.given, image) as world:
             found = {one.place: await history.history(world, one, channel) for one in world.images}
-            return Answer(text=history.history_text(found), json=json_of(found))
+            refused = world.notary.refusals(channel)
+            return Answer(text=history.history_text(found, refused), json=json_of(found))
 
     @acting
     async def why(self, ref: Reference, image: Images = None) -> Answer:

@@ -18,6 +18,7 @@ from pipeline.report.wording import outcome_text
 from pipeline.world import World
 
 _CREATED = "org.opencontainers.image.created"
+_MISSING = "missing"
 
 
 def status_text(found: dict[str, list[ChannelLine]]) -> str:
@@ -43,16 +44,17 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
             lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *held]), tag=tag))
             continue
         ahead = await world.history.count(revisions[channel], revisions[Channel.NEXT])
+        said = _said(await evidence.verdict_on(homes[channel], digest, channel))
+        refused = world.notary.refusals(digest) if said == _MISSING else []
+        further = [f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead"] if ahead else []
         lines.append(
             ChannelLine(
                 channel,
                 digest,
                 version=_version(channel, digest, versions),
                 age=_age(await _label(homes[channel], digest, _CREATED)),
-                evidence=_said(await evidence.verdict_on(homes[channel], digest, channel)),
-                note="; ".join(
-                    [*held, *([f"next is {ahead} commit{'' if ahead == 1 else 's'} ahead"] if ahead else [])]
-                ),
+                evidence=said,
+                note="; ".join([*held, *refused, *further]),
                 tag=tag,
                 aliases=await aliases_at(homes[channel], image, channel, digest),
             )
@@ -70,7 +72,8 @@ async def aliases_at(registry: RepositoryClient, image: Image, channel: Channel,
 async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
     """Each hold with what release-hold takes for it."""
     holds = (await ledger.standing(registry, channel)).holds
-    return [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
+    held = [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
+    return [*held, *registry.notary.refusals(channel)]
 
 
 async def find_report(world: World, image: Image, reference: str, gate: Channel | None = None) -> bytes:
@@ -161,7 +164,7 @@ async def _label(registry: RepositoryClient, digest: Digest | None, name: str) -
 
 
 def _said(found: Evidence | None) -> str:
-    return outcome_text(found.verdict) if found and found.verdict else "missing"
+    return outcome_text(found.verdict) if found and found.verdict else _MISSING
 
 
 def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None]) -> str:

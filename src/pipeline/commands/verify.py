@@ -3,6 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 
+import anyio
+
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError
@@ -16,6 +18,7 @@ from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import version_at
+from pipeline.trust.signers import LEDGER
 from pipeline.world import World
 
 _GATES = {
@@ -24,6 +27,8 @@ _GATES = {
     Channel.STABLE: [Channel.NEXT, Channel.TESTING, Channel.STABLE],
 }
 """Which evidence a digest must have to be in a channel."""
+_LATER = 5.0
+"""Seconds after which a finding is looked for again, before it is one."""
 
 
 async def verify(world: World, channels: list[Channel]) -> list[Result]:
@@ -36,17 +41,44 @@ async def verify(world: World, channels: list[Channel]) -> list[Result]:
 
 async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
     start = time.monotonic()
-    checks = [check for channel in channels async for check in _checks(world, image, channel)]
-    wrong = [check for check in checks if not check.lets_through]
+    checks = await _looked_at(world, image, channels)
+    if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
+        await anyio.sleep(_LATER)
+        checks = await _looked_at(world, image, channels)
+    wrong, trust = _wrong(checks), about_trust(world)
+    checks += [Check(name="trust", status=CheckStatus.PASSED, required=False, reason=trust), *_refused(world)]
     return Result(
         command="verify",
         outcome=Outcome.PRECONDITION if wrong else Outcome.PASSED,
-        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else "Every channel points where it may point",
+        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else f"Every channel points where it may point. {trust}",
         image=image.name,
         repository=str(image.repository),
         checks=checks,
         duration=time.monotonic() - start,
     )
+
+
+async def _looked_at(world: World, image: Image, channels: list[Channel]) -> list[Check]:
+    return [check for channel in channels async for check in _checks(world, image, channel)]
+
+
+def _wrong(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if not check.lets_through]
+
+
+def about_trust(world: World) -> str:
+    """What the signatures, or their absence, are worth, in one line."""
+    asked = [name for name in (*Channel, LEDGER) if world.notary.trust.signers.get(name)]
+    if not asked:
+        return "Without [trust] in pipeline.toml of the main branch this finds accidents, not attackers."
+    differs = " [trust] of this checkout is another one, and does not count." if world.judge.differs else ""
+    return f"Signatures are asked of {', '.join(asked)}, as {world.judge.branch} says.{differs}"
+
+
+def _refused(world: World) -> list[Check]:
+    """What lies here and does not count. It is no reason for a channel to be wrong; somebody may have tried."""
+    found = [str(one) for one in world.notary.refused.values()]
+    return [Check(name="refused", status=CheckStatus.FAILED, required=False, reason="; ".join(found))] if found else []
 
 
 async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
@@ -77,7 +109,7 @@ async def _channel(
         yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
     for gate in _GATES[channel]:
         evidence = await proofs.verdict_on(registry, digest, gate)
-        yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
+        yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate, world.notary.refusals(digest)))
         if evidence:
             asked = await world.gate_version(image, gate)
             yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
@@ -140,7 +172,9 @@ async def _about_versions(world: World, image: Image, channel: Channel, records:
     registry = world.repository(image, channel)
     written = [(record.entry.version, record.entry.moves[0].new) for record in records if record.entry.version]
     recorded = {plain: new for tag, new in written for plain in image.tags.versions([tag])}
-    there = await _version_tags(registry, image, channel)
+    listed = await _version_tags(registry, image, channel)
+    unlisted = {tag: await registry.digest(image.tags.version(tag)) for tag in sorted(recorded.keys() - listed.keys())}
+    there = {tag: named for tag, named in {**listed, **unlisted}.items() if named}  # a list may have been cut
     both = sorted(there.keys() & recorded.keys())
     findings = [
         *(f"{tag} is {there[tag]}, the ledger says {recorded[tag]}" for tag in both if there[tag] != recorded[tag]),
@@ -180,9 +214,9 @@ async def _about_aliases(
     return "; ".join(findings)
 
 
-def _about_evidence(evidence: Evidence | None, gate: Channel) -> str:
+def _about_evidence(evidence: Evidence | None, gate: Channel, refused: Sequence[str]) -> str:
     if evidence is None:
-        return f"no evidence of the {gate} gate"
+        return "; ".join([f"no evidence of the {gate} gate", *refused])
     if evidence.verdict is Outcome.PASSED:
         return ""
     return f"the {gate} gate says {evidence.verdict}: {evidence.result.reason}"

@@ -111,6 +111,8 @@ async def keep(
         result=bounded(run.result),
         disks=disks or {},
         module=MODULE_VERSION,
+        source=await world.history.origin(),
+        trees={path: await world.history.tree(path) for path in world.config.paths_of(gate)},
     )
     stored = await attach_evidence(world.repository(image), digest, evidence, _packed(run.written()))
     return Proof(stored.digest, stored.evidence)
@@ -184,9 +186,10 @@ async def required(world: World, image: Image, digest: Digest, gate: Channel, *,
     else:
         said = found[0].evidence.verdict or f"{found[0].evidence.result.outcome}, which is no verdict"
         what = f"the {gate} gate's evidence {found[0].digest}, which says {said}"
+    refused = "".join(f"\n{one}." for one in world.notary.refusals(digest))
     raise PreconditionError(
         f"Found {what} for {image.home(at).at(digest)}; expected passed evidence of gate version {asked}. "
-        "Run that gate again for this commit; nothing has moved."
+        f"Run that gate again for this commit; nothing has moved.{refused}"
     )
 
 

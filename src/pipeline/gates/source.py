@@ -36,13 +36,15 @@ def named(config: Config, images: list[Image], gate: Channel) -> Mapping[str, st
     """The paths that a gate is told, by the keys that name them; UsageError for a waiver of tests that are nowhere."""
     if gate is Channel.STABLE:
         openqa = config.gates.stable.openqa
-        return {"gates.stable.openqa.scenarios": openqa.scenarios if openqa else None}
+        if openqa is None:
+            return {}
+        assets = {f"gates.stable.openqa.assets.{name}": path for name, path in openqa.assets.items()}
+        return {"gates.stable.openqa.scenarios": openqa.scenarios} | assets
     tests = _tests(config)[gate]
     paths: dict[str, str | None] = {TESTS[gate]: tests}
     if gate is Channel.NEXT:
         for image in images:
-            paths[f"images.{image.name}.containerfile"] = image.containerfile
-            paths[f"images.{image.name}.context"] = image.context if image.context.strip("./") else None
+            paths |= {f"images.{image.name}.{key}": path for key, path in _build_paths(image).items()}
     else:
         paths["gates.testing.builder.config"] = config.gates.testing.builder.config
     for number, waiver in enumerate(config.waivers):
@@ -52,6 +54,16 @@ def named(config: Config, images: list[Image], gate: Channel) -> Mapping[str, st
                 raise UsageError(f"{key}: {waiver.check} is a test of {TESTS[gate]}, which is not set. Correct either.")
             paths[key] = f"{tests}/{file}"
     return paths
+
+
+def _build_paths(image: Image) -> Mapping[str, str | None]:
+    folders = {name: place for name, place in image.build.contexts.items() if "://" not in place}
+    return {
+        "containerfile": image.containerfile,
+        "context": image.context if image.context.strip("./") else None,
+        "build.args_file": image.build.args_file,
+        **{f"build.contexts.{name}": place for name, place in folders.items()},
+    }
 
 
 def _tests(config: Config) -> Mapping[Channel, str | None]:

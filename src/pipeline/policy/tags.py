@@ -6,7 +6,7 @@ matches `-test` tags, so it is this grammar that decides, never the filter.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from pipeline.domain import Tag
@@ -51,6 +51,11 @@ class TestTag:
     def tag(self) -> Tag:
         """The name in git and in the registry."""
         return Tag(f"v{self.version}-test" + (f".{self.attempt}" if self.attempt else ""))
+
+    @property
+    def following(self) -> Self:
+        """The next attempt of this version."""
+        return replace(self, attempt=self.attempt + 1)
 
 
 @dataclass(frozen=True, order=True)

@@ -48,7 +48,11 @@ class Attempts:
     # Manifests -------------------------------------------------------------------------------------------------------
 
     async def manifest(self, ref: Tag | Digest, *, of_any_type: bool = False) -> Manifest | None:
-        """Whole and verified; None when there is none. `of_any_type`: also what is no image or index."""
+        """Whole and verified; None when there is none. `of_any_type`: also what is no image or index.
+
+        An answer about a tag that does not name its digest is held against what the registry has by that digest: it
+        may be a gateway's.
+        """
         accept = f"{_ACCEPT}, */*;q=0.1" if of_any_type else _ACCEPT
         # a tag names what the registry says and nobody else; a digest holds against its bytes, wherever they come from
         elsewhere = isinstance(ref, Digest)
@@ -73,7 +77,16 @@ class Attempts:
                 raise Transient(str(error)) from error
         if expected and found.digest != expected:
             raise Transient(f"bytes whose digest is {found.digest}, expected {expected}")
+        if not expected:
+            await self._see_by_digest(found.digest, accept)
         return found
+
+    async def _see_by_digest(self, digest: Digest, accept: str) -> None:
+        """Transient unless the registry has this digest, and says of another that it has not."""
+        for asked, missing in ((_NOBODYS, True), (digest, False)):
+            async with self._exchange("GET", f"manifests/{asked}", accept=accept, elsewhere=True) as response:
+                if await self._is_missing(response) is not missing:
+                    raise Transient(f"bytes without the name of their digest, {digest}, which are not the registry's")
 
     async def described(self, ref: Tag | Digest) -> Descriptor | None:
         """By HEAD; by GET where HEAD does not tell enough: it has no words to say in that there is none."""

@@ -5,7 +5,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
@@ -28,6 +28,7 @@ from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import Download, measured
 from pipeline.registry.transport import Body, Transient, Transport
+from pipeline.trust.notary import Notary
 
 T = TypeVar("T")
 
@@ -51,13 +52,16 @@ class RegistryClient:
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
         promoted: Promoted = looks_promoted,
+        notary: Notary | None = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
         connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
-        tags that this client never writes.
+        tags that this client never writes. `notary`: who signs evidence and ledger entries, and whose signatures count;
+        nobody signs, and everything counts, without.
         """
+        self.notary = notary or Notary()
         self._transport = Transport(
             credentials,
             plain_http=frozenset(plain_http),
@@ -83,7 +87,7 @@ class RegistryClient:
     def repository(self, repository: Repository) -> "RepositoryClient":
         """The client of one repository; the same object each time."""
         if repository not in self._repositories:
-            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look)
+            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look, self.notary)
         return self._repositories[repository]
 
     @contextmanager
@@ -124,8 +128,9 @@ class Look:
 class RepositoryClient:
     """What one repository holds. Every method may raise InfrastructureError (outage) and PreconditionError (denied)."""
 
-    def __init__(self, transport: Transport, repository: Repository, look: Look) -> None:
+    def __init__(self, transport: Transport, repository: Repository, look: Look, notary: Notary) -> None:
         self.repository = repository
+        self.notary = notary
         self._transport = transport
         self._once = Attempts(transport, repository)
         self._look = look
@@ -133,17 +138,23 @@ class RepositoryClient:
         """Blobs known to be there, not to be asked for again."""
         self._tagged: set[Tag] = set()
         """Tags that this client wrote: the registry said that it has them."""
+        self._named: set[Tag] = set()
+        """Tags that this client read: something was behind them."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
         """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
         self._parts: dict[str, RepositoryClient] = {"": self}
+        self._landmarks = {Tag(channel) for channel in Channel}
+        """Tags of which one is there if anything is."""
 
-    def under(self, prefix: str) -> "RepositoryClient":
+    def under(self, prefix: str, landmarks: Iterable[Tag] = ()) -> "RepositoryClient":
         """The part of the repository that belongs to an image, with all that was read here; the same object each time.
 
         What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        `landmarks`: the image's channels, which are asked for by name when a list of tags is empty.
         """
+        self._landmarks.update(landmarks)
         if prefix not in self._parts:
             part = copy(self)
             part.prefix = prefix
@@ -173,6 +184,8 @@ class RepositoryClient:
         manifest = await self._once.manifest(ref)
         if manifest:
             self._seen[manifest.digest] = manifest
+        if isinstance(ref, Tag):
+            (self._named.add if manifest else self._named.discard)(ref)
         return manifest
 
     async def known(self, digest: Digest) -> Manifest | None:
@@ -207,15 +220,24 @@ class RepositoryClient:
         return await self._look.once((self.repository, "tags"), self._tags)
 
     async def _tags(self) -> list[Tag]:
-        """A list without what the registry took a moment ago is an old one, and tells nothing of what is not there."""
-
         async def attempt() -> list[Tag]:
             listed = await self._list_tags()
-            if missing := sorted(self._tagged - set(listed)):
-                raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+            await self._see_known(listed)
             return listed
 
         return await self.persist(f"GET tags of {self.repository}", attempt)
+
+    async def _see_known(self, listed: list[Tag]) -> None:
+        """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
+
+        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        """
+        if missing := sorted(self._tagged - set(listed)):
+            raise Transient(f"a list of tags without {missing[0]}, which it had taken")
+        known = self._named if listed else self._named | self._landmarks
+        for tag in sorted(known - set(listed)):
+            if await self.read_once(tag):
+                raise Transient(f"a list of tags without {tag}, which is there")
 
     async def _list_tags(self) -> list[Tag]:
         """A list that ends is asked once more for what comes after its last tag: some registries cut it silently."""

@@ -12,10 +12,11 @@ EMPTY = "application/vnd.oci.empty.v1+json"
 """The config of an artifact that has none (OCI image specification 1.1, guidance for an empty descriptor)."""
 
 IN_TOTO = "application/vnd.in-toto+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+"""A signed statement; also the type of the artifact by which cosign finds one."""
 
 EVIDENCE = "application/vnd.bootc-pipeline.evidence.v1+json"
 REPORT = "application/vnd.bootc-pipeline.report.v1.tar+gzip"
 DISK = "application/vnd.bootc-pipeline.disk.v1"
 QCOW2 = "application/vnd.bootc-pipeline.disk.v1.qcow2"
 LEDGER = "application/vnd.bootc-pipeline.ledger.v1+json"
-LEDGER_ENTRY = "application/vnd.bootc-pipeline.ledger.entry.v1+json"

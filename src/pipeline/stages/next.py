@@ -247,6 +247,7 @@ async def _withheld(world: World, commit: Commit, *, must_push: bool) -> str:
         await _refuse_cut_history(world)
         for image in world.images:
             await _revision_of_next(world, image, commit)
+        await world.notary.ready(Channel.NEXT)
     return withheld
 
 

@@ -17,6 +17,8 @@ from pipeline.policy.names import Facts, Kind
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired
 from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
+from pipeline.registry import ledger
+from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move, Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
@@ -67,9 +69,13 @@ async def version_at(world: World, image: Image, channel: Channel, digest: Diges
 async def _version_of(
     world: World, image: Image, channel: Channel, digest: Digest, read: Callable[[Iterable[str]], list[T]]
 ) -> T | None:
-    """The highest of an image's version tags that name a digest; `read` says which of them count."""
-    registry = world.repository(image, channel)
-    for version in reversed(read(image.tags.versions(await registry.tags()))):
+    """The highest of an image's version tags that name a digest; `read` says which of them count.
+
+    A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case.
+    """
+    registry: RepositoryClient = world.repository(image, channel)
+    written = {head.entry.version for head in await ledger.heads(registry, channel) if head.entry.version}
+    for version in reversed(read(image.tags.versions(written.union(await registry.tags())))):
         if await registry.digest(image.tags.version(version.tag)) == digest:
             return version
     return None

@@ -15,7 +15,7 @@ from pipeline.gates.source import require_source
 from pipeline.gates.subject import Subject, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, StableFacts, for_stable
 from pipeline.policy.names import CREATED, date_of
-from pipeline.policy.tags import ReleaseTag, highest_test_tag
+from pipeline.policy.tags import ReleaseTag, TestTag, highest_test_tag
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import (
@@ -48,8 +48,9 @@ async def promote_stable(
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
     await require_source(world, Channel.STABLE)
-    await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
+    await world.notary.ready(Channel.STABLE)
     with world.registry.one_look():
+        await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
         )
@@ -112,7 +113,7 @@ async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit
 async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
     """What the highest test tag of this version names; the floating `:testing` plays no part."""
     registry = world.repository(image)
-    test_tag = highest_test_tag(image.tags.versions(await registry.tags()), tag.version)
+    test_tag = await _highest_attempt(world, image, tag)
     digest = await registry.digest(image.tags.version(test_tag.tag)) if test_tag else None
     labels = await registry.labels(digest) if digest else {}
     facts = StableFacts(
@@ -127,6 +128,16 @@ async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Comm
         built=date_of(labels.get(CREATED, "")),
     )
     return Subject(image, for_stable(facts, allow_older=allow_older))
+
+
+async def _highest_attempt(world: World, image: Image, tag: ReleaseTag) -> TestTag | None:
+    """A list of tags may have been cut: the attempt after the last one is asked for by name."""
+    registry = world.repository(image)
+    highest = highest_test_tag(image.tags.versions(await registry.tags()), tag.version)
+    following = highest.following if highest else TestTag(tag.version)
+    while await registry.digest(image.tags.version(following.tag)):
+        highest, following = following, following.following
+    return highest
 
 
 async def _through_the_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, gate: Gate) -> Proof:

@@ -70,8 +70,9 @@ async def promote_testing(
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
     await require_source(world, Channel.TESTING, Channel.STABLE)
-    await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
+    await world.notary.ready(Channel.TESTING)
     with world.registry.one_look():
+        await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, named, allow_older=allow_older)
         )

@@ -1,4 +1,4 @@
-"""The name of a disk in the object store."""
+"""The names of disks and other assets in the object store."""
 
 import re
 
@@ -6,6 +6,19 @@ from pipeline.domain import Digest
 from pipeline.errors import UsageError
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def asset_key(path: str, content: str) -> str:
+    """Return `NAME-C12.SUFFIX` for a file of the repository, so that another content has another name.
+
+    Args:
+        path: in the repository.
+        content: what git calls it: hexadecimal digits.
+    """
+    stem, dot, suffix = path.rpartition("/")[2].partition(".")
+    if not _PART.fullmatch(f"{stem}{dot}{suffix}"):
+        raise UsageError(f"{path!r} cannot be uploaded under its name: letters, digits, dot, dash and underscore can")
+    return f"{stem}-{content[:12]}{dot}{suffix}"
 
 
 def object_key(image: str, version: str, arch: str, digest: Digest, disk: Digest) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from random import Random
@@ -20,6 +19,7 @@ from pipeline.policy.tags import is_version_tag
 from pipeline.registry import media
 
 HOST = "registry.test"
+ELSEWHERE = "elsewhere.test"
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -60,25 +60,69 @@ class Bad(StrEnum):
         return self in (Bad.CRASH_BEFORE, Bad.CRASH_AFTER)
 
 
+class Lie(StrEnum):
+    """A plausible wrong answer to a request, which the registry has not carried out."""
+
+    NOT_FOUND_PLAIN = "404 plain"
+    NOT_FOUND_GATEWAY = "404 JSON of a gateway"
+    NOT_FOUND_PAGE = "404 HTML"
+    EMPTY = "200 with an empty list"
+    CUT = "200 with a page that is cut"
+    STALE = "what was true one write ago"
+    ELSEWHERE = "a redirect to another host, which has its own words"
+    UNAUTHORIZED_ELSEWHERE = "401 from another host"
+
+
 @dataclass
 class Weather:
     """The `bad` thing that the `at`-th request meets, and all after it when it is `lasting`."""
 
-    bad: Bad | None = None
+    bad: Bad | Lie | None = None
     at: int = 0
     lasting: bool = False
+    address: bool = False
+    """Whether the `bad` thing lasts for the address of the `at`-th request: its method and its path."""
+    method: str = ""
+    """The method that it meets, from the `at`-th request on; empty for any."""
+    then: Lie | None = None
+    """What the request after the `at`-th one meets."""
     stranger: Callable[[], None] | None = None
     """Called ahead of the `at`-th request: somebody else acts."""
     slow: Random | None = None
     """Draws how long each request and each answer is under way: up to 30 ms."""
-    count: int = 0
+    asked: list[str] = field(default_factory=list)
+    """The method and the path of every request so far."""
 
-    def next(self) -> Bad | None:
-        self.count += 1
+    @property
+    def count(self) -> int:
+        return len(self.asked)
+
+    @property
+    def lie(self) -> Lie | None:
+        """That is met, or was met last."""
+        return self.then or (self.bad if isinstance(self.bad, Lie) else None)
+
+    @property
+    def told(self) -> str:
+        """What was met, and where, for an assertion."""
+        where = f"from request {self.at} on, at its address" if self.address else f"request {self.at}"
+        met = self.asked[self.at - 1] if self.at <= self.count else "never asked"
+        return f"{self.bad} at {where} ({met})" + (f", then {self.then}" if self.then else "")
+
+    def next(self, what: str) -> Bad | Lie | None:
+        self.asked.append(what)
         if self.stranger and self.count == self.at:
             self.stranger()
-        hit = self.count == self.at or (self.lasting and self.count > self.at)
-        return self.bad if hit else None
+        if self.then and self.count == self.at + 1:
+            return self.then
+        return self.bad if self._meets(what) else None
+
+    def _meets(self, what: str) -> bool:
+        if self.method:
+            return self.count >= self.at and what.startswith(self.method)
+        if self.address:
+            return self.count >= self.at and what == self.asked[self.at - 1]
+        return self.count == self.at or (self.lasting and self.count > self.at)
 
     async def travel(self) -> None:
         if self.slow:
@@ -128,6 +172,8 @@ class MemoryRegistry:
     weather: Weather = field(default_factory=Weather)
     channels: dict[str, tuple[str, Channel]] = field(default_factory=lambda: {one: ("", one) for one in Channel})
     """By tag: the prefix of its image, and the channel that it is."""
+    earlier: dict[str, Store] = field(default_factory=dict)
+    """What was true one write ago."""
 
     # For tests ------------------------------------------------------------------------------------------------------
 
@@ -136,6 +182,7 @@ class MemoryRegistry:
 
     def tag(self, path: str, tag: str, new: Digest, *, by_us: bool = True) -> None:
         """Every write of a tag, the pipeline's and a stranger's, comes through here."""
+        self.remember()
         store = self.store(path)
         # a version tag may come to another repository ahead of what proves it; a channel may not
         places = [path] if tag in self.channels else list(self.stores)
@@ -157,11 +204,15 @@ class MemoryRegistry:
         self.writes.append(write)
         store.tags[tag] = new
 
+    def remember(self) -> None:
+        """Called ahead of each write."""
+        self.earlier = _copied(self.stores)
+
     def saved(self) -> Any:
-        return deepcopy(self.stores), len(self.writes)
+        return _copied(self.stores), len(self.writes), _copied(self.earlier)
 
     def restore(self, saved: Any) -> None:
-        self.stores, length = deepcopy(saved[0]), saved[1]
+        self.stores, length, self.earlier = _copied(saved[0]), saved[1], _copied(saved[2])
         del self.writes[length:]
 
     def put_image(self, path: str, labels: dict[str, str], seed: str) -> Digest:
@@ -201,7 +252,7 @@ class MemoryRegistry:
                 continue
             statement = next(one for one in document["layers"] if one["mediaType"] == media.IN_TOTO)["digest"]
             try:
-                predicate = json.loads(store.blobs[statement])["predicate"]
+                predicate = json.loads(store.blobs[statement])["predicate"]["bootc-pipeline"]
             except (ValueError, KeyError, RecursionError):
                 continue
             if predicate["gate"] == gate:
@@ -215,7 +266,7 @@ class MemoryRegistry:
     def _entry(self, path: str, digest: Digest) -> dict[str, Any]:
         store = self.store(path)
         layer = json.loads(store.manifests[digest][1])["layers"][0]
-        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])
+        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])["predicate"]["bootc-pipeline"]
         return entry
 
     def chain(self, path: str, channel: Channel, prefix: str = "") -> list[Digest]:
@@ -241,7 +292,11 @@ class MemoryRegistry:
         with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle):
             yield
 
-    async def _answer(self, request: httpx.Request, bad: Bad | None) -> httpx.Response:
+    async def _answer(self, request: httpx.Request, bad: Bad | Lie | None) -> httpx.Response:
+        if request.url.host == ELSEWHERE:
+            return self._of_another_host(request)
+        if isinstance(bad, Lie):
+            return self._lied(request, bad)
         if bad and not bad.takes_effect:
             match bad:
                 case Bad.CRASH_BEFORE:
@@ -269,10 +324,47 @@ class MemoryRegistry:
                 answer.headers["docker-content-digest"] = "sha256:" + "f" * 64
         return answer
 
+    def _of_another_host(self, request: httpx.Request) -> httpx.Response:
+        if "password" in request.url.path:
+            return httpx.Response(401, headers={"www-authenticate": "Basic"}, json={"errors": [{"code": "DENIED"}]})
+        return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+
+    def _lied(self, request: httpx.Request, lie: Lie) -> httpx.Response:
+        match lie:
+            case Lie.NOT_FOUND_PLAIN:
+                return httpx.Response(404)
+            case Lie.NOT_FOUND_GATEWAY:
+                return httpx.Response(404, json={"error": "no route", "code": 404})
+            case Lie.NOT_FOUND_PAGE:
+                return httpx.Response(404, html="<html>Not found</html>")
+            case Lie.EMPTY:
+                nothing = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "tags": [], "manifests": []}
+                return httpx.Response(200, json=nothing, headers={"content-type": media.OCI_INDEX})
+            case Lie.ELSEWHERE:
+                return httpx.Response(307, headers={"location": f"https://{ELSEWHERE}/not-there"})
+            case Lie.UNAUTHORIZED_ELSEWHERE:
+                return httpx.Response(307, headers={"location": f"https://{ELSEWHERE}/password"})
+        if request.method not in ("GET", "HEAD"):
+            return httpx.Response(200)
+        if lie is Lie.STALE:
+            return self._of_the_past(request)
+        answer = self._registry(request)
+        if request.url.path.endswith("/tags/list") and answer.status_code == 200:
+            listed = answer.json()
+            return httpx.Response(200, json=listed | {"tags": listed["tags"][: len(listed["tags"]) // 2]})
+        return httpx.Response(answer.status_code, content=answer.content[: len(answer.content) // 2])
+
+    def _of_the_past(self, request: httpx.Request) -> httpx.Response:
+        now, self.stores = self.stores, _copied(self.earlier)
+        try:
+            return self._registry(request)
+        finally:
+            self.stores = now
+
     @asynccontextmanager
-    async def _under(self, _what: str) -> AsyncIterator[Bad | None]:
+    async def _under(self, what: str) -> AsyncIterator[Bad | Lie | None]:
         await self.weather.travel()
-        yield self.weather.next()
+        yield self.weather.next(what)
         await self.weather.travel()
 
     def _registry(self, request: httpx.Request) -> httpx.Response:
@@ -284,8 +376,9 @@ class MemoryRegistry:
                 return handler(request, path, rest)
         return httpx.Response(404)
 
-    def _tags(self, _request: httpx.Request, path: str, _rest: str) -> httpx.Response:
-        return httpx.Response(200, json={"name": path, "tags": sorted(self.store(path).tags)})
+    def _tags(self, request: httpx.Request, path: str, _rest: str) -> httpx.Response:
+        after = request.url.params.get("last", "")
+        return httpx.Response(200, json={"name": path, "tags": sorted(t for t in self.store(path).tags if t > after)})
 
     def _referrers(self, _request: httpx.Request, path: str, subject: str) -> httpx.Response:
         if not self.referrers_api:  # as distribution 2.8 and 3 answer, which have no such route
@@ -303,6 +396,7 @@ class MemoryRegistry:
         store = self.store(path)
         if request.method == "PUT":
             digest = sha256(request.content)
+            self.remember()
             store.manifests[digest] = (request.headers["content-type"], request.content)
             if ":" not in ref:
                 self.tag(path, ref, digest)
@@ -370,12 +464,24 @@ class MemoryRegistry:
     async def _tool(self, effect: Callable[[], object]) -> None:
         """One request of a tool, which has no patience of its own."""
         async with self._under("tool") as bad:
+            if bad is Lie.STALE:  # it says that it is done
+                return
+            if isinstance(bad, Lie):
+                raise InfrastructureError(f"skopeo met {bad}")
             if bad is None or bad.takes_effect:
                 effect()
             if bad and bad.crashes:
                 raise Crash
             if bad:
                 raise InfrastructureError(f"skopeo met {bad}")
+
+
+def _copied(stores: dict[str, Store]) -> dict[str, Store]:
+    """What is in them does not change."""
+    return {
+        path: Store(dict(store.manifests), dict(store.tags), dict(store.blobs), dict(store.seen))
+        for path, store in stores.items()
+    }
 
 
 def _blob(store: Store, data: bytes, kind: str) -> dict[str, Any]:

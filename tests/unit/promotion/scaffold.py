@@ -29,6 +29,8 @@ from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import next as building
 from pipeline.stages import stable, testing
+from pipeline.trust.notary import Notary, Sign
+from pipeline.trust.signers import Trust
 from pipeline.world import Copy, Given, World
 
 Push = Callable[[Image, Tag, dict[str, str]], Awaitable[Digest | None]]
@@ -178,6 +180,8 @@ class Bench:
 
     only: Sequence[str] = ()
     """The images that `--image` names."""
+    trust: Trust = field(default_factory=Trust)
+    sign: Sign | None = None
 
     store_disks: Callable[[World, Subject], Awaitable[dict[str, DiskRecord]]] | None = None
     """What the boot gate leaves in the registry."""
@@ -239,7 +243,8 @@ class Bench:
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         plain = frozenset(self.config.plain_http)
-        async with RegistryClient(plain_http=plain, deadline=self.deadline) as registry:
+        notary = Notary(self.trust, self.sign)
+        async with RegistryClient(plain_http=plain, deadline=self.deadline, notary=notary) as registry:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)

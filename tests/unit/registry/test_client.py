@@ -15,7 +15,7 @@ from pipeline.registry import media
 from pipeline.registry.artifacts import artifact, index_of
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.client import RegistryClient, RepositoryClient
-from pipeline.registry.content import sha256
+from pipeline.registry.content import Manifest, sha256
 from pipeline.registry.credentials import Credentials
 
 HOST = "https://r.example.org"
@@ -54,6 +54,12 @@ def answer(status: int = 200, **headers: str) -> httpx.Response:
     """The image's manifest."""
     given = {"content-type": IMAGE.media_type, "docker-content-digest": IMAGE.digest, **headers}
     return httpx.Response(status, content=IMAGE.raw, headers=given)
+
+
+def listing(index: Manifest) -> httpx.Response:
+    """An index."""
+    given = {"content-type": media.OCI_INDEX, "docker-content-digest": index.digest}
+    return httpx.Response(200, content=index.raw, headers=given)
 
 
 def refusal(status: int, code: str) -> httpx.Response:
@@ -285,11 +291,51 @@ async def test_without_the_api_the_fallback_tag_is_read(
     index = index_of([IMAGE.descriptor.to_json()])
     subject = sha256(b"subject")
     web.get(url__startswith=f"{BASE}/referrers/").mock(return_value=no_such_api)
-    web.get(f"{BASE}/manifests/{referrers_tag(subject)}").mock(
-        return_value=httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
-    )
+    web.get(f"{BASE}/manifests/{referrers_tag(subject)}").mock(return_value=listing(index))
     web.get(url__startswith=f"{BASE}/manifests/sha256:").mock(return_value=UNKNOWN)
     assert await repo.referrers(subject) == [IMAGE.descriptor]
+
+
+@pytest.fixture
+def manifests(web: respx.Router) -> dict[str, httpx.Response]:
+    """What is behind a tag or a digest; nothing else is there."""
+    there: dict[str, httpx.Response] = {}
+    asked = web.get(url__startswith=f"{BASE}/manifests/")
+    asked.side_effect = lambda request: there.get(request.url.path.rpartition("/")[2], there.get("anything", UNKNOWN))
+    return there
+
+
+async def test_a_tags_answer_that_does_not_name_its_digest_is_held_against_the_digest(
+    manifests: dict[str, httpx.Response], impatient: RepositoryClient
+) -> None:
+    nameless = httpx.Response(200, content=IMAGE.raw, headers={"content-type": IMAGE.media_type})
+    manifests["next"] = nameless
+    with pytest.raises(InfrastructureError, match="not the registry's"):
+        await impatient.manifest(Tag("next"))
+    manifests[IMAGE.digest] = nameless
+    assert await impatient.digest(Tag("next")) == IMAGE.digest
+    manifests["anything"] = nameless  # a gateway that answers everything so
+    with pytest.raises(InfrastructureError, match="not the registry's"):
+        await impatient.manifest(Tag("next"))
+
+
+async def test_a_list_of_tags_without_what_is_there_is_no_list(
+    web: respx.Router, manifests: dict[str, httpx.Response], impatient: RepositoryClient
+) -> None:
+    """An empty one is held against the channels, any against what was read."""
+    tags = web.get(url__startswith=f"{BASE}/tags/list").mock(return_value=httpx.Response(200, json={"tags": []}))
+    assert await impatient.tags() == []
+    manifests["stable"] = answer()
+    with pytest.raises(InfrastructureError, match="a list of tags without stable, which is there"):
+        await impatient.tags()
+    del manifests["stable"]
+    tags.mock(return_value=httpx.Response(200, json={"tags": ["next"]}))
+    manifests["v1.0.0"] = answer()
+    await impatient.manifest(Tag("v1.0.0"))
+    with pytest.raises(InfrastructureError, match=r"without v1\.0\.0"):
+        await impatient.tags()
+    del manifests["v1.0.0"]  # somebody deleted it
+    assert await impatient.tags() == ["next"]
 
 
 @pytest.mark.parametrize(
@@ -333,9 +379,7 @@ async def test_the_fallback_tag_is_read_beside_the_api(web: respx.Router, repo: 
     subject, other = sha256(b"subject"), artifact("x/other", []).descriptor
     for url, one in [(f"referrers/{subject}", IMAGE.descriptor), (f"manifests/{referrers_tag(subject)}", other)]:
         index = index_of([one.to_json()])
-        web.get(f"{BASE}/{url}").mock(
-            return_value=httpx.Response(200, content=index.raw, headers={"content-type": media.OCI_INDEX})
-        )
+        web.get(f"{BASE}/{url}").mock(return_value=listing(index))
     assert await repo.referrers(subject) == [IMAGE.descriptor, other]
 
 
@@ -349,9 +393,7 @@ async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, impa
 async def test_a_tag_that_is_read_as_the_digest_lists_no_referrers(web: respx.Router, repo: RepositoryClient) -> None:
     subject = index_of([IMAGE.descriptor.to_json()])
     web.get(f"{BASE}/referrers/{subject.digest}").mock(return_value=refusal(404, "UNSUPPORTED"))
-    web.get(f"{BASE}/manifests/{referrers_tag(subject.digest)}").mock(
-        return_value=httpx.Response(200, content=subject.raw, headers={"content-type": media.OCI_INDEX})
-    )
+    web.get(f"{BASE}/manifests/{referrers_tag(subject.digest)}").mock(return_value=listing(subject))
     assert await repo.referrers(subject.digest) == []
 
 
