@@ -206,16 +206,21 @@ async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -
     return [found[statement] for statement in chain.newest_first(_follows(found.values()))]
 
 
-def verdicts(found: Sequence[StoredEvidence]) -> list[StoredEvidence]:
-    """The verdicts that stand: the newest one, or several that were reached side by side."""
-    reached = [one.statement for one in found if one.evidence.verdict]
+def verdicts(found: Sequence[StoredEvidence], gate_version: str = "") -> list[StoredEvidence]:
+    """The verdicts that stand: the newest one, or several that were reached side by side.
+
+    `gate_version`: only those of a gate as it is configured now, for the image that it is now; which is newer than
+    which is told by all.
+    """
+    counted = [one for one in found if not gate_version or one.evidence.gate_version == gate_version]
+    reached = [one.statement for one in counted if one.evidence.verdict]
     standing = chain.newest(_follows(found), reached)
     return [one for one in found if one.statement in standing]
 
 
-def passes(found: Sequence[StoredEvidence]) -> StoredEvidence | None:
+def passes(found: Sequence[StoredEvidence], gate_version: str) -> StoredEvidence | None:
     """The evidence by which a gate was passed: its newest verdict, if no other was reached beside it that failed."""
-    standing = verdicts(found)
+    standing = verdicts(found, gate_version)
     failed = any(one.evidence.verdict is not Outcome.PASSED for one in standing)
     return None if failed or not standing else standing[0]
 
