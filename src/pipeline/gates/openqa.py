@@ -28,7 +28,7 @@ from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.tags import ReleaseTag
 from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Phase, Result
+from pipeline.report.model import Check, Phase, Result
 from pipeline.upload.key import asset_key, object_key
 from pipeline.world import World
 
@@ -58,6 +58,11 @@ class _Ran:
     begun: float
     ended: float
     """Both on the monotonic clock."""
+
+    @property
+    def checks(self) -> list[Check]:
+        """Each with the name of the part."""
+        return [check.model_copy(update={"name": self.part.name + check.name}) for check in self.outcome.checks]
 
     def phases(self, start: float) -> list[Phase]:
         """The run on a timeline that begins at `start`."""
@@ -92,30 +97,34 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
     uploaded = time.monotonic()
     parts = await each(_parts(server, platforms), ran)
-    worst = next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
     result = Result(
         command=command,
-        outcome=worst.outcome,
-        reason=worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts),
+        outcome=_worst(parts).outcome,
+        reason=_reason(parts),
         image=subject.image.name,
         repository=str(subject.image.repository),
         digest=subject.candidate.digest,
         commit=subject.candidate.commit,
         tag=tag.tag,
-        checks=[
-            check.model_copy(update={"name": one.part.name + check.name})
-            for one in parts
-            for check in one.outcome.checks
-        ],
-        inputs={f"asset {name}": url for name, url in assets.items()}
-        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()},
+        checks=[check for one in parts for check in one.checks],
         timeline=[
             Phase(name="disks to the store", start=0.0, end=uploaded - start),
             *(phase for one in parts for phase in one.phases(start)),
         ],
+        inputs={f"asset {name}": url for name, url in assets.items()}
+        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()},
         duration=time.monotonic() - start,
     )
     return GateRun(result, folder)
+
+
+def _worst(parts: Sequence[_Ran]) -> GateOutcome:
+    return next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
+
+
+def _reason(parts: Sequence[_Ran]) -> str:
+    worst = _worst(parts)
+    return worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts)
 
 
 async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseTag) -> list[str]:
