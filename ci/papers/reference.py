@@ -55,6 +55,7 @@ def schema() -> Node:
     """JSON Schema (2020-12) of the file as it is written: no null, which TOML has not, and defaults as text."""
     found = Config.model_json_schema()
     found["$defs"]["Image"]["properties"].pop("name", None)
+    del found["$defs"]["Image"]["required"]  # [defaults] may have what an image must have
     for table in (found, *found["$defs"].values()):
         table["properties"] = {key: _as_written(value) for key, value in table.get("properties", {}).items()}
         if not table["properties"]:
@@ -153,7 +154,8 @@ def _value(whole: Node, field: Node) -> str:
         case "array":
             return f"list of {_value(whole, field['items'])}"
         case "object":
-            return f"table of {_value(whole, field['additionalProperties'])}"
+            patterned = next(iter(field.get("patternProperties", {}).values()), None)
+            return f"table of {_value(whole, patterned or field['additionalProperties'])}"
         case "boolean":
             return "`true`, `false`"
         case "integer" | "number":

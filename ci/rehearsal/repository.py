@@ -81,6 +81,10 @@ class Repository:
         assert old in text, f"{name} holds no {old!r}"
         self.write(name, text.replace(old, new))
 
+    def copy(self, source: Path, name: str) -> None:
+        """Lay a folder over one of the repository."""
+        shutil.copytree(source, self.path / name, dirs_exist_ok=True)
+
     def commit(self, message: str, *, allow_empty: bool = False) -> str:
         """Commit everything; returns the commit."""
         self._git("add", "--all")

@@ -64,7 +64,7 @@ def test_every_example_is_valid_by_the_schema(tmp_path: Path) -> None:
     [
         'contianerfile = "x"',
         'containerfile = "/etc/x"',
-        'platforms = ["linux/amd64/v3"]',
+        'platforms = ["linux/amd46"]',
         '[gates.testing]\nboot_budget = "90"',
         '[gates.testing]\nfirmware = "efi"',
         '[gates.testing]\nmemory = "2 gigs"',

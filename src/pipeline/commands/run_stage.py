@@ -1,7 +1,7 @@
 """run-stage: what a workflow runs, by name, so that its report is there also when it did not pass."""
 
 from pipeline.commands import verify
-from pipeline.domain import Channel
+from pipeline.domain import Channel, Refresh
 from pipeline.errors import UsageError
 from pipeline.report.model import Result
 from pipeline.stages import next as next_
@@ -11,14 +11,14 @@ from pipeline.world import World
 STAGES = ("build-next", "gate-next", "promote-testing", "promote-stable", "verify")
 
 
-async def run_stage(world: World, stage: str, tag: str) -> list[Result]:
+async def run_stage(world: World, stage: str, tag: str, refresh: Refresh = Refresh.NONE) -> list[Result]:
     """The results of the stage for each image; UsageError for an unknown one.
 
     A workflow builds in order to push: `build-next` refuses a tree that would not be pushed.
     """
     match stage:
         case "build-next":
-            return await next_.build_next(world, must_push=True)
+            return await next_.build_next(world, must_push=True, refresh=refresh)
         case "gate-next":
             return [run.result for run in await next_.gate_next(world)]
         case "promote-testing":

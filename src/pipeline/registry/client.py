@@ -28,6 +28,7 @@ from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import Download, measured
 from pipeline.registry.transport import Body, Transient, Transport
+from pipeline.trust.notary import Notary
 
 T = TypeVar("T")
 
@@ -51,13 +52,16 @@ class RegistryClient:
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
         promoted: Promoted = looks_promoted,
+        notary: Notary | None = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
         connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
-        tags that this client never writes.
+        tags that this client never writes. `notary`: who signs evidence and ledger entries, and whose signatures count;
+        nobody signs, and everything counts, without.
         """
+        self.notary = notary or Notary()
         self._transport = Transport(
             credentials,
             plain_http=frozenset(plain_http),
@@ -83,7 +87,7 @@ class RegistryClient:
     def repository(self, repository: Repository) -> "RepositoryClient":
         """The client of one repository; the same object each time."""
         if repository not in self._repositories:
-            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look)
+            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look, self.notary)
         return self._repositories[repository]
 
     @contextmanager
@@ -124,8 +128,9 @@ class Look:
 class RepositoryClient:
     """What one repository holds. Every method may raise InfrastructureError (outage) and PreconditionError (denied)."""
 
-    def __init__(self, transport: Transport, repository: Repository, look: Look) -> None:
+    def __init__(self, transport: Transport, repository: Repository, look: Look, notary: Notary) -> None:
         self.repository = repository
+        self.notary = notary
         self._transport = transport
         self._once = Attempts(transport, repository)
         self._look = look
@@ -263,6 +268,25 @@ class RepositoryClient:
 
         PreconditionError when there is no such image.
         """
+        image, config = await self._image_config(digest, platform)
+        settings = config.get("config") or {}
+        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
+        if not isinstance(labels, dict):
+            raise PreconditionError(
+                f"{self.repository.at(image)} has no readable labels in its configuration; expected an "
+                "object of texts (OCI image specification, config). Build the image again."
+            )
+        return {str(key): str(value) for key, value in labels.items()}
+
+    async def layers(self, digest: Digest, platform: str = "linux/amd64") -> list[str]:
+        """The digests of the image's unpacked layers, bottom first (OCI image specification, config: diff_ids)."""
+        _, config = await self._image_config(digest, platform)
+        unpacked = config.get("rootfs")
+        found = unpacked.get("diff_ids") if isinstance(unpacked, dict) else None
+        return [str(one) for one in found] if isinstance(found, list) else []
+
+    async def _image_config(self, digest: Digest, platform: str) -> tuple[Digest, dict[str, Any]]:
+        """The image for a platform, any other where an index lacks it, with its configuration."""
         with self._transport.patience():
             manifest = await self._there(digest)
             if manifest.is_index:
@@ -271,15 +295,7 @@ class RepositoryClient:
                     raise PreconditionError(f"{self.repository.at(digest)} is an index that lists no image")
                 fitting = [image for found, image in images if str(found) == usual_platform(platform)]
                 manifest = await self._there((fitting or [image for _, image in images])[0])
-            config = await self._config(manifest)
-        settings = config.get("config") or {}
-        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
-        if not isinstance(labels, dict):
-            raise PreconditionError(
-                f"{self.repository.at(manifest.digest)} has no readable labels in its configuration; expected an "
-                "object of texts (OCI image specification, config). Build the image again."
-            )
-        return {str(key): str(value) for key, value in labels.items()}
+            return manifest.digest, await self._config(manifest)
 
     async def blob(self, digest: Digest) -> bytes:
         """The whole blob in memory, verified; PreconditionError when it is not there."""

@@ -29,6 +29,9 @@ _AFTER_SUCCESS = {
 _MOVERS = {"build-next", "promote-testing", "promote-stable"}
 """Their gate's report is written before any tag moves, and must not speak as if it had."""
 
+DISK = "disk artifact"
+"""The input that names a disk in the registry; where there is none, nothing can be booted again."""
+
 _REPRODUCE = "dagger call reproduce --ref={digest} --public-key=$HOME/.ssh/id_ed25519.pub up"
 
 _AFTER = {
@@ -72,7 +75,8 @@ def next_step(result: Result) -> str:
         if name in _MOVERS and not result.plan:
             return "This is what the gate found; status shows where the tags are."
         return _AFTER_SUCCESS.get(name, "Nothing.")
-    if result.outcome is Outcome.GATE_FAILED and command_name(result) == "promote-testing" and result.digest:
+    kept = any(name.rpartition("/")[2] == DISK for name in result.inputs)
+    if result.outcome is Outcome.GATE_FAILED and kept and result.digest:
         return f"{_AFTER[result.outcome]} To look around in it: {_REPRODUCE.format(digest=result.digest)}"
     return _AFTER[result.outcome]
 
