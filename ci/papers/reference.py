@@ -30,8 +30,8 @@ _HEAD = f"""\
 Two lines are enough for a first run:
 
 ```toml
-[images.NAME]
-repository = "REGISTRY/OWNER/NAME"
+[images.yellowfin]
+repository = "ghcr.io/owner/yellowfin"
 ```
 
 A wrong key or value is refused with the file, the key, what was found and what is allowed. An editor that knows JSON

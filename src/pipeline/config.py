@@ -213,7 +213,8 @@ def _build_text(text: str) -> str:
 
 
 BuildText = Annotated[str, AfterValidator(_build_text)]
-BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words)]
+_WORDS = WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})
+BuildTexts = Annotated[dict[str, BuildText], BeforeValidator(_words), _WORDS]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
@@ -229,12 +230,15 @@ class Build(_Table):
     secrets: tuple[SecretName, ...] = ()
     """Ids of secrets that RUN steps mount (`--mount=type=secret,id=…`); with-build-secret brings their values."""
     labels: BuildTexts = {}
+    """Labels of the image beside those that the pipeline sets."""
     annotations: BuildTexts = {}
+    """Annotations of its manifests."""
     contexts: dict[str, str] = {}
     """Further build contexts by name: a folder of the repository, or whatever else podman takes (docker-image://…)."""
     cache_from: tuple[str, ...] = ()
+    """Repositories where podman finds intermediate layers."""
     cache_to: tuple[str, ...] = ()
-    """Repositories where podman finds and leaves intermediate layers."""
+    """Repositories where podman leaves intermediate layers."""
     options: tuple[Annotated[str, Field(pattern=r"^-")], ...] = ()
     """Further options of podman build, each one word (`--ulimit=nofile=4096`)."""
 
@@ -286,7 +290,7 @@ class Image(_Table):
     """The folder that the build sees."""
     platforms: Annotated[tuple[Platform, ...], AfterValidator(_once_each)] = Field(("linux/amd64",), min_length=1)
     """Each is built, made a disk of and booted; several become one index."""
-    build_args: Annotated[dict[str, str], BeforeValidator(_words)] = {}
+    build_args: Annotated[dict[str, str], BeforeValidator(_words), _WORDS] = {}
     """Values for the ARG lines of the Containerfile."""
     build: Build = Build()
     """How podman builds it, beyond that."""

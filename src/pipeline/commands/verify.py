@@ -155,10 +155,9 @@ async def _about_versions(world: World, image: Image, channel: Channel, records:
     registry = world.repository(image, channel)
     written = [(record.entry.version, record.entry.moves[0].new) for record in records if record.entry.version]
     recorded = {plain: new for tag, new in written for plain in image.tags.versions([tag])}
-    there = await _version_tags(registry, image, channel)
-    for tag in recorded.keys() - there.keys():  # a list may have been cut
-        if named := await registry.digest(image.tags.version(tag)):
-            there[tag] = named
+    listed = await _version_tags(registry, image, channel)
+    unlisted = {tag: await registry.digest(image.tags.version(tag)) for tag in sorted(recorded.keys() - listed.keys())}
+    there = {tag: named for tag, named in {**listed, **unlisted}.items() if named}  # a list may have been cut
     both = sorted(there.keys() & recorded.keys())
     findings = [
         *(f"{tag} is {there[tag]}, the ledger says {recorded[tag]}" for tag in both if there[tag] != recorded[tag]),

@@ -5,7 +5,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
@@ -98,6 +98,15 @@ class RegistryClient:
         finally:
             self._look.answers = None
 
+    @contextmanager
+    def no_look(self) -> Iterator[None]:
+        """Inside, also in `one_look`, everything is asked, so that something may be written."""
+        looking, self._look.answers = self._look.answers is not None, None
+        try:
+            yield
+        finally:
+            self._look.answers = {} if looking else None
+
     def look_again(self) -> None:
         """Forget the answers of this look: time has passed."""
         if self._look.answers:
@@ -135,28 +144,26 @@ class RepositoryClient:
         """Tags that this client wrote: the registry said that it has them."""
         self._named: set[Tag] = set()
         """Tags that this client read: something was behind them."""
-        self._expected: set[Tag] = set()
-        """Tags that would be there, were there any."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
         """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
         self._parts: dict[str, RepositoryClient] = {"": self}
+        self._landmarks = {Tag(channel) for channel in Channel}
+        """Tags of which one is there if anything is."""
 
-    def under(self, prefix: str) -> "RepositoryClient":
+    def under(self, prefix: str, landmarks: Iterable[Tag] = ()) -> "RepositoryClient":
         """The part of the repository that belongs to an image, with all that was read here; the same object each time.
 
         What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
+        `landmarks`: the image's channels, which are asked for by name when a list of tags is empty.
         """
+        self._landmarks.update(landmarks)
         if prefix not in self._parts:
             part = copy(self)
             part.prefix = prefix
             self._parts[prefix] = part
         return self._parts[prefix]
-
-    def expect(self, tag: Tag) -> None:
-        """Ask for this tag before an empty list of tags is believed."""
-        self._expected.add(tag)
 
     def refuse_promoted(self, tag: Tag) -> None:
         """ValueError for tags that only a promotion writes."""
@@ -239,11 +246,11 @@ class RepositoryClient:
     async def _see_known(self, listed: list[Tag]) -> None:
         """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
 
-        That is what this client wrote; what it read, if it is there still; in an empty list, any that is expected.
+        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
         """
         if missing := sorted(self._tagged - set(listed)):
             raise Transient(f"a list of tags without {missing[0]}, which it had taken")
-        known = self._named if listed else self._named | self._expected
+        known = self._named if listed else self._named | self._landmarks
         for tag in sorted(known - set(listed)):
             if await self.read_once(tag):
                 raise Transient(f"a list of tags without {tag}, which is there")

@@ -182,7 +182,7 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         done.append(move)
 
     try:
-        await each(_stays(promotion, moves), lambda move: _record_version(world, promotion, move))
+        await _record_standing_channels(world, promotion, moves)
         for kind in ORDER:
             await each(promotion.of(kind, moves), make)
     except PipelineError as error:
@@ -197,13 +197,50 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         ) from error
 
 
+async def _record_standing_channels(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
+    """A version of what its channel is at already is recorded, too: no move of the channel will do it."""
+    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
+    versioned = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)}
+    for wish in promotion.desired:
+        if wish.kind is Kind.CHANNEL and wish.image in versioned - moving:
+            stays = Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
+            await _record(world, promotion, world.config.images[wish.image], stays)
+
+
+async def record_written_versions(world: World, promotion: Promotion) -> None:
+    """A version whose channel went elsewhere before it could follow is recorded, with the channel staying there.
+
+    Else nobody could tell it from a version tag that was written past the pipeline.
+    """
+    for wish in promotion.desired:
+        if wish.kind is Kind.VERSION:
+            await _record_written(world, promotion, wish)
+
+
+async def _record_written(world: World, promotion: Promotion, wish: Desired) -> None:
+    image, channel = world.config.images[wish.image], promotion.channel
+    registry, tag = world.repository(image, channel), image.tags.channel(channel)
+    named, now = await registry.digest(wish.tag), await registry.digest(tag)
+    entries = await ledger.entries(registry, channel)
+    if named != wish.digest or now is None or any(record.entry.version == wish.tag for record in entries):
+        return
+    stays = Move(repository=str(wish.repository), tag=tag, old=now, new=now)
+    entry = await _entry(world, promotion, image, stays)
+    only = {"kind": ledger.Kind.PROMOTION, "aliases": [], "retakes": []}
+    await ledger.append(registry, entry.model_copy(update=only))
+
+
 async def _make(world: World, promotion: Promotion, move: Move) -> None:
     wish = promotion.wish(move)
     image, repository, source = world.config.images[wish.image], wish.repository, promotion.source(move)
     registry = world.repository(image, promotion.channel)
     await _refuse_nested(world.registry.repository(source), move.new)
     if wish.kind is Kind.CHANNEL:
-        await _still_as_planned(world, repository, move)
+        try:
+            await _still_as_planned(world, repository, move)
+        except ConflictError:
+            await record_written_versions(world, promotion)
+            raise
         if source != repository:
             await _bring_along(world.registry.repository(source), registry, move.new)
         recorded = await _record(world, promotion, image, move)
@@ -221,22 +258,6 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
     else:
         await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
-
-
-def _stays(promotion: Promotion, moves: Sequence[Move]) -> list[Move]:
-    """The channels that are at the digest of a further version already, as moves that change nothing."""
-    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
-    further = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)} - moving
-    return [
-        Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
-        for wish in promotion.desired
-        if wish.kind is Kind.CHANNEL and wish.image in further
-    ]
-
-
-async def _record_version(world: World, promotion: Promotion, stays: Move) -> None:
-    """A version of what the channel names already has an entry, too: nobody but a promotion writes a version tag."""
-    await _record(world, promotion, world.config.images[promotion.wish(stays).image], stays)
 
 
 async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
