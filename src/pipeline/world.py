@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagger
 
 from pipeline import config as configuration
 from pipeline.config import Config, Image
+from pipeline.config import Trust as TrustTable
 from pipeline.containers.base import Reach
+from pipeline.containers.cosign import Signing, attest
 from pipeline.containers.git import History
 from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
@@ -18,6 +21,9 @@ from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
+from pipeline.trust.keys import PublicKey
+from pipeline.trust.notary import Notary, Sign
+from pipeline.trust.signers import Signer, Trust
 
 Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
 """Source, digest, target, tag: see `copy_by_digest`."""
@@ -35,8 +41,25 @@ class Given:
     upload_auth: dagger.Secret | None = None
     store: dagger.Service | None = None
     actor: str = ""
+    signing_key: dagger.Secret | None = None
+    signing_password: dagger.Secret | None = None
+    signing_kms: str = ""
+    signing_kms_auth: dagger.Secret | None = None
+    trust_branch: str = ""
+    jobs: int = 1
+    """How many images may be built or booted side by side."""
     build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)
     """By the id under which a Containerfile mounts them."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Where it was read whose signatures count."""
+
+    branch: str = ""
+    """The full name; empty for a history that has no main branch."""
+    differs: bool = False
+    """Whether the checked-out tree says something else, which does not count."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +76,20 @@ class World:
     """The only way in which a channel or version tag is written."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
+    left: dict[str, Path] = field(default_factory=dict)
+    """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
+    judge: Judge = Judge()
+
+    @property
+    def notary(self) -> Notary:
+        """Who signs what this command writes, and whose signatures count."""
+        return self.registry.notary
 
     def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
         """An image's part of the repository of a channel; candidates are gated in that of next and testing."""
-        return self.registry.repository(image.home(channel)).under(image.prefix, map(image.tags.channel, Channel))
+        repository = self.registry.repository(image.home(channel)).under(image.prefix)
+        repository.expect(image.tags.channel(channel))
+        return repository
 
     async def gate_version(self, image: Image, gate: Channel) -> str:
         """What a gate asks of an image: evidence of another version does not count."""
@@ -87,14 +120,18 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
         registry_auth=given.registry_auth,
         plain_http=config.plain_http,
     )
+    history = History.of(given.source)
+    told, judge = await _told_whom_to_trust(history, config, given.trust_branch)
+    notary = Notary(await _trust(history, told, judge.branch), _sign(reach, given, told))
     async with RegistryClient(
-        credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted
+        credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted, notary=notary
     ) as registry:
         yield World(
             given=given,
             config=config,
             images=selected,
-            history=History.of(given.source),
+            history=history,
+            judge=judge,
             registry=registry,
             reach=reach,
             copy=partial(copy_by_digest, reach),
@@ -102,8 +139,51 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
         )
 
 
-async def _credentials(auth: dagger.Secret | None) -> Credentials | None:
-    return Credentials.parse(await read_secret(auth, "registry-auth")) if auth else None
+async def _told_whom_to_trust(history: History, config: Config, named: str) -> tuple[TrustTable | None, Judge]:
+    """`[trust]` of the main branch. UsageError when there is one to be feared that cannot be read."""
+    branch = await history.main_branch(named, config.main_branch)
+    if branch is None:
+        if config.trust or await history.shallow():
+            raise UsageError(
+                "The source has no main branch, so nobody can tell whose signatures count: [trust] is read from there. "
+                "Fetch it (actions/checkout: fetch-depth: 0), or name it with --trust-branch."
+            )
+        return None, Judge()
+    text = await history.content(branch, configuration.FILE)
+    told = configuration.parse_trust(text, f"{configuration.FILE} of {branch}") if text else None
+    return told, Judge(branch, told != config.trust)
+
+
+async def _trust(history: History, told: TrustTable | None, branch: str) -> Trust:
+    """The signers themselves; their keys come from the same branch."""
+    signers = dict[str, list[Signer]]()
+    for name, those in (told.signers() if told else {}).items():
+        for one in those:
+            pem = await history.content(branch, one.key)
+            try:
+                if pem is None:
+                    raise ValueError("there is no such file")
+                signers.setdefault(name, []).append(Signer(one.key, PublicKey.parse(pem.encode())))
+            except ValueError as error:
+                raise UsageError(
+                    f"{configuration.FILE} of {branch}: trust.{name} names {one.key}: {error}. Commit the public key "
+                    "there, or correct the name."
+                ) from error
+    return Trust(signers)
+
+
+def _sign(reach: Reach, given: Given, told: TrustTable | None) -> Sign | None:
+    """How this command signs; None when it was given nothing to sign with."""
+    if not given.signing_key and not given.signing_kms:
+        return None
+    signing = Signing(
+        given.signing_key,
+        given.signing_password,
+        given.signing_kms,
+        given.signing_kms_auth,
+        image=(told and told.cosign) or "",
+    )
+    return partial(attest, reach, signing)
 
 
 async def _configuration(source: dagger.Directory) -> Config:

@@ -250,5 +250,32 @@ def test_a_platform_has_one_spelling() -> None:
     assert found.images["os"].platforms == ("linux/amd64", "linux/arm64")
     with pytest.raises(UsageError, match="each platform once"):
         config.parse('[images.os]\nrepository = "r.test/os"\nplatforms = ["linux/arm64", "linux/arm64/v8"]\n')
-    with pytest.raises(UsageError, match="linux/amd64"):
-        config.parse('[images.os]\nrepository = "r.test/os"\nplatforms = ["linux/amd64/v3"]\n')
+
+
+def test_trust_names_one_signer_or_several():
+    trust = config.parse_trust(
+        '[trust]\nnext = { key = "a.pub" }\nstable = [{ key = "b.pub" }, { key = "c.pub" }]\n', "main"
+    )
+    assert trust is not None
+    assert {name: [one.key for one in those] for name, those in trust.signers().items()} == {
+        "next": ["a.pub"],
+        "stable": ["b.pub", "c.pub"],
+    }
+    assert config.parse_trust("[images]\nnonsense = 1\n", "main") is None
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("next = []", "trust.next"),
+        ('next = { key = "/etc/a.pub" }', "trust.next.0.key"),
+        ('next = { file = "a.pub" }', "trust.next.0"),
+        ('prod = { key = "a.pub" }', "trust.prod"),
+        ('cosign = "cosign"', "trust.cosign"),
+    ],
+)
+def test_trust_of_another_form_is_refused_by_its_key(table: str, key: str):
+    with pytest.raises(UsageError, match=f"pipeline.toml of main: {key}"):
+        config.parse_trust(f"[trust]\n{table}\n", "pipeline.toml of main")
+    with pytest.raises(UsageError, match=key):
+        config.parse(f'[images.os]\nrepository = "ghcr.io/o/os"\n[trust]\n{table}\n')

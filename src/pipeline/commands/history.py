@@ -1,5 +1,6 @@
 """What happened to a channel, and why a digest is where it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,9 +80,10 @@ async def history(world: World, image: Image, channel: Channel) -> list[Happened
     return happened
 
 
-def history_text(found: dict[str, list[Happened]]) -> str:
-    """The same for people, by repository."""
-    return "\n\n".join(f"{repository}\n{_entries(entries)}" for repository, entries in found.items())
+def history_text(found: dict[str, list[Happened]], refused: Sequence[str] = ()) -> str:
+    """The same for people, by repository; and what was met there and does not count."""
+    told = [f"{repository}\n{_entries(entries)}" for repository, entries in found.items()]
+    return "\n\n".join([*told, *(["\n".join(refused)] if refused else [])])
 
 
 def _entries(entries: list[Happened]) -> str:

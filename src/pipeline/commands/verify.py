@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import anyio
 
+from pipeline.commands.status import age
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError
@@ -12,12 +13,14 @@ from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, Kind, date_of
 from pipeline.policy.past import explained
+from pipeline.quantities import duration_text
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import version_at
+from pipeline.trust.signers import LEDGER
 from pipeline.world import World
 
 _GATES = {
@@ -44,11 +47,12 @@ async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
     if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
         await anyio.sleep(_LATER)
         checks = await _looked_at(world, image, channels)
-    wrong = _wrong(checks)
+    wrong, trust = _wrong(checks), about_trust(world)
+    checks += [Check(name="trust", status=CheckStatus.PASSED, required=False, reason=trust), *_refused(world)]
     return Result(
         command="verify",
         outcome=Outcome.PRECONDITION if wrong else Outcome.PASSED,
-        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else "Every channel points where it may point",
+        reason=f"{wrong[0].name}: {wrong[0].reason}" if wrong else f"Every channel points where it may point. {trust}",
         image=image.name,
         repository=str(image.repository),
         checks=checks,
@@ -62,6 +66,21 @@ async def _looked_at(world: World, image: Image, channels: list[Channel]) -> lis
 
 def _wrong(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if not check.lets_through]
+
+
+def about_trust(world: World) -> str:
+    """What the signatures, or their absence, are worth, in one line."""
+    asked = [name for name in (*Channel, LEDGER) if world.notary.trust.signers.get(name)]
+    if not asked:
+        return "Without [trust] in pipeline.toml of the main branch this finds accidents, not attackers."
+    differs = " [trust] of this checkout is another one, and does not count." if world.judge.differs else ""
+    return f"Signatures are asked of {', '.join(asked)}, as {world.judge.branch} says.{differs}"
+
+
+def _refused(world: World) -> list[Check]:
+    """What lies here and does not count. It is no reason for a channel to be wrong; somebody may have tried."""
+    found = [str(one) for one in world.notary.refused.values()]
+    return [Check(name="refused", status=CheckStatus.FAILED, required=False, reason="; ".join(found))] if found else []
 
 
 async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator[Check]:
@@ -87,17 +106,19 @@ async def _channel(
         return
     revision = (await registry.labels(digest)).get(REVISION_LABEL, "")
     yield _check(channel, "commit", await _about_commit(world, revision))
+    if limit := getattr(world.config.stale_after, channel.value):
+        yield _check(channel, "age", _about_age((await registry.labels(digest)).get(CREATED, ""), limit))
     yield _check(channel, "platforms", await _about_platforms(registry, image, digest, revision))
     if channel is not Channel.NEXT:
         yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
     for gate in _GATES[channel]:
         evidence = await proofs.verdict_on(registry, digest, gate)
-        yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate))
+        yield _check(channel, f"evidence-{gate}", _about_evidence(evidence, gate, world.notary.refusals(digest)))
         if evidence:
             asked = await world.gate_version(image, gate)
             yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
         if gate is Channel.TESTING and evidence:
-            yield _check(channel, "disk", await _about_disks(registry, image, evidence))
+            yield _check(channel, "disk", await _about_disks(registry, world.config.booted(image), evidence))
     if image.tags.aliases.get(channel):
         yield _check(channel, "aliases", await _about_aliases(world, image, channel, digest, records))
     yield _check(channel, "withdrawn", await _about_withdrawal(world, image, digest, channel, records))
@@ -121,6 +142,15 @@ async def _about_commit(world: World, revision: str) -> str:
     if not await world.history.on_branch(commit, world.config.main_branch):
         return f"{commit} is not on {' or '.join(world.config.main_branch)} of this history"
     return ""
+
+
+def _about_age(created: str, limit: float) -> str:
+    seconds = age(created)
+    if seconds is None:
+        return f"label {CREATED} is {created!r}, so nobody knows its age"
+    if seconds <= limit:
+        return ""
+    return f"its image is {duration_text(seconds)} old, stale_after allows {duration_text(limit)}: promote a newer one"
 
 
 async def _about_platforms(registry: RepositoryClient, image: Image, digest: Digest, revision: str) -> str:
@@ -197,9 +227,9 @@ async def _about_aliases(
     return "; ".join(findings)
 
 
-def _about_evidence(evidence: Evidence | None, gate: Channel) -> str:
+def _about_evidence(evidence: Evidence | None, gate: Channel, refused: Sequence[str]) -> str:
     if evidence is None:
-        return f"no evidence of the {gate} gate"
+        return "; ".join([f"no evidence of the {gate} gate", *refused])
     if evidence.verdict is Outcome.PASSED:
         return ""
     return f"the {gate} gate says {evidence.verdict}: {evidence.result.reason}"
@@ -211,8 +241,8 @@ def _about_what_was_asked(evidence: Evidence, asked: str) -> str:
     return f"the gate asked for other things then (version {evidence.gate_version}) than this checkout does ({asked})"
 
 
-async def _about_disks(registry: RepositoryClient, image: Image, evidence: Evidence) -> str:
-    if evidence.disks and (without := [one for one in image.platforms if one not in evidence.disks]):
+async def _about_disks(registry: RepositoryClient, platforms: Sequence[str], evidence: Evidence) -> str:
+    if evidence.disks and (without := [one for one in platforms if one not in evidence.disks]):
         return f"no disk was tested for {', '.join(without)}"
     missing = [
         f"{platform} ({disk.manifest})"

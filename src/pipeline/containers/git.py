@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 
 _FATAL = 128
 _BRANCHES = ("refs/heads/", "refs/remotes/origin/")
+_DEFAULT = "refs/remotes/origin/HEAD"
 
 
 def commit_named(found: str) -> Commit:
@@ -34,6 +35,22 @@ def is_branch(reference: str, branches: Sequence[str]) -> bool:
         if reference.startswith(place)
         for name in branches
     )
+
+
+def main_branches(default: str, named: str, branches: Sequence[str]) -> list[str]:
+    """Full names of the branches that may say whom to trust, the first one that is there does.
+
+    Args:
+        default: what origin's HEAD is; empty when the clone does not know.
+        named: by the caller, and then no other.
+        branches: what the checked-out tree calls its main branch. It comes last: a tree must not choose its judge.
+    """
+    names = [named] if named else ["main", "master", *(name for name in branches if "*" not in name)]
+    found = [f"{place}{name}" for place in reversed(_BRANCHES) for name in names]
+    if named:
+        return found
+    usual = sorted(found, key=lambda one: one.removeprefix(_BRANCHES[1]).removeprefix(_BRANCHES[0]) in names[2:])
+    return [default, *usual] if default else usual
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,26 @@ class History:
         found = await self._ask("log", "--oneline", "--no-decorate", f"--max-count={most}", f"{older}..{newer}")
         return (found or "").splitlines()
 
+    async def main_branch(self, named: str, branches: Sequence[str]) -> str | None:
+        """The full name of the branch that says whom to trust, of `main_branches`; None in a history that has none."""
+        listed = await self._ask("for-each-ref", "--format=%(refname) %(symref)", *_BRANCHES)
+        there = dict(line.partition(" ")[::2] for line in (listed or "").splitlines())
+        wanted = main_branches(there.get(_DEFAULT, ""), named, branches)
+        found = next((branch for branch in wanted if branch in there), None)
+        if named and not found:
+            raise UsageError(
+                f"There is no branch {named} in the source, here or at origin: fetch it (actions/checkout: "
+                "fetch-depth: 0), or correct --trust-branch."
+            )
+        return found
+
+    async def content(self, branch: str, path: str) -> str | None:
+        """A text file as a branch has it; None when the branch has it not. UsageError when nobody can tell."""
+        found = await self._ask("show", f"{branch}:{path}")
+        if found is None and await self._ask("ls-tree", "--name-only", branch, "--", path) != "":
+            raise UsageError(f"{path} of {branch} cannot be read from the source: expected a clone with all its files.")
+        return found
+
     async def commit_time(self, commit: Commit) -> str:
         """The commit's time (RFC 3339)."""
         return await self._ask("show", "--no-patch", "--format=%cI", commit) or ""
@@ -131,6 +168,14 @@ class History:
         """A version for people: the nearest release tag with the distance from it, else the short commit."""
         found = await self._ask("describe", "--tags", "--match", "v[0-9]*.[0-9]*.[0-9]*", "--exclude", "*-*", commit)
         return found or commit[:12]
+
+    async def branch(self) -> str:
+        """The branch that is checked out; empty when none is."""
+        return await self._ask("branch", "--show-current") or ""
+
+    async def tags(self) -> list[str]:
+        """The names of all tags."""
+        return (await self._ask("tag", "--list") or "").splitlines()
 
     async def origin(self) -> str:
         """The URL of the remote `origin`, without anything that logs in; empty without one."""

@@ -5,7 +5,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
+from pipeline.domain import Digest, Repository, Tag, usual_platform
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
@@ -28,6 +28,7 @@ from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import Download, measured
 from pipeline.registry.transport import Body, Transient, Transport
+from pipeline.trust.notary import Notary
 
 T = TypeVar("T")
 
@@ -51,13 +52,16 @@ class RegistryClient:
         addresses: Mapping[str, str] | None = None,
         deadline: float = 120.0,
         promoted: Promoted = looks_promoted,
+        notary: Notary | None = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
         `plain_http`: hosts, as named in references, spoken to without TLS. `addresses`: the host:port to really
         connect to for such a host. `deadline`: seconds after which an operation gives up on an outage. `promoted`: the
-        tags that this client never writes.
+        tags that this client never writes. `notary`: who signs evidence and ledger entries, and whose signatures count;
+        nobody signs, and everything counts, without.
         """
+        self.notary = notary or Notary()
         self._transport = Transport(
             credentials,
             plain_http=frozenset(plain_http),
@@ -83,7 +87,7 @@ class RegistryClient:
     def repository(self, repository: Repository) -> "RepositoryClient":
         """The client of one repository; the same object each time."""
         if repository not in self._repositories:
-            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look)
+            self._repositories[repository] = RepositoryClient(self._transport, repository, self._look, self.notary)
         return self._repositories[repository]
 
     @contextmanager
@@ -133,8 +137,9 @@ class Look:
 class RepositoryClient:
     """What one repository holds. Every method may raise InfrastructureError (outage) and PreconditionError (denied)."""
 
-    def __init__(self, transport: Transport, repository: Repository, look: Look) -> None:
+    def __init__(self, transport: Transport, repository: Repository, look: Look, notary: Notary) -> None:
         self.repository = repository
+        self.notary = notary
         self._transport = transport
         self._once = Attempts(transport, repository)
         self._look = look
@@ -144,26 +149,28 @@ class RepositoryClient:
         """Tags that this client wrote: the registry said that it has them."""
         self._named: set[Tag] = set()
         """Tags that this client read: something was behind them."""
+        self._expected: set[Tag] = set()
+        """Tags that would be there, were there any."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
         """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
         self._parts: dict[str, RepositoryClient] = {"": self}
-        self._landmarks = {Tag(channel) for channel in Channel}
-        """Tags of which one is there if anything is."""
 
-    def under(self, prefix: str, landmarks: Iterable[Tag] = ()) -> "RepositoryClient":
+    def under(self, prefix: str) -> "RepositoryClient":
         """The part of the repository that belongs to an image, with all that was read here; the same object each time.
 
         What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
-        `landmarks`: the image's channels, which are asked for by name when a list of tags is empty.
         """
-        self._landmarks.update(landmarks)
         if prefix not in self._parts:
             part = copy(self)
             part.prefix = prefix
             self._parts[prefix] = part
         return self._parts[prefix]
+
+    def expect(self, tag: Tag) -> None:
+        """Ask for this tag before an empty list of tags is believed."""
+        self._expected.add(tag)
 
     def refuse_promoted(self, tag: Tag) -> None:
         """ValueError for tags that only a promotion writes."""
@@ -246,11 +253,11 @@ class RepositoryClient:
     async def _see_known(self, listed: list[Tag]) -> None:
         """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
 
-        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        That is what this client wrote; what it read, if it is there still; in an empty list, any that is expected.
         """
         if missing := sorted(self._tagged - set(listed)):
             raise Transient(f"a list of tags without {missing[0]}, which it had taken")
-        known = self._named if listed else self._named | self._landmarks
+        known = self._named if listed else self._named | self._expected
         for tag in sorted(known - set(listed)):
             if await self.read_once(tag):
                 raise Transient(f"a list of tags without {tag}, which is there")
@@ -284,6 +291,25 @@ class RepositoryClient:
 
         PreconditionError when there is no such image.
         """
+        image, config = await self._image_config(digest, platform)
+        settings = config.get("config") or {}
+        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
+        if not isinstance(labels, dict):
+            raise PreconditionError(
+                f"{self.repository.at(image)} has no readable labels in its configuration; expected an "
+                "object of texts (OCI image specification, config). Build the image again."
+            )
+        return {str(key): str(value) for key, value in labels.items()}
+
+    async def layers(self, digest: Digest, platform: str = "linux/amd64") -> list[str]:
+        """The digests of the image's unpacked layers, bottom first (OCI image specification, config: diff_ids)."""
+        _, config = await self._image_config(digest, platform)
+        unpacked = config.get("rootfs")
+        found = unpacked.get("diff_ids") if isinstance(unpacked, dict) else None
+        return [str(one) for one in found] if isinstance(found, list) else []
+
+    async def _image_config(self, digest: Digest, platform: str) -> tuple[Digest, dict[str, Any]]:
+        """The image for a platform, any other where an index lacks it, with its configuration."""
         with self._transport.patience():
             manifest = await self._there(digest)
             if manifest.is_index:
@@ -292,15 +318,7 @@ class RepositoryClient:
                     raise PreconditionError(f"{self.repository.at(digest)} is an index that lists no image")
                 fitting = [image for found, image in images if str(found) == usual_platform(platform)]
                 manifest = await self._there((fitting or [image for _, image in images])[0])
-            config = await self._config(manifest)
-        settings = config.get("config") or {}
-        labels = (settings.get("Labels") or {}) if isinstance(settings, dict) else None
-        if not isinstance(labels, dict):
-            raise PreconditionError(
-                f"{self.repository.at(manifest.digest)} has no readable labels in its configuration; expected an "
-                "object of texts (OCI image specification, config). Build the image again."
-            )
-        return {str(key): str(value) for key, value in labels.items()}
+            return manifest.digest, await self._config(manifest)
 
     async def blob(self, digest: Digest) -> bytes:
         """The whole blob in memory, verified; PreconditionError when it is not there."""

@@ -9,13 +9,12 @@ It is attached to the image as well (OCI image specification 1.1, subject), for 
 newest follows from what they name (`Evidence.follows`), never from a date.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError
@@ -26,11 +25,10 @@ from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.clock import refuse_wrong_clock
-from pipeline.registry.content import Descriptor, Manifest
+from pipeline.registry.content import Descriptor, Manifest, sha256
 from pipeline.report.model import Result
-
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "urn:bootc-pipeline:gate:v1"
+from pipeline.trust import statement as in_toto
+from pipeline.trust.notary import Refused
 
 _GATE = "vnd.bootc-pipeline.gate"
 _CREATED = "org.opencontainers.image.created"
@@ -49,13 +47,13 @@ class DiskRecord(BaseModel):
     """Bytes."""
     manifest: Digest
     """The artifact that holds it."""
-    format: Literal["qcow2"] = "qcow2"
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] = "qcow2"
     builder: str
     """The image that built it, by digest."""
 
 
 class Evidence(BaseModel):
-    """A gate's findings on one digest; the predicate of the statement."""
+    """A gate's findings on one digest: what the statement claims."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,11 +61,28 @@ class Evidence(BaseModel):
     gate_version: str
     result: Result
     disks: dict[str, DiskRecord] = {}
-    """By platform (`linux/amd64`)."""
+    """By platform (`linux/amd64`), and what else was built for it behind that (`linux/amd64 iso`)."""
     module: str = ""
     """The version of this module that ran the gate; it decides nothing."""
+    source: str = ""
+    """The address of the git repository with the commit."""
+    trees: dict[str, str] = {}
+    """Files and folders of that commit that the gate runs, by path, as git names them."""
+    platforms: dict[str, Digest] = {}
+    """The images below an index, by platform; filled by `attach_evidence`."""
+    report: Digest | None = None
+    """The report's archive; filled by `attach_evidence`."""
     follows: list[Digest] = []
     """The statements of this gate on this digest that were the newest when this one was made."""
+
+    @field_validator("disks")
+    @classmethod
+    def _called_what_they_are(cls, value: dict[str, DiskRecord]) -> dict[str, DiskRecord]:
+        """What boots is a qcow2: nothing else goes by the name of a platform alone."""
+        for name, disk in value.items():
+            if disk.format != (expected := name.partition(" ")[2] or "qcow2"):
+                raise ValueError(f"{name} has the format {disk.format}, expected {expected}")
+        return value
 
     @property
     def verdict(self) -> Outcome | None:
@@ -82,6 +97,11 @@ class Evidence(BaseModel):
             return None
         found, _ = verdict(self.result.checks)
         return found if found in (Outcome.PASSED, Outcome.GATE_FAILED) else None
+
+    @property
+    def ended(self) -> datetime:
+        """When the gate was through."""
+        return (self.result.started + timedelta(seconds=self.result.duration)).astimezone(UTC)
 
 
 @dataclass(frozen=True)
@@ -98,78 +118,95 @@ class StoredEvidence:
 
 
 def statement(subject: Digest, name: str, evidence: Evidence) -> bytes:
-    """The in-toto Statement v1 that binds `evidence` to `subject`; equal evidence gives equal bytes."""
-    document = {
-        "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": subject.hex}}],
-        "predicateType": PREDICATE,
-        "predicate": evidence.model_dump(mode="json"),
-    }
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    """The in-toto statement about `subject`, and every platform of it; equal evidence gives equal bytes."""
+    subjects = [
+        in_toto.Subject(name, subject),
+        *(in_toto.Subject(f"{name} {platform}", digest) for platform, digest in evidence.platforms.items()),
+    ]
+    claim = evidence.model_dump(mode="json") | {"ended": evidence.ended.isoformat(timespec="milliseconds")}
+    if evidence.verdict is None:
+        return in_toto.written(subjects, in_toto.GATE, {}, claim)
+    predicate = in_toto.tested(evidence.verdict, evidence.result.checks, _configuration(evidence))
+    return in_toto.written(subjects, in_toto.TEST_RESULT, predicate, claim)
+
+
+def _configuration(evidence: Evidence) -> list[dict[str, Any]]:
+    """What went in, as resource descriptors (in-toto/attestation, spec/v1/resource_descriptor.md)."""
+    commit = {"digest": {"gitCommit": evidence.result.commit}} if evidence.result.commit else {}
+    return [
+        {"name": "source", "uri": evidence.source, **commit},
+        *({"name": path, "digest": {"gitTree": tree}} for path, tree in evidence.trees.items()),
+        *({"name": f"disk {name}", "digest": {"sha256": disk.sha256.hex}} for name, disk in evidence.disks.items()),
+        *({"name": "builder", "uri": uri} for uri in sorted({disk.builder for disk in evidence.disks.values()})),
+        *([{"name": "report", "digest": {"sha256": evidence.report.hex}}] if evidence.report else []),
+    ]
 
 
 def read_statement(content: bytes, subject: Digest) -> Evidence:
     """The evidence in a statement; ValueError, saying what is wrong, when it is not one about `subject`."""
+    said = in_toto.read(content, in_toto.TEST_RESULT, in_toto.GATE)
     try:
-        document: dict[str, Any] = json.loads(content)
-        kinds = document["_type"], document["predicateType"]
-        named = [one["digest"].get("sha256") for one in document["subject"]]
-        predicate = document["predicate"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not an in-toto statement ({type(error).__name__}: {error})") from error
-    if kinds != (STATEMENT, PREDICATE):
-        raise ValueError(f"a statement of kind {kinds}, expected {(STATEMENT, PREDICATE)}")
-    if named != [subject.hex]:
-        raise ValueError(f"a statement about {named}, expected {subject.hex}")
-    try:
-        evidence = Evidence.model_validate(predicate)
+        evidence = Evidence.model_validate({name: found for name, found in said.claim.items() if name != "ended"})
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    about = [one.digest for one in said.subjects]
+    if about != [subject, *evidence.platforms.values()]:
+        raise ValueError(f"a statement about {about}, expected {subject} and its platforms")
     if evidence.result.digest not in (None, subject):
         raise ValueError(f"a result about {evidence.result.digest}, expected {subject}")
     return evidence
 
 
 async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evidence, report: bytes) -> StoredEvidence:
-    """Store `evidence` and its `report` (tar.gz) beside `digest`, after all that is there of this gate.
+    """Store `evidence` and its `report` (tar.gz) beside `digest`, after all that is there of this gate; signed.
 
-    Running it again with the same arguments stores nothing new. PreconditionError when `digest` is not there, and
-    when clocks differ.
+    Running it again with the same arguments stores nothing new. PreconditionError when `digest` is not there, when
+    clocks differ, and when the signature would not count.
     """
     subject = await repo.known(digest)
     if subject is None:
         raise PreconditionError(f"{repo.repository} holds no {digest}; expected the image that the evidence is about")
-    ended = evidence.result.started + timedelta(seconds=evidence.result.duration)
-    await refuse_wrong_clock(repo, ended)
+    await refuse_wrong_clock(repo, evidence.ended)
+    platforms = {name: found for name, found in (await repo.platforms(digest)).items() if found != digest}
+    told = {"report": sha256(report), "platforms": dict(sorted(platforms.items()))}
+    evidence = evidence.model_copy(update=told)
     before = await find_evidence(repo, digest, evidence.gate)
     if again := next((one for one in before if _same(one.evidence, evidence)), None):
         return again
     evidence = evidence.model_copy(update={"follows": chain.newest(_follows(before))})
-    layers = [
-        await repo.push_blob(statement(digest, str(repo.repository), evidence), media.IN_TOTO),
-        await repo.push_blob(report, media.REPORT),
-    ]
+    said = statement(digest, str(repo.repository), evidence)
+    bundle = await repo.notary.signed(evidence.gate, said)
+    layers = [await repo.push_blob(said, media.IN_TOTO), await repo.push_blob(report, media.REPORT)]
+    if bundle:
+        layers.append(await repo.push_blob(bundle, media.BUNDLE))
     stored = artifact(
         media.EVIDENCE,
         layers,
         subject=subject.descriptor,
-        annotations={_GATE: evidence.gate.value, _CREATED: ended.astimezone(UTC).isoformat(timespec="milliseconds")},
+        annotations={_GATE: evidence.gate.value, _CREATED: evidence.ended.isoformat(timespec="milliseconds")},
     )
     await repo.push_empty()
     await repo.push_manifest(stored, evidence_tag(evidence.gate, digest, stored.digest))
+    if bundle:
+        await _show_to_others(repo, subject.descriptor, layers[2])
     return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
+
+
+async def _show_to_others(repo: RepositoryClient, subject: Descriptor, bundle: Descriptor) -> None:
+    """Attach the bundle once more as cosign looks for it (cosign, specs/BUNDLE_SPEC.md); nothing here reads that."""
+    await repo.push_manifest(artifact(media.BUNDLE, [bundle], subject=subject))
 
 
 async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -> list[StoredEvidence]:
     """The evidence of `gate` on `digest`, newest first.
 
-    What is about another digest, or cannot be read, is no evidence and is left out. InfrastructureError when the
-    registry lists a piece that it does not have.
+    What is about another digest, cannot be read, or is not signed by whom it should be, is no evidence and is left out;
+    the notary knows why. InfrastructureError when the registry lists a piece that it does not have.
     """
     begins = evidence_tags(gate, digest)
-    there = [await _behind(repo, tag, digest) for tag in await repo.tags() if tag.startswith(begins)]
-    found = {one.statement: one for one in there if one and one.evidence.gate == gate}
+    there = [await _behind(repo, tag, digest, gate) for tag in await repo.tags() if tag.startswith(begins)]
+    found = {one.statement: one for one in there if one}
     return [found[statement] for statement in chain.newest_first(_follows(found.values()))]
 
 
@@ -195,14 +232,21 @@ def _same(one: Evidence, other: Evidence) -> bool:
     return one.model_copy(update={"follows": []}) == other.model_copy(update={"follows": []})
 
 
-async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest) -> StoredEvidence | None:
+async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest, gate: Channel) -> StoredEvidence | None:
     manifest = await repo.listed(tag)
     if not names_evidence(tag, manifest.digest):
         raise PreconditionError(
             f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "
             "evidence. Find out who before anything moves."
         )
-    return await _read(repo, manifest, subject)
+    try:
+        return await _read(repo, manifest, subject, gate)
+    except ValueError as error:
+        what = f"evidence of the {gate} gate"
+        repo.notary.refused[manifest.digest] = Refused(
+            what, str(repo.repository), manifest.digest, subject, f"it is {error}"
+        )
+        return None
 
 
 async def fetch_report(repo: RepositoryClient, stored: StoredEvidence) -> bytes:
@@ -214,15 +258,27 @@ async def fetch_report(repo: RepositoryClient, stored: StoredEvidence) -> bytes:
     return await repo.content(stored.report)
 
 
-async def _read(repo: RepositoryClient, manifest: Manifest, subject: Digest) -> StoredEvidence | None:
-    try:
-        if manifest.artifact_type != media.EVIDENCE or manifest.subject != subject:
-            return None
-        layers = {layer.media_type: layer for layer in manifest.layers}
-        told = layers[media.IN_TOTO]
-        if told.size > _LARGEST:
-            return None
-        evidence = read_statement(await repo.content(told), subject)
-        return StoredEvidence(evidence, manifest.digest, told.digest, layers.get(media.REPORT))
-    except (ValueError, KeyError):
-        return None
+async def _read(repo: RepositoryClient, manifest: Manifest, subject: Digest, gate: Channel) -> StoredEvidence:
+    """ValueError, saying what it is instead, for what is no evidence of this gate on this digest, or does not count."""
+    if manifest.artifact_type != media.EVIDENCE or manifest.subject != subject:
+        raise ValueError(f"a {manifest.artifact_type} about {manifest.subject}")
+    layers = {layer.media_type: layer for layer in manifest.layers}
+    if (told := layers.get(media.IN_TOTO)) is None:
+        raise ValueError("without a statement")
+    content = await _small(repo, told)
+    evidence = read_statement(content, subject)
+    if evidence.gate is not gate:
+        raise ValueError(f"of the {evidence.gate} gate")
+    bundle = await _small(repo, layers[media.BUNDLE]) if media.BUNDLE in layers else None
+    if why := repo.notary.trust.refusal(repo.notary.trust.of(gate), content, bundle):
+        raise ValueError(why)
+    report = layers.get(media.REPORT)
+    if evidence.report and (report is None or report.digest != evidence.report):
+        raise ValueError(f"with report {report.digest if report else 'none'}; expected {evidence.report}")
+    return StoredEvidence(evidence, manifest.digest, told.digest, report)
+
+
+async def _small(repo: RepositoryClient, layer: Descriptor) -> bytes:
+    if layer.size > _LARGEST:
+        raise ValueError(f"of {layer.size} bytes; expected at most {_LARGEST}")
+    return await repo.content(layer)

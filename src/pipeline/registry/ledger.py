@@ -12,17 +12,20 @@ branch it is.
 The prefix is that of the image whose part of the repository is asked (`RepositoryClient.under`): each image has ledgers
 of its own. An entry says what its channel and its version tag were called when it was written.
 
+An entry says itself in an in-toto statement. One that lets a digest into a channel is a verification summary of it.
+Where signatures are asked for, an entry without the right one does not exist: it has no number and holds nothing.
+
 What a registry must guarantee for that: a tag whose PUT was acknowledged is in every later list of tags. It need not
 compare and swap.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 import anyio
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -34,10 +37,16 @@ from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.clock import refuse_wrong_clock
-from pipeline.registry.content import Manifest
+from pipeline.registry.content import Manifest, sha256
 from pipeline.report.model import Move
+from pipeline.trust import statement as in_toto
+from pipeline.trust.notary import Refused
+from pipeline.version import MODULE_VERSION
+
+T = TypeVar("T")
 
 _AT_ONCE = 8
+_KINDS = (in_toto.VERIFICATION, in_toto.LEDGER)
 
 
 class Kind(StrEnum):
@@ -138,11 +147,14 @@ class Standing:
     """The rollbacks over which an override of this channel went."""
 
 
-async def names(repo: RepositoryClient, channel: Channel) -> list[Name]:
-    """The entries of a channel by their tags, newest first. PreconditionError where numbers are missing."""
-    found = _named(await repo.tags(), channel, repo.prefix)
+async def names(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> list[Name]:
+    """The entries of a channel by their tags (`listed` just now), newest first.
+
+    PreconditionError where numbers are missing.
+    """
+    found = await _counting(repo, channel, await repo.tags() if listed is None else listed)
     if _holes(found):  # a list may have lost a line: what is missing twice is missing
-        found = _named(await repo.tags(), channel, repo.prefix)
+        found = await _counting(repo, channel, await repo.tags())
     if holes := _holes(found):
         raise PreconditionError(_broken(repo, channel, f"entry {holes[0]} is missing"))
     return found
@@ -177,9 +189,9 @@ async def heads(repo: RepositoryClient, channel: Channel) -> list[Record]:
     return await _heads(repo, await names(repo, channel))
 
 
-async def standing(repo: RepositoryClient, channel: Channel) -> Standing:
+async def standing(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> Standing:
     """What is on hold and what is withdrawn; reads only the entries that say so."""
-    found = await names(repo, channel)
+    found = await names(repo, channel, listed)
     said = await _read(repo, [name for name in found if name.kind is not Kind.PROMOTION])
     released = {digest for record in said for digest in record.entry.releases}
     return Standing(
@@ -190,24 +202,89 @@ async def standing(repo: RepositoryClient, channel: Channel) -> Standing:
 
 
 async def append(repo: RepositoryClient, entry: Entry) -> Record:
-    """Write `entry` after all that are there, and wait until the registry lists it.
+    """Write `entry` after all that are there, signed, and wait until the registry lists it.
 
     Others may write at the same moment: both entries stand. After an InfrastructureError the same call may be
-    repeated: an entry that got through is recognised while it is the newest. PreconditionError when clocks differ.
+    repeated: an entry that got through is recognised while it is the newest. PreconditionError when clocks differ, and
+    when the signature would not count.
     """
     await refuse_wrong_clock(repo, entry.at)
     before = await heads(repo, entry.channel)
     if again := next((record for record in before if _same(record.entry, entry)), None):
         return again
-    number = 1 + max((record.entry.number for record in before), default=0)
-    entry = entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
-    layer = await repo.push_blob(entry.model_dump_json().encode(), media.LEDGER_ENTRY)
+    entry = _after(before, entry)
+    said = _statement(repo, entry)
+    bundle = await repo.notary.signed(entry.channel, said, ledger=True)
+    layers = [await repo.push_blob(said, media.IN_TOTO)]
+    if bundle:
+        layers.append(await repo.push_blob(bundle, media.BUNDLE))
     await repo.push_empty()
-    written = artifact(media.LEDGER, [layer])
-    name = Name(number, written.digest, entry.channel, entry.kind, repo.prefix)
+    written = artifact(media.LEDGER, layers)
+    name = Name(entry.number, written.digest, entry.channel, entry.kind, repo.prefix)
     await repo.push_manifest(written, name.tag)
     await repo.tags()  # does not answer before it has the tag
     return Record(written.digest, entry)
+
+
+async def sign_ahead(repo: RepositoryClient, entry: Entry) -> None:
+    """Sign what `append` would write now, so that a signature that cannot be had is missed before anything moves."""
+    if repo.notary.sign:
+        entry = _after(await heads(repo, entry.channel), entry)
+        await repo.notary.signed(entry.channel, _statement(repo, entry), ledger=True)
+
+
+def _after(before: Sequence[Record], entry: Entry) -> Entry:
+    number = 1 + max((record.entry.number for record in before), default=0)
+    return entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
+
+
+async def _counting(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag]) -> list[Name]:
+    """What is listed; where signatures are asked for, what has the right one, for which each entry must be read."""
+    found = _named(listed, channel, repo.prefix)
+    if not repo.notary.trust.of(channel, ledger=True):
+        return found
+    counts = await _of_each(found, partial(_counts, repo))
+    return [name for name in found if counts[name]]
+
+
+async def _counts(repo: RepositoryClient, name: Name) -> bool:
+    why = await _refusal(repo, name, await _manifest(repo, name))
+    if why:
+        what = f"entry {name.number} ({name.kind}) of the {name.channel} ledger"
+        repo.notary.refused[name.digest] = Refused(what, str(repo.repository), name.digest, name.channel, why)
+    return not why
+
+
+async def _refusal(repo: RepositoryClient, name: Name, manifest: Manifest) -> str:
+    trust = repo.notary.trust
+    try:
+        layers = {layer.media_type: layer for layer in manifest.layers}
+        content = await repo.content(layers[media.IN_TOTO])
+        bundle = await repo.content(layers[media.BUNDLE]) if media.BUNDLE in layers else None
+        if why := trust.refusal(trust.of(name.channel, ledger=True), content, bundle):
+            return why
+        said = in_toto.read(content, *_KINDS)
+    except (ValueError, KeyError, PreconditionError) as error:
+        return f"it is no entry: {error}"
+    if said.subjects[0].name != _place(repo, name.channel):
+        return f"it is about {said.subjects[0].name}, expected {_place(repo, name.channel)}"
+    return ""
+
+
+def _place(repo: RepositoryClient, channel: Channel) -> str:
+    return f"{repo.repository}:{repo.prefix}{channel}"
+
+
+def _statement(repo: RepositoryClient, entry: Entry) -> bytes:
+    """About the digest that the channel is to have; without one, about the entry itself."""
+    claim = entry.model_dump(mode="json")
+    place = _place(repo, entry.channel)
+    moved = entry.channel_move.new if entry.channel_move else None
+    if moved is None or entry.kind is Kind.ROLLBACK:
+        about = in_toto.Subject(place, moved or sha256(entry.model_dump_json().encode()))
+        return in_toto.written([about], in_toto.LEDGER, {}, claim)
+    passed = in_toto.verification(entry.channel, repo.repository.at(moved), entry.at, entry.evidence, MODULE_VERSION)
+    return in_toto.written([in_toto.Subject(place, moved)], in_toto.VERIFICATION, passed, claim)
 
 
 def _same(written: Entry, entry: Entry) -> bool:
@@ -252,34 +329,35 @@ async def _is_named(repo: RepositoryClient, digest: Digest, later: Iterable[Coll
 
 async def _read(repo: RepositoryClient, found: Collection[Name]) -> list[Record]:
     """The entries themselves, in the same order; what was read once in a command is not asked for again."""
-    records: dict[Digest, Record] = {}
+    records = await _of_each(found, partial(_record, repo))
+    return [records[name] for name in found]
+
+
+async def _of_each(found: Collection[Name], ask: Callable[[Name], Awaitable[T]]) -> dict[Name, T]:
+    """The answers to a question about each, some at once; the first error ends it."""
+    answers: dict[Name, T] = {}
     limiter = anyio.CapacityLimiter(_AT_ONCE)
     errors: list[Exception] = []
 
-    async def read(name: Name) -> None:
+    async def one(name: Name) -> None:
         async with limiter:
             if errors:
                 return
             try:
-                records[name.digest] = await _record(repo, name)
+                answers[name] = await ask(name)
             except Exception as error:
                 errors.append(error)
 
     async with anyio.create_task_group() as group:
         for name in found:
-            group.start_soon(partial(read, name))
+            group.start_soon(one, name)
     if errors:
         raise errors[0]
-    return [records[name.digest] for name in found]
+    return answers
 
 
 async def _record(repo: RepositoryClient, name: Name) -> Record:
-    manifest = await repo.known(name.digest)
-    if manifest is None:
-        raise InfrastructureError(
-            f"{repo.repository} lists the tag {name.tag}, but answers that it holds no {name.digest}. "
-            "Nothing has moved; run again, and if it stays so, find out who deleted it."
-        )
+    manifest = await _manifest(repo, name)
     try:
         entry = await _entry(repo, manifest)
         if (entry.channel, entry.number, entry.kind) != (name.channel, name.number, name.kind):
@@ -289,11 +367,23 @@ async def _record(repo: RepositoryClient, name: Name) -> Record:
     return Record(name.digest, entry)
 
 
+async def _manifest(repo: RepositoryClient, name: Name) -> Manifest:
+    manifest = await repo.known(name.digest)
+    if manifest is None:
+        raise InfrastructureError(
+            f"{repo.repository} lists the tag {name.tag}, but answers that it holds no {name.digest}. "
+            "Nothing has moved; run again, and if it stays so, find out who deleted it."
+        )
+    return manifest
+
+
 async def _entry(repo: RepositoryClient, manifest: Manifest) -> Entry:
     if manifest.artifact_type != media.LEDGER:
         raise ValueError(f"it is a {manifest.artifact_type}")
-    (layer,) = manifest.layers
-    return Entry.model_validate_json(await repo.content(layer))
+    told = next((layer for layer in manifest.layers if layer.media_type == media.IN_TOTO), None)
+    if told is None:
+        raise ValueError("it has no statement")
+    return Entry.model_validate(in_toto.read(await repo.content(told), *_KINDS).claim)
 
 
 def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:

@@ -121,7 +121,9 @@ def _on_hold(image: Image, holds: Sequence[ledger.Record]) -> str:
 
 async def withdrawals(world: World, image: Image, digest: Digest) -> list[ledger.Record]:
     """The rollbacks, of any channel of the image, that took this digest back and were not overridden since."""
-    standings = [await ledger.standing(world.repository(image, channel), channel) for channel in Channel]
+    homes = {channel: world.repository(image, channel) for channel in Channel}
+    listed = {repo: await repo.tags() for repo in dict.fromkeys(homes.values())}
+    standings = [await ledger.standing(repo, channel, listed[repo]) for channel, repo in homes.items()]
     retaken = frozenset[Digest]().union(*(standing.retaken for standing in standings))
     return [
         record
@@ -172,17 +174,19 @@ def _step(image: Image, record: ledger.Record, move: Move) -> Step:
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
     """Make the moves of a plan: version tags first, channels when all of them are written, then aliases.
 
-    Raises ConflictError when a tag no longer names what the plan saw, PartialError when something fails after
-    the first tag was written: the same command finishes it. Before that, errors come as they are.
+    What is recorded of it is signed, where this command signs, before any tag is written. Raises ConflictError when a
+    tag no longer names what the plan saw, PartialError when something fails after the first tag was written: the same
+    command finishes it. Before that, errors come as they are.
     """
     done: list[Move] = []
+    entries = await _signed_entries(world, promotion, moves)
 
     async def make(move: Move) -> None:
-        await _make(world, promotion, move)
+        await _make(world, promotion, move, entries.get(move))
         done.append(move)
 
     try:
-        await _record_standing_channels(world, promotion, moves)
+        await each(_stays(promotion, moves), lambda move: _record_version(world, promotion, move, entries[move]))
         for kind in ORDER:
             await each(promotion.of(kind, moves), make)
     except PipelineError as error:
@@ -197,14 +201,14 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         ) from error
 
 
-async def _record_standing_channels(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
-    """A version of what its channel is at already is recorded, too: no move of the channel will do it."""
-    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
-    versioned = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)}
-    for wish in promotion.desired:
-        if wish.kind is Kind.CHANNEL and wish.image in versioned - moving:
-            stays = Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
-            await _record(world, promotion, world.config.images[wish.image], stays)
+async def _signed_entries(world: World, promotion: Promotion, moves: Sequence[Move]) -> dict[Move, ledger.Entry]:
+    """What will be recorded of each channel's move; signed, where this command signs, before the first tag moves."""
+    entries = dict[Move, ledger.Entry]()
+    for move in (*promotion.of(Kind.CHANNEL, moves), *_stays(promotion, moves)):
+        image = world.config.images[promotion.wish(move).image]
+        entries[move] = await _entry(world, promotion, image, move)
+        await ledger.sign_ahead(world.repository(image, promotion.channel), entries[move])
+    return entries
 
 
 async def record_written_versions(world: World, promotion: Promotion) -> None:
@@ -230,12 +234,12 @@ async def _record_written(world: World, promotion: Promotion, wish: Desired) -> 
     await ledger.append(registry, entry.model_copy(update=only))
 
 
-async def _make(world: World, promotion: Promotion, move: Move) -> None:
+async def _make(world: World, promotion: Promotion, move: Move, entry: ledger.Entry | None) -> None:
     wish = promotion.wish(move)
     image, repository, source = world.config.images[wish.image], wish.repository, promotion.source(move)
     registry = world.repository(image, promotion.channel)
     await _refuse_nested(world.registry.repository(source), move.new)
-    if wish.kind is Kind.CHANNEL:
+    if entry:
         try:
             await _still_as_planned(world, repository, move)
         except ConflictError:
@@ -243,7 +247,7 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
             raise
         if source != repository:
             await _bring_along(world.registry.repository(source), registry, move.new)
-        recorded = await _record(world, promotion, image, move)
+        recorded = await _record(registry, entry)
         # After the record, which others look for: at least one of the two sees the other.
         await _refuse_what_came_between(world, promotion, image, move)
         await refuse_while_pruning(registry, move.new, datetime.now(UTC))
@@ -258,6 +262,23 @@ async def _make(world: World, promotion: Promotion, move: Move) -> None:
     else:
         await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
+
+
+def _stays(promotion: Promotion, moves: Sequence[Move]) -> list[Move]:
+    """The channels that are at the digest of a further version already, as moves that change nothing."""
+    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
+    further = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)} - moving
+    return [
+        Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
+        for wish in promotion.desired
+        if wish.kind is Kind.CHANNEL and wish.image in further
+    ]
+
+
+async def _record_version(world: World, promotion: Promotion, stays: Move, entry: ledger.Entry) -> None:
+    """A version of what the channel names already has an entry, too: nobody but a promotion writes a version tag."""
+    image = world.config.images[promotion.wish(stays).image]
+    await _record(world.repository(image, promotion.channel), entry)
 
 
 async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
@@ -312,11 +333,9 @@ async def _still_as_planned(world: World, repository: Repository, move: Move) ->
     return now
 
 
-async def _record(world: World, promotion: Promotion, image: Image, move: Move) -> ledger.Record:
+async def _record(registry: RepositoryClient, entry: ledger.Entry) -> ledger.Record:
     """Write the promotion record ahead of the move: what is recorded and not yet done is finished by a rerun."""
-    registry = world.repository(image, promotion.channel)
-    heads = await ledger.heads(registry, promotion.channel)
-    entry = await _entry(world, promotion, image, move)
+    heads = await ledger.heads(registry, entry.channel)
     if len(heads) == 1 and _says_the_same(heads[0].entry, entry):
         return heads[0]
     return await ledger.append(registry, entry)

@@ -48,8 +48,9 @@ async def promote_stable(
     commit = await tag_commit(world, tag.tag)
     await evidence.refuse_other_checkout(world, commit)
     await require_source(world, Channel.STABLE)
-    await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
+    await world.notary.ready(Channel.STABLE)
     with world.registry.one_look():
+        await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
         )

@@ -30,6 +30,7 @@ from pipeline.registry.evidence import (
 )
 from pipeline.registry.ledger import Entry, Kind
 from pipeline.report.model import Move, Result
+from pipeline.trust.statement import LEDGER, Subject, written
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 BUILDER = "quay.io/x/builder@sha256:" + "b" * 64
@@ -66,6 +67,12 @@ def entry(number: int = 0, **changed: object) -> Entry:
     move = Move(repository="x/y", tag=Tag("stable"), old=None, new=sha256(str(number).encode()))
     told = {"channel": Channel.STABLE, "kind": Kind.PROMOTION, "moves": [move], "by": "alice", "at": NOON}
     return Entry.model_validate(told | {"reason": f"release {number}", "command": "promote-stable"} | changed)
+
+
+async def stated(repo: RepositoryClient, entry: Entry) -> Descriptor:
+    """A statement of an entry."""
+    about = [Subject("x/y:stable", sha256(b"image"))]
+    return await repo.push_blob(written(about, LEDGER, {}, entry.model_dump(mode="json")), media.IN_TOTO)
 
 
 async def history(repo: RepositoryClient) -> list[ledger.Record]:
@@ -204,13 +211,7 @@ async def test_a_deleted_entry_shows(registry: str) -> None:
 
 async def test_an_entry_under_another_name_shows(repo: RepositoryClient) -> None:
     first = await ledger.append(repo, entry(1))
-    layer = await repo.push_blob(
-        entry(2, kind=Kind.HOLD, moves=[])
-        .model_copy(update={"number": 2, "previous": [first.digest]})
-        .model_dump_json()
-        .encode(),
-        media.LEDGER_ENTRY,
-    )
+    layer = await stated(repo, entry(2, kind=Kind.HOLD, moves=[], number=2, previous=[first.digest]))
     hidden = artifact(media.LEDGER, [layer])
     await repo.push_manifest(hidden, ledger.Name(2, hidden.digest, Channel.STABLE, Kind.PROMOTION).tag)
     with pytest.raises(PreconditionError, match="is not one of it: it says stable, 2, hold"):
@@ -219,9 +220,7 @@ async def test_an_entry_under_another_name_shows(repo: RepositoryClient) -> None
 
 async def test_an_entry_that_skips_those_before_it_shows(repo: RepositoryClient) -> None:
     await ledger.append(repo, entry(1))
-    layer = await repo.push_blob(
-        entry(2).model_copy(update={"number": 2}).model_dump_json().encode(), media.LEDGER_ENTRY
-    )
+    layer = await stated(repo, entry(2, number=2))
     skipping = artifact(media.LEDGER, [layer])
     await repo.push_manifest(skipping, ledger.Name(2, skipping.digest, Channel.STABLE, Kind.PROMOTION).tag)
     with pytest.raises(PreconditionError, match="names none before it"):

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import parse
-from pipeline.containers.git import commit_named, is_branch
+from pipeline.containers.git import commit_named, is_branch, main_branches
 from pipeline.errors import UsageError
 
 IMAGE = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
@@ -42,3 +42,26 @@ def test_no_branch_at_all_is_refused(wrong: str) -> None:
 def test_a_commit_named_by_sha256_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="sha256"):
         commit_named("a" * 64)
+
+
+MAIN, MASTER = ["refs/remotes/origin/main", "refs/heads/main"], ["refs/remotes/origin/master", "refs/heads/master"]
+
+
+@pytest.mark.parametrize(
+    ("default", "named", "branches", "there", "judge"),
+    [
+        ("", "", ["main"], MAIN, "refs/remotes/origin/main"),
+        ("", "", ["main"], MAIN[1:], "refs/heads/main"),
+        ("", "", ["evil"], ["refs/remotes/origin/evil", *MAIN], "refs/remotes/origin/main"),
+        ("", "", ["evil"], ["refs/remotes/origin/evil", *MASTER], "refs/remotes/origin/master"),
+        ("refs/remotes/origin/trunk", "", ["evil"], ["refs/remotes/origin/trunk", *MAIN], "refs/remotes/origin/trunk"),
+        ("", "", ["trunk"], ["refs/heads/trunk"], "refs/heads/trunk"),
+        ("", "trunk", ["evil"], ["refs/heads/trunk", *MAIN], "refs/heads/trunk"),
+        ("", "trunk", ["evil"], MAIN, None),
+        ("", "", ["release/*"], ["refs/heads/release/1"], None),
+    ],
+)
+def test_a_tree_does_not_choose_the_branch_that_says_whom_to_trust(
+    default: str, named: str, branches: list[str], there: list[str], judge: str | None
+) -> None:
+    assert next((one for one in main_branches(default, named, branches) if one in there), None) == judge

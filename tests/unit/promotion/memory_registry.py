@@ -186,6 +186,8 @@ class MemoryRegistry:
     weather: Weather = field(default_factory=Weather)
     earlier: dict[str, Store] = field(default_factory=dict)
     """What was true one write ago."""
+    channels: dict[str, tuple[str, Channel]] = field(default_factory=lambda: {one: ("", one) for one in Channel})
+    """By tag: the prefix of its image, and the channel that it is."""
 
     # For tests ------------------------------------------------------------------------------------------------------
 
@@ -197,12 +199,13 @@ class MemoryRegistry:
         self.remember()
         store = self.store(path)
         # a version tag may come to another repository ahead of what proves it; a channel may not
-        places = [path] if tag in list(Channel) else list(self.stores)
+        places = [path] if tag in self.channels else list(self.stores)
         verdicts = {gate: self.verdict(places, new, gate) for gate in Channel}
         old, seen = store.tags.get(tag), store.seen.get(tag)
         write = Write(path, tag, old, new, by_us, verdicts, seen)
-        if tag in list(Channel) and by_us:
-            entries = {digest: self._entry(path, digest) for digest in self.chain(path, Channel(tag))}
+        if tag in self.channels and by_us:
+            prefix, channel = self.channels[tag]
+            entries = {digest: self._entry(path, digest) for digest in self.chain(path, channel, prefix)}
             entry = next(one for one in entries.values() if one["moves"] and one["moves"][-1]["new"] == new)
             released = {digest for one in entries.values() for digest in one["releases"]}
             holds = [
@@ -232,7 +235,9 @@ class MemoryRegistry:
         listed = []
         for architecture in ("amd64", "arm64"):
             platform = {"os": "linux", "architecture": architecture}
-            config = json.dumps(platform | {"config": {"Labels": labels}}).encode()
+            config = json.dumps(
+                platform | {"config": {"Labels": labels}, "rootfs": {"diff_ids": [f"{architecture} {seed}"]}}
+            ).encode()
             parts = [_blob(store, config, IMAGE_CONFIG), _blob(store, f"{architecture} {seed}".encode(), LAYER)]
             manifest = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": parts[0], "layers": parts[1:]}
             listed.append(_manifest(store, manifest) | {"platform": platform})
@@ -261,7 +266,7 @@ class MemoryRegistry:
                 continue
             statement = next(one for one in document["layers"] if one["mediaType"] == media.IN_TOTO)["digest"]
             try:
-                predicate = json.loads(store.blobs[statement])["predicate"]
+                predicate = json.loads(store.blobs[statement])["predicate"]["bootc-pipeline"]
             except (ValueError, KeyError, RecursionError):
                 continue
             if predicate["gate"] == gate:
@@ -275,14 +280,14 @@ class MemoryRegistry:
     def _entry(self, path: str, digest: Digest) -> dict[str, Any]:
         store = self.store(path)
         layer = json.loads(store.manifests[digest][1])["layers"][0]
-        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])
+        entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])["predicate"]["bootc-pipeline"]
         return entry
 
-    def chain(self, path: str, channel: Channel) -> list[Digest]:
+    def chain(self, path: str, channel: Channel, prefix: str = "") -> list[Digest]:
         """The entries of a ledger by their tags, newest first, again by other code."""
         numbers = {}
         for tag in self.store(path).tags:
-            if tag.startswith(f"pipeline-ledger-{channel}-"):
+            if tag.startswith(f"{prefix}pipeline-ledger-{channel}-"):
                 *_, number, _, digest = tag.split("-")
                 numbers[Digest(f"sha256:{digest}")] = int(number)
         return sorted(numbers, key=lambda digest: (numbers[digest], digest), reverse=True)
@@ -421,11 +426,23 @@ class MemoryRegistry:
             headers = {"OCI-Subject": "yes"} if self.referrers_api else {}
             return httpx.Response(201, headers={"docker-content-digest": digest, **headers})
         found = Digest(ref) if ":" in ref else store.tags.get(ref)
+        if request.method == "DELETE":
+            return self._delete(store, ref, found)
         store.seen[ref] = found
         if found not in store.manifests:
             return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
         kind, raw = store.manifests[found]
         return httpx.Response(200, content=raw, headers={"content-type": kind, "docker-content-digest": found})
+
+    def _delete(self, store: Store, ref: str, found: Digest | None) -> httpx.Response:
+        """By tag, which leaves the manifest alone, or by digest, with all tags."""
+        if found not in store.manifests:
+            return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+        if ":" in ref:
+            del store.manifests[found]
+        for tag in [tag for tag, named in store.tags.items() if (named == found if ":" in ref else tag == ref)]:
+            del store.tags[tag]
+        return httpx.Response(202)
 
     def _blobs(self, request: httpx.Request, path: str, rest: str) -> httpx.Response:
         blobs = self.store(path).blobs

@@ -1,0 +1,419 @@
+"""With [trust], whoever may push can break a release and cannot make one: forgeries are refused by name."""
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from memory_registry import HOST, MemoryRegistry
+from scaffold import Bench, configured, outcome
+from virtual_time import VirtualTime
+
+from pipeline.commands.history import history, history_text
+from pipeline.commands.status import channels
+from pipeline.config import Image
+from pipeline.domain import Channel, Commit, Digest, Outcome, Repository, Tag
+from pipeline.errors import InfrastructureError
+from pipeline.registry import ledger, media
+from pipeline.registry.artifacts import artifact
+from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.content import Descriptor, Manifest
+from pipeline.registry.evidence import Evidence, attach_evidence, evidence_tags
+from pipeline.report.model import Check, CheckStatus, Move, Result
+from pipeline.trust.bundle import bundle, signed_bytes
+from pipeline.trust.keys import PublicKey
+from pipeline.trust.notary import Notary, Sign
+from pipeline.trust.signers import Signer, Trust
+
+
+@pytest.fixture(params=[()], ids=[""])
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": VirtualTime}
+
+
+class Key:
+    """A key pair, and what signs with it."""
+
+    def __init__(self, name: str) -> None:
+        self._private = ec.generate_private_key(ec.SECP256R1())
+        kind = serialization.PublicFormat.SubjectPublicKeyInfo
+        public = PublicKey.parse(self._private.public_key().public_bytes(serialization.Encoding.PEM, kind))
+        self.signer = Signer(f"keys/{name}.pub", public)
+
+    async def sign(self, statement: bytes) -> bytes:
+        return bundle(statement, self.raw(statement), self.signer.key.fingerprint)
+
+    def raw(self, statement: bytes) -> bytes:
+        return self._private.sign(signed_bytes(statement), ec.ECDSA(hashes.SHA256()))
+
+
+NEXT, TESTING, STABLE, PEOPLE, STRANGER = (Key(name) for name in ("next", "testing", "stable", "people", "stranger"))
+OF = {Channel.NEXT: NEXT, Channel.TESTING: TESTING, Channel.STABLE: STABLE}
+TRUST = Trust(
+    {
+        "next": [NEXT.signer],
+        "testing": [TESTING.signer],
+        "stable": [STABLE.signer],
+        "ledger": [PEOPLE.signer],
+    }
+)
+
+
+@dataclass
+class Lab(Bench):
+    """Jobs that sign with a key of their own, and a stranger who may push."""
+
+    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    trust: Trust = TRUST
+
+    @property
+    def tags(self) -> dict[str, Digest]:
+        return self.registry.store("os").tags
+
+    async def prepare(self, version: str) -> None:
+        """Everything up to next."""
+        self.git.tags |= dict.fromkeys((version, f"{version}-test"), self.git.commit())
+        self.sign = NEXT.sign
+        assert outcome(await self.build_next()) == Outcome.PASSED
+
+    async def to_testing(self, version: str) -> list[Result]:
+        self.sign = TESTING.sign
+        return await self.promote_testing(f"{version}-test")
+
+    async def to_stable(self, version: str) -> list[Result]:
+        self.sign = STABLE.sign
+        return await self.promote_stable(version)
+
+    async def release(self, version: str) -> None:
+        await self.prepare(version)
+        assert outcome(await self.to_testing(version)) == Outcome.PASSED
+        assert outcome(await self.to_stable(version)) == Outcome.PASSED
+
+    async def by(self, sign: Sign | None, act: Callable[[RepositoryClient], Awaitable[object]]) -> None:
+        """Somebody acts with push rights and this key, and believes whatever is there."""
+        async with RegistryClient(deadline=5, notary=Notary(sign=sign)) as client:
+            await act(client.repository(Repository(HOST, "os")))
+
+    def evidence(self, gate: Channel, digest: Digest, outcome: Outcome = Outcome.PASSED) -> Evidence:
+        status = CheckStatus.PASSED if outcome is Outcome.PASSED else CheckStatus.FAILED
+        checks = [Check(name="all", status=status)]
+        result = Result(command="gate", outcome=outcome, reason="41 checks", image="os", digest=digest, checks=checks)
+        return Evidence(gate=gate, gate_version=self.config.gate_version(gate, self.images[0]), result=result)
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    monkeypatch.chdir(tmp_path)
+    registry = MemoryRegistry()
+
+    async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
+        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
+
+    lab = Lab(configured("os", host=HOST), registry.copy, push, registry=registry)
+    with registry.serving():
+        yield lab
+
+
+def entry(kind: ledger.Kind, **told: Any) -> ledger.Entry:
+    told = {"channel": Channel.STABLE, "by": "release-bot", "at": datetime.now(UTC), "reason": "fine"} | told
+    return ledger.Entry.model_validate({"kind": kind, "command": "promote-stable"} | told)
+
+
+def pieces(lab: Lab, gate: Channel, digest: Digest) -> list[Manifest]:
+    """The evidence that lies there."""
+    begins, store = evidence_tags(gate, digest), lab.registry.store("os")
+    found = [store.manifests[one] for tag, one in store.tags.items() if tag.startswith(begins)]
+    return [Manifest.parse(raw, kind) for kind, raw in found]
+
+
+async def put(repo: RepositoryClient, gate: Channel, digest: Digest, layers: list[Descriptor], **notes: str) -> None:
+    """Evidence made of these layers."""
+    made = artifact(media.EVIDENCE, layers, subject=await repo.describe(digest), annotations=notes)
+    await repo.push_manifest(made, Tag(evidence_tags(gate, digest) + made.digest.hex[:36]))
+
+
+async def test_a_signed_release_goes_through_and_is_verified(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PASSED, told.reason
+    assert "Signatures are asked of next, testing, stable, ledger" in told.reason
+    assert not [check for check in told.checks if check.name == "refused"]
+    assert outcome(await lab.to_stable("v1.1.0")) == Outcome.UNCHANGED
+
+
+async def test_without_trust_verify_says_what_that_means(lab: Lab) -> None:
+    lab.trust = Trust()
+    await lab.release("v1.0.0")
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PASSED
+    assert "accidents, not attackers" in told.reason
+
+
+@pytest.mark.parametrize(
+    ("sign", "found"),
+    [(None, "unsigned; expected a signature by keys/"), (STRANGER.sign, "signed by a key that is not in \\[trust\\]")],
+)
+async def test_a_foreign_image_in_every_channel_with_all_that_proves_it(lab: Lab, sign: Sign, found: str) -> None:
+    await lab.release("v1.0.0")
+    commit = lab.git.tags["v1.0.0"]
+    evil = lab.registry.put_image("os", {"org.opencontainers.image.revision": commit}, "rootkit")
+
+    async def forge(repo: RepositoryClient) -> None:
+        for gate in Channel:
+            stored = await attach_evidence(repo, evil, lab.evidence(gate, evil), b"report")
+            move = Move(repository=f"{HOST}/os", tag=Tag(gate), old=lab.tags[gate], new=evil)
+            told = {"channel": gate, "moves": [move], "evidence": [stored.digest]}
+            await ledger.append(repo, entry(ledger.Kind.PROMOTION, **told))
+        for tag in ("next", "testing", "stable", "v1.0.0", "v1.0.0-test"):
+            lab.registry.tag("os", tag, evil, by_us=False)
+
+    await lab.by(sign, forge)
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PRECONDITION
+    findings = {check.name: check.reason for check in told.checks if check.status is CheckStatus.FAILED}
+    for name in ("stable/evidence-stable", "testing/evidence-testing", "next/evidence-next", "refused"):
+        assert re.search(found, findings[name]), findings
+    assert f"{evil}" in findings["stable/ledger"]
+    async with lab.world() as world:
+        lines = {line.channel: line for line in await channels(world, lab.images[0])}
+        assert lines[Channel.STABLE].evidence == "missing"
+        assert re.search(found, lines[Channel.STABLE].note)
+        told_history = history_text(
+            {"os": await history(world, lab.images[0], Channel.STABLE)}, world.notary.refusals(Channel.STABLE)
+        )
+        assert "entry 2 (promotion) of the stable ledger" in told_history
+
+
+Attack = Callable[[Lab, Digest], Awaitable[None]]
+"""What a stranger does about a candidate that passed next and should not get to testing."""
+
+
+async def unsigned(lab: Lab, digest: Digest) -> None:
+    await lab.by(None, lambda repo: attach_evidence(repo, digest, lab.evidence(Channel.NEXT, digest), b"r"))
+
+
+async def by_a_stranger(lab: Lab, digest: Digest) -> None:
+    forged = lab.evidence(Channel.NEXT, digest)
+    await lab.by(STRANGER.sign, lambda repo: attach_evidence(repo, digest, forged, b"r"))
+
+
+async def by_the_key_of_another_gate(lab: Lab, digest: Digest) -> None:
+    forged = lab.evidence(Channel.NEXT, digest)
+    await lab.by(TESTING.sign, lambda repo: attach_evidence(repo, digest, forged, b"r"))
+
+
+async def for_another_digest(lab: Lab, digest: Digest) -> None:
+    (genuine,) = pieces(lab, Channel.NEXT, lab.tags["v1.0.0"])
+    await lab.by(None, lambda repo: put(repo, Channel.NEXT, digest, genuine.layers))
+
+
+async def with_the_signature_of_another(lab: Lab, digest: Digest) -> None:
+    (genuine,) = pieces(lab, Channel.NEXT, lab.tags["v1.0.0"])
+    await unsigned(lab, digest)
+    (forged,) = (one for one in pieces(lab, Channel.NEXT, digest) if len(one.layers) == 2)
+    await lab.by(None, lambda repo: put(repo, Channel.NEXT, digest, [*forged.layers, genuine.layers[2]]))
+
+
+async def signed_as_something_else(lab: Lab, digest: Digest) -> None:
+    await unsigned(lab, digest)
+    (forged,) = (one for one in pieces(lab, Channel.NEXT, digest) if len(one.layers) == 2)
+
+    async def act(repo: RepositoryClient) -> None:
+        plain = b'{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","messageSignature":{}}'
+        await put(repo, Channel.NEXT, digest, [*forged.layers, await repo.push_blob(plain, media.BUNDLE)])
+
+    await lab.by(None, act)
+
+
+@pytest.mark.parametrize(
+    ("attack", "found"),
+    [
+        (unsigned, "unsigned; expected a signature by keys/next.pub"),
+        (by_a_stranger, r"signed by a key that is not in \[trust\] \(it calls itself SHA256:.*\); expected .*next.pub"),
+        (by_the_key_of_another_gate, r"signed by keys/testing.pub \(.*\), which counts for testing; expected"),
+        (for_another_digest, "a statement about .*, expected sha256:"),
+        (with_the_signature_of_another, "signed, but the signature is about another statement"),
+        (signed_as_something_else, "in a form that nobody can check: a bundle without a DSSE envelope"),
+    ],
+)
+async def test_what_is_not_signed_by_whom_it_should_be_is_no_evidence(lab: Lab, attack: Attack, found: str) -> None:
+    await lab.release("v1.0.0")
+    await lab.prepare("v1.1.0")
+    digest = lab.tags["next"]
+
+    async def failed(repo: RepositoryClient) -> None:
+        """The gate's own newest word."""
+        await attach_evidence(repo, digest, lab.evidence(Channel.NEXT, digest, Outcome.GATE_FAILED), b"r")
+
+    await lab.by(NEXT.sign, failed)
+    await attack(lab, digest)
+    (told,) = await lab.to_testing("v1.1.0")
+    assert told.outcome is Outcome.PRECONDITION
+    assert re.search(found, told.reason), told.reason
+    assert "v1.1.0-test" not in lab.tags
+
+
+async def replayed(lab: Lab, digest: Digest) -> None:
+    (passed, _) = sorted(pieces(lab, Channel.NEXT, digest), key=lambda one: b"gate_failed" in _statement(lab, one))
+    await lab.by(None, lambda repo: put(repo, Channel.NEXT, digest, passed.layers, created="2999-01-01"))
+
+
+async def with_another_report(lab: Lab, digest: Digest) -> None:
+    (passed, _) = sorted(pieces(lab, Channel.NEXT, digest), key=lambda one: b"gate_failed" in _statement(lab, one))
+
+    async def act(repo: RepositoryClient) -> None:
+        other = await repo.push_blob(b"another report", media.REPORT)
+        await put(repo, Channel.NEXT, digest, [passed.layers[0], other, passed.layers[2]])
+
+    await lab.by(None, act)
+
+
+def _statement(lab: Lab, piece: Manifest) -> bytes:
+    return lab.registry.store("os").blobs[piece.layers[0].digest]
+
+
+@pytest.mark.parametrize("attack", [replayed, with_another_report])
+async def test_a_genuine_statement_that_is_attached_again_takes_nothing_back(lab: Lab, attack: Attack) -> None:
+    await lab.prepare("v1.0.0")
+    digest = lab.tags["next"]
+    failed = lab.evidence(Channel.NEXT, digest, Outcome.GATE_FAILED)
+    await lab.by(NEXT.sign, lambda repo: attach_evidence(repo, digest, failed, b"r"))
+    await attack(lab, digest)
+    (told,) = await lab.to_testing("v1.0.0")
+    assert told.outcome is Outcome.PRECONDITION
+    assert "gate_failed" in told.reason
+
+
+async def test_the_older_form_of_a_bundle_by_the_right_key_counts(lab: Lab) -> None:
+    async def older(statement: bytes) -> bytes:
+        envelope = json.loads(await NEXT.sign(statement))["dsseEnvelope"]
+        return json.dumps({"base64Signature": base64.b64encode(json.dumps(envelope).encode()).decode()}).encode()
+
+    lab.git.tags |= dict.fromkeys(("v1.0.0-test",), lab.git.commit())
+    lab.sign = older
+    assert outcome(await lab.build_next()) == Outcome.PASSED
+    assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
+
+
+async def test_a_rotated_key_counts_while_it_is_listed(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    fresh = Key("next-2027")
+    lab.trust = Trust({**TRUST.signers, "next": [fresh.signer]})
+    (told,) = await lab.to_testing("v1.0.0")
+    assert told.outcome is Outcome.PRECONDITION
+    assert "expected a signature by keys/next-2027.pub" in told.reason
+    lab.trust = Trust({**TRUST.signers, "next": [fresh.signer, NEXT.signer]})
+    assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
+
+
+# The ledger -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sign", [None, STRANGER.sign, TESTING.sign])
+async def test_a_hold_ends_by_the_right_hand_only(lab: Lab, sign: Sign | None) -> None:
+    await lab.release("v1.0.0")
+    await lab.prepare("v1.1.0")
+    assert outcome(await lab.to_testing("v1.1.0")) == Outcome.PASSED
+    lab.sign = PEOPLE.sign
+    (held,) = await lab.hold(Channel.STABLE)
+    assert held.outcome is Outcome.PASSED, held.reason
+
+    async def let_go(repo: RepositoryClient) -> None:
+        there = (await ledger.standing(repo, Channel.STABLE)).holds
+        await ledger.append(repo, entry(ledger.Kind.RELEASE, releases=[one.digest for one in there]))
+
+    await lab.by(sign, let_go)
+    (told,) = await lab.to_stable("v1.1.0")
+    assert told.outcome is Outcome.PRECONDITION
+    assert "on hold" in told.reason
+    lab.sign = PEOPLE.sign
+    assert outcome(await lab.release_hold(Channel.STABLE)) == Outcome.PASSED
+    assert outcome(await lab.to_stable("v1.1.0")) == Outcome.PASSED
+
+
+async def test_a_hold_of_a_stranger_holds_nothing(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    await lab.by(STRANGER.sign, lambda repo: ledger.append(repo, entry(ledger.Kind.HOLD, channel=Channel.TESTING)))
+    assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
+    (told,) = await lab.verify()
+    refused = next(check for check in told.checks if check.name == "refused")
+    assert "entry 1 (hold) of the testing ledger" in refused.reason
+    assert not refused.required
+
+
+async def test_a_ledger_that_was_cut_is_refused(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.hold(Channel.STABLE)
+    (cut,) = (tag for tag in lab.tags if "ledger-stable-2-hold" in tag)
+    await lab.release_hold(Channel.STABLE)
+    del lab.tags[cut]
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PRECONDITION
+    assert "entry 2 is missing" in told.reason
+
+
+async def test_entries_from_before_signatures_were_asked_for_do_not_count_and_break_nothing(lab: Lab) -> None:
+    lab.trust = Trust()
+    await lab.release("v1.0.0")
+    lab.sign = None
+    await lab.hold(Channel.TESTING)
+    lab.trust = TRUST
+    await lab.prepare("v1.1.0")
+    assert outcome(await lab.to_testing("v1.1.0")) == Outcome.PASSED
+    async with lab.world() as world:
+        assert len(await history(world, lab.images[0], Channel.TESTING)) >= 1
+
+
+# Signing that fails ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sign", "found"),
+    [
+        (None, "would be unsigned; expected a signature by keys/testing.pub"),
+        (NEXT.sign, "which counts for next; expected a signature by keys/testing.pub"),
+    ],
+)
+async def test_who_cannot_sign_is_told_before_the_gate_runs(lab: Lab, sign: Sign | None, found: str) -> None:
+    await lab.prepare("v1.0.0")
+    lab.sign, runs = sign, len(lab.gate_runs)
+    (told,) = await lab.promote_testing("v1.0.0-test")
+    assert told.outcome is Outcome.PRECONDITION
+    assert found in told.reason
+    assert len(lab.gate_runs) == runs
+
+
+async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_tested_again(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    for works in range(20):
+        left = works
+
+        async def failing(statement: bytes) -> bytes:
+            nonlocal left
+            if left == 0:
+                raise InfrastructureError("the KMS is away")
+            left -= 1
+            return await TESTING.sign(statement)
+
+        saved = lab.registry.saved()
+        lab.sign = failing
+        (told,) = await lab.promote_testing("v1.0.0-test")
+        if told.outcome is Outcome.PASSED:
+            break
+        assert told.outcome is Outcome.INFRA
+        assert not {"testing", "v1.0.0-test"} & lab.tags.keys()
+        proven = bool(pieces(lab, Channel.TESTING, lab.tags["next"]))
+        runs = len(lab.gate_runs)
+        assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
+        assert len(lab.gate_runs) == runs + (not proven)
+        lab.registry.restore(saved)
+    assert works == 3  # the rehearsal, the evidence, the entry
