@@ -72,6 +72,10 @@ class BootcPipeline:
         signing_kms_auth: Annotated[
             dagger.Secret | None, Doc("Lines of NAME=VALUE for the KMS driver's environment, such as its login")
         ] = None,
+        identity_token: Annotated[
+            dagger.Secret | None,
+            Doc("Instead of a key: an OIDC token, or the address and the word that ask for one, with a space between"),
+        ] = None,
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
@@ -90,6 +94,7 @@ class BootcPipeline:
             signing_password=signing_password,
             signing_kms=signing_kms,
             signing_kms_auth=signing_kms_auth,
+            identity_token=identity_token,
             trust_branch=trust_branch,
         )
         return cls(given=given)
