@@ -3,16 +3,19 @@
 The stages are the real ones; git and the gates are the stand-ins of tests/unit/promotion: what a gate does is not
 counted. In front of the registry (Debian's, which like ghcr.io has no referrers API) is a proxy that counts.
 
-*Needed* is what no implementation of DESIGN could leave out, for one image of one index (`NEEDED` has the figures):
+*Needed* is what no implementation of DESIGN could leave out, for one image of one index of two platforms:
 
 - skopeo's own requests, as often as tags are written;
 - each tag that decides, once for each decision: before the gate, after it, right before it is written, and after that;
   the channel also before the ledger is written, which must not name a move that cannot be;
-- what is immutable (manifests and configs by digest), once;
-- the list of what is attached, once for each decision, and once to learn that there is no API for it;
+- what is immutable (the manifest and config of every platform), once;
+- the list of tags, which has holds, withdrawals, evidence and versions: before the gate, before and after evidence is
+  written, before and after the ledger's entry is, and after the channel has moved. Each list is two requests: one that
+  ends is asked for what comes after its last tag, since some registries cut it;
+- the evidence that the list names: that of the gate before, and that of this gate as the registry gives it back;
 - for each artifact that is stored: its blobs (two requests each, the protocol has no shorter way), whether the empty
-  config is there, the manifest; for its place in a list without the API, and at the head of a ledger: read, write, read
-  back, since a registry has no compare-and-swap.
+  config is there, the manifest;
+- for whoever looks for what is attached: read, write and read back the list that stands for the referrers API.
 """
 
 import os
@@ -51,33 +54,31 @@ LAYER = 8 << 20
 
 PURPOSES = {
     "copied by skopeo": r" skopeo/",
-    "ledger: is it on hold, and the entry": r"pipeline-ledger",
+    "list of tags": r"/tags/list",
+    "ledger: the entry": r"/manifests/pipeline-ledger",
     "is a prune running": r"pipeline-pruning",
-    "evidence: what is attached": r"GET \S+(/referrers/|/manifests/sha256-)",
-    "evidence: stored": r"(PUT|POST|HEAD) ",
-    "image: manifest, label, evidence": r"GET \S+/(manifests/sha256:|blobs/)",
-    "tags: what they name": r"GET \S+/(manifests|tags)/",
+    "evidence: read": r"GET \S+/manifests/pipeline-evidence",
+    "evidence: attached, for others": r"/referrers/|/manifests/sha256-",
+    "evidence, entry: stored": r"(PUT|POST|HEAD) ",
+    "image: manifests, labels": r"GET \S+/(manifests/sha256:|blobs/)",
+    "tags: what they name": r"GET \S+/manifests/",
 }
 """By what the line of a request in the proxy's log looks like; the first that fits."""
 
+_NEEDED = {
+    "list of tags": 6 * 2,
+    "ledger: the entry": 1,
+    "is a prune running": 1,
+    "evidence: read": 2,
+    "evidence: attached, for others": 3,
+    "evidence, entry: stored": 2 * 2 + 1 + 1 + 2,  # statement and report, empty config, manifest; the entry's blob
+    "image: manifests, labels": 2 * 2,
+}
 NEEDED = {
-    "promote-testing": {
-        # on hold? before and after the gate; then the record: its blob, read, write, read back
-        "ledger: is it on hold, and the entry": 2 + 3,
-        "is a prune running": 1,
-        "evidence: what is attached": 1 + 2 + 2,  # no API; two decisions; read and read back around the write
-        "evidence: stored": 2 * 2 + 1 + 1 + 1 + 2,  # blobs, empty config, manifest, list; the ledger entry's blob
-        "image: manifest, label, evidence": 2 + 1,
-        "tags: what they name": 3 + 4 + 5,  # :<commit>, :next and :stable; the version tag; the channel
-    },
-    "promote-stable": {
-        "ledger: is it on hold, and the entry": 2 + 3,
-        "is a prune running": 1,
-        "evidence: what is attached": 1 + 2 + 2,
-        "evidence: stored": 2 * 2 + 1 + 1 + 1 + 2,
-        "image: manifest, label, evidence": 2 + 1,
-        "tags: what they name": 2 * 2 + 4 + 5,  # the test tags and the highest, before and after the gate; the two
-    },
+    # :<commit>, :next and :stable; the version tag; the channel
+    "promote-testing": _NEEDED | {"tags: what they name": 3 + 4 + 5},
+    # the highest test tag and the one that would follow, before and after the gate; the version tag; the channel
+    "promote-stable": _NEEDED | {"tags: what they name": 2 * 2 + 4 + 5},
 }
 
 

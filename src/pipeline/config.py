@@ -27,8 +27,11 @@ from pydantic import (
 from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
 from pipeline.errors import UsageError
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
+from pipeline.policy import fleet
+from pipeline.policy import platforms as platforms_
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX, Kind, Names, common, needs_version
+from pipeline.policy.platforms import BOOTABLE
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
@@ -36,6 +39,8 @@ from pipeline.quantities import Duration, Percent, Size
 from pipeline.registry.artifacts import looks_promoted
 from pipeline.trust.keyless import FULCIO, REKOR
 from pipeline.vm.spec import Spec
+from pipeline.vm.way_out import MOST
+from pipeline.vm.ways import Way
 
 FILE = "pipeline.toml"
 
@@ -47,10 +52,21 @@ BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
 OUTPUT = "/output"
 """Where the disk builder leaves the disk."""
 
-_PLACEHOLDERS = ("{ref}", "{output}", "{arch}")
-_PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
+QCOW2 = "qcow2"
+OUTPUTS = {
+    "qcow2": "qcow2/disk.qcow2",
+    "raw": "image/disk.raw",
+    "iso": "bootiso/install.iso",
+    "anaconda-iso": "bootiso/install.iso",
+    "vmdk": "vmdk/disk.vmdk",
+    "vhd": "vpc/disk.vhd",
+    "ami": "image/disk.raw",
+    "gce": "gce/image.tar.gz",
+}
+"""What bootc-image-builder makes, and where it leaves it (its documentation, "Image types")."""
 
-_ARCHITECTURES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+_PLACEHOLDERS = ("{ref}", "{output}", "{arch}", "{type}")
+_PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
 
 
 def _relative(path: str) -> str:
@@ -137,7 +153,13 @@ RepositoryName = Annotated[
     WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
-Platform = Annotated[Literal["linux/amd64", "linux/arm64"], BeforeValidator(_usual_platform)]
+HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[1-9]\d{0,4}$")]
+Platform = Annotated[
+    str,
+    BeforeValidator(_usual_platform),
+    AfterValidator(platforms_.checked),
+    WithJsonSchema({"type": "string", "title": "platform", "pattern": platforms_.PATTERN}),
+]
 Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST_PREFIX - 1}}})?$")]
 ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
 Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
@@ -157,6 +179,7 @@ SkipReason = Literal[
     "first-release",
     "no-bootc",
     "no-selinux-policy",
+    "no-ssh",
     "no-stable-disk",
     "no-stable-evidence",
     "not-configured",
@@ -276,7 +299,7 @@ class Image(_Table):
     name: Annotated[str, AfterValidator(_image_name)] = ""
     """The NAME of the table; it becomes part of file names and of addresses."""
     repository: RepositoryName
-    """Where its candidates and channels live: registry and path, no tag."""
+    """Required, here or in [defaults]: where its candidates and channels live, registry and path, no tag."""
     stable_repository: RepositoryName | None = None
     """Where releases live when not in `repository`: `:vX.Y.Z` and `:stable`, with everything that proves them."""
     prefix: Prefix = ""
@@ -285,6 +308,8 @@ class Image(_Table):
     """What its channels are called when not next, testing and stable: `{ stable = "gts" }`."""
     aliases: dict[Channel, tuple[Alias, ...]] = {}
     """Further tags that follow a channel: `{ stable = ["latest", "{major}", "stable-{date}"] }`."""
+    needs: tuple[str, ...] = ()
+    """Other images of this file that it is built on: they are built first, of the same commit."""
     containerfile: RelativePath = "Containerfile"
     """What it is built from."""
     context: RelativePath = "."
@@ -372,6 +397,10 @@ class Builder(_Table):
     """Where below the output folder the disk is afterwards."""
     needs: tuple[ImageReference, ...] = ()
     """Images that the builder takes from the same storage (`--build-container`): they are pulled there before."""
+    outputs: tuple[Literal["qcow2", "raw", "iso", "anaconda-iso", "vmdk", "vhd", "ami", "gce"], ...] = ("qcow2",)
+    """What is built of the image: the qcow2 that boots and is tested, and what is stored and uploaded beside it. Of
+    those an ISO is booted to its installer, and nothing else is run. `{type}` in `args`, or what follows `--type`,
+    becomes each of them."""
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0
@@ -392,11 +421,24 @@ class Builder(_Table):
             raise ValueError("expected a file that ends with .toml or .json, by which the builder tells them apart")
         return value
 
-    def arguments(self, platform: str, reference: str) -> list[str]:
-        """What the builder is called with for the disk of `reference` for this platform."""
+    @model_validator(mode="after")
+    def _told_what_to_make(self) -> "Builder":
+        if self.others and not any("{type}" in word or word == "--type" for word in self.args):
+            raise ValueError("outputs beside qcow2 take a {type} in args, by which the builder is told what to make")
+        return self
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What is built beside the disk that is tested."""
+        return tuple(kind for kind in dict.fromkeys(self.outputs) if kind != QCOW2)
+
+    def arguments(self, platform: str, reference: str, kind: str = QCOW2) -> list[str]:
+        """What the builder is called with for `reference` on this platform, as a disk or what else `kind` is."""
         called = any("{ref}" in word for word in self.args)
-        words = self.args if called else (*self.args, "--output", "{output}", "{ref}")
-        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform)}
+        words = list(self.args if called else (*self.args, "--output", "{output}", "{ref}"))
+        if kind != QCOW2 and "--type" in words[:-1]:
+            words[words.index("--type") + 1] = kind
+        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform), "{type}": kind}
         return [_PLACEHOLDER.sub(lambda found: values[found.group()], word) for word in words]
 
 
@@ -429,14 +471,24 @@ class TestingGate(_Table):
     """Of the machine."""
     cpus: int = Field(2, ge=1, le=64)
     """Processors of the machine."""
-    services: tuple[str, ...] = ("sshd.service",)
-    """Units that must be active."""
+    access: Annotated[tuple[Way, ...], Field(min_length=1)] = tuple(Way)
+    """How to get into the guest, in this order: root's key at the SSH server that the image runs (`key`), at one that a
+    credential starts and opens (`server`), by a shell on a virtio console (`shell`)."""
+    network: bool | Annotated[tuple[HostPort, ...], Field(max_length=MOST)] = False
+    """What the guest reaches of the outside, as first-boot services may need it: nothing, everything (`true`), or
+    these HOST:PORT. Never with a login."""
+    services: tuple[str, ...] = ()
+    """Units that must be active. What the image enables must have been started in any case."""
     boot_budget: Duration = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
     budgets: Budgets = Budgets()
     """How large the image may be, and how far behind stable."""
     checks: RelativePath | None = None
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
+    platforms: Annotated[tuple[Platform, ...] | None, Field(min_length=1)] = None
+    """Whose disks are made and booted; all that the gate can boot (amd64 and arm64) unless said otherwise."""
+    unbooted: dict[Platform, Annotated[str, Field(min_length=1)]] = {}
+    """Platforms that are promoted without a disk and a boot, each with the reason, which the evidence shows."""
     require_kvm: bool = False
     """True: a boot under emulation does not count."""
     listen: tuple[Socket, ...] | None = None
@@ -489,6 +541,9 @@ class OpenQA(_Table):
     """Limit to this scenario; all that match otherwise."""
     asset: Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")] = "HDD_1"
     """The setting by which the jobs get the disk: HDD_1, ISO, ASSET_1 …; its address goes into the same with _URL."""
+    assets: dict[Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")], RelativePath] = {}
+    """More files for every job, by the setting that names them (UEFI_PFLASH_VARS, ISO_1, ASSET_1 …): files of the
+    repository, uploaded beside the disk; their addresses go into the same with _URL."""
     settings: dict[str, Template] = {}
     """More settings for every job: all that openQA takes, but what the pipeline sets itself."""
     jobs: dict[str, OpenQAJob] = {}
@@ -501,6 +556,8 @@ class OpenQA(_Table):
     """Trackers as openQA abbreviates them (`bsc`, `gh`): a comment with one of their bugs lets a failed job through."""
     in_background: bool = False
     """openQA answers at once and makes the jobs afterwards: for products so large that the request would time out."""
+    video: bool = False
+    """Bring the videos of jobs that did not pass into the report."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
     timeout: Duration = 4 * 3600.0
@@ -515,10 +572,18 @@ class OpenQA(_Table):
         """Each is a submission of its own."""
         return (self.flavor,) if isinstance(self.flavor, str) else self.flavor
 
+    @field_validator("assets")
+    @classmethod
+    def _assets_are_not_the_disk(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if info.data.get("asset") in value:
+            raise ValueError(f"expected another setting than {info.data['asset']}, which names the disk under test")
+        return value
+
     @field_validator("settings")
     @classmethod
     def _settings_are_the_users(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        refused = [why for name in value if (why := refused_setting(name, info.data.get("asset", "HDD_1")))]
+        owned = (info.data.get("asset", "HDD_1"), *info.data.get("assets", ()))
+        refused = [why for name in value if (why := refused_setting(name, *owned))]
         if refused:
             raise ValueError("; ".join(refused))
         return value
@@ -555,7 +620,7 @@ class StableGate(_Table):
 
 
 class KnownFinding(Waiver):
-    """`[[waivers]]` as the file may have it: of a check that exists, in the gate that makes it."""
+    """`[[waivers]]`: a known finding of a check, or of a job or module of openQA, that may ship for a while."""
 
     @field_validator("check")
     @classmethod
@@ -636,11 +701,26 @@ class Trust(_Table):
         return {name: found for name, found in named.items() if found}
 
 
+class StaleAfter(_Table):
+    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
+
+    next: Duration | None = None
+    """Since the image of `:next` was built."""
+    testing: Duration | None = None
+    """Since the image of `:testing` was built."""
+    stable: Duration | None = None
+    """Since the image of `:stable` was built."""
+
+
 class Config(_Table):
     """The whole file."""
 
     images: dict[str, Image] = Field(min_length=1)
     """One table for each OS image; they are released together."""
+    defaults: Annotated[
+        dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"title": "value"}})
+    ] = {}
+    """What the tables of all images share: the keys of [images.NAME]; `{name}` becomes the image's NAME."""
     main_branch: Branches = ("main",)
     """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
     plain_http: tuple[str, ...] = ()
@@ -653,13 +733,39 @@ class Config(_Table):
     """What `prune` may delete."""
     trust: Trust | None = None
     """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
+    stale_after: StaleAfter = StaleAfter()
+    """When a channel counts as stale."""
 
-    @field_validator("images", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {name: table | {"name": name} if isinstance(table, dict) else table for name, table in value.items()}
+    def _named(cls, document: Any) -> Any:
+        images, shared = (document.get(key, {}) for key in ("images", "defaults")) if document else ({}, {})
+        if not isinstance(images, dict) or not isinstance(shared, dict):
+            return document
+        whole = {
+            name: fleet.with_defaults(table, shared, name) | {"name": name} if isinstance(table, dict) else table
+            for name, table in images.items()
+        }
+        return document | {"images": whole} if "images" in document else document
+
+    @field_validator("defaults")
+    @classmethod
+    def _keys_of_an_image(cls, value: dict[str, Any]) -> dict[str, Any]:
+        allowed = [key for key in Image.model_fields if key != "name"]
+        if unknown := [key for key in value if key not in allowed]:
+            close = get_close_matches(unknown[0], allowed, n=1)
+            meant = f"; did you mean {close[0]}?" if close else f"; allowed here: {', '.join(allowed)}"
+            raise ValueError(f"{unknown[0]} is no key of an image{meant}")
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _there_is_an_order(cls, value: dict[str, Image]) -> dict[str, Image]:
+        for image in value.values():
+            if missing := [name for name in image.needs if name not in value]:
+                raise ValueError(f"{image.name} needs {missing[0]}, which is no image of this file")
+        fleet.waves({image.name: image.needs for image in value.values()})
+        return value
 
     @field_validator("images")
     @classmethod
@@ -677,6 +783,37 @@ class Config(_Table):
                         f'in prefix = "{one.name}-", or a repository'
                     )
         return value
+
+    @model_validator(mode="after")
+    def _no_platform_goes_unseen(self) -> "Config":
+        gate = self.gates.testing
+        if gate.platforms and (wrong := [one for one in gate.platforms if platforms_.machine(one) not in BOOTABLE]):
+            raise ValueError(
+                f"gates.testing.platforms has {wrong[0]}, which the gate cannot boot: expected processors "
+                f"{' or '.join(sorted(BOOTABLE))}. Name it in gates.testing.unbooted, with the reason"
+            )
+        for image in self.images.values():
+            if unseen := platforms_.unexcused(image.platforms, gate.platforms, gate.unbooted):
+                raise ValueError(
+                    f"images.{image.name}.platforms has {unseen[0]}, which the testing gate does not boot: expected it "
+                    f'in gates.testing.platforms, or gates.testing.unbooted = {{ "{unseen[0]}" = "why" }} to '
+                    "promote it all the same"
+                )
+        return self
+
+    def booted(self, image: Image) -> list[str]:
+        """The platforms of an image whose disks are made and booted by the testing gate."""
+        return platforms_.booted(image.platforms, self.gates.testing.platforms, self.gates.testing.unbooted)
+
+    def unbooted(self, image: Image) -> dict[str, str]:
+        """The others, each with the reason."""
+        return {one: why for one, why in self.gates.testing.unbooted.items() if one in image.platforms}
+
+    def in_order(self, images: Sequence[Image]) -> list[list[Image]]:
+        """Some images in groups, each after what it needs of them."""
+        chosen = {image.name: image for image in images}
+        needs = {name: [one for one in image.needs if one in chosen] for name, image in chosen.items()}
+        return [[chosen[name] for name in wave] for wave in fleet.waves(needs)]
 
     def sharing(self, repository: Repository) -> list[Image]:
         """The images that have tags in a repository."""
@@ -706,8 +843,8 @@ class Config(_Table):
         stable = self.gates.stable.openqa
         found = {
             Channel.NEXT: [self.gates.next.tests],
-            Channel.TESTING: [self.gates.testing.checks],
-            Channel.STABLE: [stable.scenarios if stable else None],
+            Channel.TESTING: [self.gates.testing.checks, self.gates.testing.builder.config],
+            Channel.STABLE: [stable.scenarios, *stable.assets.values()] if stable else [],
         }
         return [path for path in found[channel] if path]
 
@@ -733,7 +870,7 @@ class Config(_Table):
 
 def architecture(platform: str) -> str:
     """The machine name of a platform: `linux/amd64` is `x86_64`."""
-    return _ARCHITECTURES[platform]
+    return platforms_.machine(platform)
 
 
 def parse(text: str, file: str = FILE) -> Config:
@@ -748,8 +885,25 @@ def parse(text: str, file: str = FILE) -> Config:
     try:
         return Config.model_validate(document)
     except ValidationError as error:
-        lines = [_explain(file, detail) for detail in error.errors()]
-        raise UsageError("\n".join(lines)) from error
+        details = error.errors()
+        hollow = [one for one in details if one["type"] == "too_short" and _is_above(one["loc"], details)]
+        shown = [_shared(document, detail) for detail in details if detail not in hollow]
+        raise UsageError("\n".join(dict.fromkeys(_explain(file, detail) for detail in shown))) from error
+
+
+def _shared(document: dict[str, Any], detail: Any) -> Any:
+    """A wrong value that an image has from [defaults], as an error of that table: it is said once for all images."""
+    match detail["loc"]:
+        case ("images", str(name), str(key), *rest):
+            own, shared = document["images"].get(name), document.get("defaults", {})
+            if isinstance(own, dict) and key in shared and key not in own:
+                return detail | {"loc": ("defaults", key, *rest)}
+    return detail
+
+
+def _is_above(place: tuple[Any, ...], details: Sequence[Any]) -> bool:
+    """Whether something in this list was refused: that it is empty without that needs no saying."""
+    return any(len(one["loc"]) > len(place) and one["loc"][: len(place)] == place for one in details)
 
 
 def parse_trust(text: str, place: str) -> Trust | None:
@@ -777,6 +931,9 @@ def _explain(file: str, detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = detail["input"]
+            if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
+                return f"{file}: {key}: {message}."
+            message = message.removeprefix(f"{found!r} is not ")
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)

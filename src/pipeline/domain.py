@@ -67,6 +67,17 @@ class Channel(StrEnum):
     STABLE = "stable"
 
 
+class Refresh(StrEnum):
+    """Whether a commit that has a candidate gets another one."""
+
+    NONE = "none"
+    """It does not: what is there is taken."""
+    AUTO = "auto"
+    """It does when an image that it is built on has changed."""
+    ALWAYS = "always"
+    """It does, with every step of the build run again: packages move although the base does not."""
+
+
 class Outcome(StrEnum):
     """How a command ended (DESIGN, outcomes)."""
 

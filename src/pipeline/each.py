@@ -12,15 +12,15 @@ AT_ONCE = 4
 """How many are under way: more gain nothing where a registry limits requests, and tools take memory."""
 
 
-async def each(items: Iterable[A], act: Callable[[A], Awaitable[B]]) -> list[B]:
-    """What `act` answers for each item, in their order.
+async def each(items: Iterable[A], act: Callable[[A], Awaitable[B]], *, at_once: int = AT_ONCE) -> list[B]:
+    """What `act` answers for each item, in their order; `at_once` of them are under way.
 
     After an error none is begun any more, those under way come to their end, and the error of the first is raised.
     """
     todo = list(items)
     answers: dict[int, B] = {}
     errors: dict[int, Exception] = {}
-    limiter = anyio.CapacityLimiter(AT_ONCE)
+    limiter = anyio.CapacityLimiter(at_once)
 
     async def one(number: int) -> None:
         async with limiter:

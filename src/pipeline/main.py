@@ -1,46 +1,60 @@
 """The Dagger API and nothing else: arguments in, stage call, report out."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Self
 
 import dagger
-from dagger import Doc
+from dagger import Doc, dag
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Anchors,
+    Another,
+    Archives,
     AsJson,
+    BuiltFrom,
+    CandidateDigest,
     ChannelName,
     Channels,
     CheckNames,
     Confirm,
+    Containers,
     Driver,
+    EachPlatform,
     FailGate,
     Gate,
+    GatedBefore,
     Holds,
     Images,
+    Keep,
+    Layouts,
     MustPush,
     OverrideHold,
     PlatformName,
     PublicKey,
     Reason,
     Reference,
+    References,
     TagName,
     Target,
     Token,
     WhichGate,
 )
-from pipeline.api.calls import acting, api_object, lasting, opened, told
+from pipeline.api.calls import acting, api_object, ending, lasting, opened, results_of, told
 from pipeline.api.commands import Commands
 from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
-from pipeline.commands import prune, reproduce, status
+from pipeline.commands import board, init, prune, reproduce, run_stage, status
 from pipeline.containers.secrets import read_secret
+from pipeline.domain import Refresh
 from pipeline.ending import CallFailed
-from pipeline.gates.evidence import unpacked
+from pipeline.gates.evidence import run_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.registry.retention import DriverKind
-from pipeline.world import Given
+from pipeline.report.model import Result
+from pipeline.world import Given, World
 
 _NOT_SOURCE = [".venv", "**/__pycache__"]
 
@@ -79,6 +93,7 @@ class BootcPipeline:
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
+        jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
         given = Given(
@@ -96,6 +111,7 @@ class BootcPipeline:
             signing_kms_auth=signing_kms_auth,
             identity_token=identity_token,
             trust_branch=trust_branch,
+            jobs=max(1, jobs),
         )
         return cls(given=given)
 
@@ -125,10 +141,44 @@ class BootcPipeline:
         self,
         image: Images = None,
         must_push: MustPush = False,
+        refresh: Another = Refresh.NONE,
         as_json: AsJson = False,
     ) -> str:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
-        return _told(await self.results().build_next(image, must_push), as_json)
+        return _told(await self.results().build_next(image, must_push, refresh), as_json)
+
+    @acting
+    async def submit_next(
+        self,
+        reference: References = None,
+        archive: Archives = None,
+        layout: Layouts = None,
+        container: Containers = None,
+        commit: BuiltFrom = "",
+        image: Images = None,
+        must_push: MustPush = False,
+        as_json: AsJson = False,
+    ) -> str:
+        """Take an image that was built elsewhere: lint and test it, push it as it is to :<commit>, move :next."""
+        submitted = self.results().submit_next(reference, archive, layout, container, commit, image, must_push)
+        return _told(await submitted, as_json)
+
+    @acting
+    async def run_stage(
+        self,
+        stage: Annotated[str, Doc("build-next, refresh-next, gate-next, promote-testing, promote-stable or verify")],
+        tag: Annotated[str, Doc("The pushed git tag, for those that promote")] = "",
+        image: Images = None,
+    ) -> dagger.Directory:
+        """Run a stage as a workflow does: its report, passed or failed, with the exit code in the file `exit-code`."""
+        left: dict[str, Path] = {}
+
+        async def run(world: World) -> list[Result]:
+            nonlocal left
+            left = world.left
+            return await run_stage.run_stage(world, stage, tag)
+
+        return run_directory(await results_of(stage, self.given, image, run), left)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -139,20 +189,33 @@ class BootcPipeline:
     async def promote_testing(
         self,
         tag: TagName,
+        digest: CandidateDigest = "",
         image: Images = None,
         allow_older: AllowOlder = False,
         override_hold: OverrideHold = False,
+        gated: GatedBefore = False,
         as_json: AsJson = False,
     ) -> str:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
-        return _told(await self.results().promote_testing(tag, image, allow_older, override_hold), as_json)
+        return _told(
+            await self.results().promote_testing(tag, image, allow_older, override_hold, digest, gated), as_json
+        )
 
     @acting
     async def gate_testing(
-        self, ref: Annotated[str, Doc("A test tag or a digest")], image: Images = None, fail: FailGate = False
+        self,
+        ref: Annotated[str, Doc("A test tag or a digest")],
+        image: Images = None,
+        keep: Keep = False,
+        fail: FailGate = False,
     ) -> dagger.Directory:
         """Build the disk and boot it without promoting; the report, passed or failed."""
-        return _report(await self.results().gate_testing(ref, image), fail)
+        return _report(await self.results().gate_testing(ref, image, keep), fail)
+
+    @acting
+    async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> str:
+        """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
+        return (await self.results().matrix(each_platform, image)).text
 
     @acting
     async def reproduce(
@@ -202,11 +265,33 @@ class BootcPipeline:
 
     @acting
     async def plan(
-        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, as_json: AsJson = False
+        self,
+        tag: TagName,
+        digest: CandidateDigest = "",
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        as_json: AsJson = False,
     ) -> str:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
-        answer = await self.results().plan(tag, image, allow_older)
+        answer = await self.results().plan(tag, image, allow_older, digest)
         return answer.json if as_json else answer.text
+
+    @acting
+    async def board(self, image: Images = None) -> dagger.Directory:
+        """Where all channels stand, as a page to publish with a badge for each: index.html and badges/."""
+        async with opened("board", self.given, image) as world:
+            site = dag.directory()
+            for path, text in (await board.board(world)).items():
+                site = site.with_new_file(path, text)
+            return site
+
+    @acting
+    async def init(
+        self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
+    ) -> dagger.Directory:
+        """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
+        with ending("init"):
+            return await init.init(self.given.source, address)
 
     @acting
     async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:
@@ -237,9 +322,11 @@ class BootcPipeline:
         return answer.json if as_json else answer.text
 
     @acting
-    async def verify(self, channel: Channels = None, image: Images = None, as_json: AsJson = False) -> str:
+    async def verify(
+        self, channel: Channels = None, anchor: Anchors = None, image: Images = None, as_json: AsJson = False
+    ) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
-        return _told(await self.results().verify(channel, image), as_json)
+        return _told(await self.results().verify(channel, anchor, image), as_json)
 
     @acting
     async def rollback(

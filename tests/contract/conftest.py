@@ -1,4 +1,6 @@
-"""Real registries for the contract tests: Debian's docker-registry, and crane's, which has the referrers API."""
+"""Real registries for the contract tests: Debian's docker-registry (2.8), distribution 3, and crane's, which has the
+referrers API. Zot would be a fourth; neither Debian nor the Go module proxy has it.
+"""
 
 import fcntl
 import importlib.util
@@ -19,6 +21,7 @@ import httpx
 import pytest
 
 CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.22.1"
+DISTRIBUTION = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 USER, PASSWORD = "releaser", "canary-registry-password"
 HTPASSWD = f"{USER}:$2b$04$F5wZH4ZixHwIUJOueL1mRuktxkHluL/.MGI8CvyO8joDLdw/9etci\n"  # bcrypt of PASSWORD
 
@@ -57,12 +60,25 @@ def registry_login() -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def crane_registry() -> Iterator[str]:
     """host:port of crane's registry: referrers API, no deleting by tag, in memory."""
-    port = free_port()
-    with running([str(crane()), "registry", "serve", "--address", f"127.0.0.1:{port}"], f"127.0.0.1:{port}") as address:
+    address = f"127.0.0.1:{free_port()}"
+    with running([str(compiled(CRANE)), "registry", "serve", "--address", address], address) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def distribution() -> str:
+    """The server of distribution 3, which deletes a tag alone."""
+    return str(compiled(DISTRIBUTION))
+
+
+@pytest.fixture(scope="session")
+def distribution_registry(distribution: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a distribution 3, otherwise like `registry`."""
+    with docker_registry(tmp_path_factory.mktemp("distribution"), binary=distribution) as address:
         yield address
 
 
-@pytest.fixture(params=["registry", "crane_registry"])
+@pytest.fixture(params=["registry", "distribution_registry", "crane_registry"])
 def any_registry(request: pytest.FixtureRequest) -> str:
     """Each kind of registry in turn."""
     address: str = request.getfixturevalue(request.param)
@@ -70,8 +86,8 @@ def any_registry(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def start_registry() -> Callable[[Path, str], AbstractContextManager[str]]:
-    """Starts a docker-registry of one's own: a folder and the `auth` part of its configuration."""
+def start_registry() -> Callable[[Path, str, str], AbstractContextManager[str]]:
+    """Starts a registry of one's own: a folder, the `auth` part of its configuration, the server (docker-registry)."""
     return docker_registry
 
 
@@ -93,8 +109,8 @@ def loaded(name: str) -> ModuleType:
 
 
 @contextmanager
-def docker_registry(directory: Path, auth: str = "") -> Iterator[str]:
-    """A docker-registry that stores below `directory`."""
+def docker_registry(directory: Path, auth: str = "", binary: str = "") -> Iterator[str]:
+    """A docker-registry, or another `binary` of that family, that stores below `directory`."""
     address = f"127.0.0.1:{free_port()}"
     config = directory / "config.yml"
     config.write_text(
@@ -102,7 +118,7 @@ def docker_registry(directory: Path, auth: str = "") -> Iterator[str]:
         f"storage:\n  filesystem: {{rootdirectory: {directory}/data}}\n  delete: {{enabled: true}}\n"
         f"http: {{addr: '{address}'}}\n{auth}"
     )
-    with running([debian("docker-registry"), "serve", str(config)], address) as ready:
+    with running([binary or debian("docker-registry"), "serve", str(config)], address) as ready:
         yield ready
 
 
@@ -143,15 +159,15 @@ def debian(command: str) -> str:
     return command
 
 
-def crane() -> Path:
-    """The crane binary, compiled once for the machine."""
+def compiled(program: str) -> Path:
+    """A program from the Go module proxy, compiled once for the machine."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
     cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / "crane"
-    with (cache / ".crane.lock").open("w") as lock:
+    binary = cache / program.partition("@")[0].rpartition("/")[2]
+    with (cache / f".{binary.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
-            subprocess.run(["go", "install", CRANE], check=True, env={**os.environ, "GOBIN": str(cache)})
+            subprocess.run(["go", "install", program], check=True, env={**os.environ, "GOBIN": str(cache)})
     return binary
 
 

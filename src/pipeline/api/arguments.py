@@ -6,7 +6,7 @@ from typing import Annotated
 import dagger
 from dagger import Doc, enum_type
 
-from pipeline.domain import Channel
+from pipeline.domain import Channel, Refresh
 from pipeline.registry.retention import DriverKind
 
 
@@ -31,6 +31,7 @@ class Gate(StrEnum):
 
 enum_type(Channel)
 enum_type(DriverKind)
+enum_type(Refresh)
 
 Reference = Annotated[str, Doc("A digest, channel, version tag or commit")]
 PlatformName = Annotated[dagger.Platform | None, Doc("As in linux/amd64; the image's first by default")]
@@ -39,7 +40,17 @@ Images = Annotated[list[str] | None, Doc("Only these images of pipeline.toml; al
 AllowOlder = Annotated[bool, Doc("Take a version that is not above what the channel, or stable, is at")]
 OverrideHold = Annotated[bool, Doc("Move the channel although it is on hold")]
 MustPush = Annotated[bool, Doc("Fail when the tree would not be pushed")]
+Another = Annotated[
+    Refresh, Doc("Another candidate of a commit that has one: auto, when an image that it is built on changed; always")
+]
+References = Annotated[list[str] | None, Doc("REPOSITORY@DIGEST: an index, or one image for each platform")]
+Archives = Annotated[list[dagger.File] | None, Doc("The same as OCI archives")]
+Layouts = Annotated[list[dagger.Directory] | None, Doc("The same as OCI layouts")]
+Containers = Annotated[list[dagger.Container] | None, Doc("The same as containers of another module")]
+BuiltFrom = Annotated[str, Doc("What it was built from: the commit that is checked out, and no other")]
+CandidateDigest = Annotated[str, Doc("Another candidate of the tag's commit than the newest that passed")]
 ChannelName = Annotated[Channel, Doc("Which channel")]
+Anchors = Annotated[list[str] | None, Doc("Newest entries of a ledger, as a verify before told them: to be there")]
 Channels = Annotated[list[Channel] | None, Doc("Only these channels; all of them by default")]
 WhichGate = Annotated[Gate, Doc("Of which gate; auto is the one that the reference is about")]
 Holds = Annotated[list[str] | None, Doc("The holds that end, as status shows them; needed for several")]
@@ -50,5 +61,8 @@ Confirm = Annotated[bool, Doc("Delete what the plan says; without it, only the p
 Driver = Annotated[DriverKind, Doc("How to delete; auto goes by the registry's host")]
 Token = Annotated[dagger.Secret | None, Doc("Token of GitHub's or Quay's own API")]
 PublicKey = Annotated[dagger.File, Doc("Whose SSH key may log in as root, as in ~/.ssh/id_ed25519.pub")]
+EachPlatform = Annotated[bool, Doc("A cell for each platform of each image")]
+GatedBefore = Annotated[bool, Doc("Run no gate: all images passed theirs before (gate-testing --keep), or none moves")]
+Keep = Annotated[bool, Doc("Store report and disks beside the image, for promote-testing --gated")]
 AsJson = Annotated[bool, Doc("The same content for machines")]
 FailGate = Annotated[bool, Doc("End with the gate's exit code when it did not pass, as a pull request wants it")]

@@ -1,30 +1,45 @@
 """Every command once more, for modules: the result is an object, and a failed gate is an answer, not an error."""
 
+import json
 from collections.abc import Awaitable, Callable
+
+import dagger
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Anchors,
+    Another,
+    Archives,
+    BuiltFrom,
+    CandidateDigest,
     ChannelName,
     Channels,
     CheckNames,
     Confirm,
+    Containers,
     Driver,
+    EachPlatform,
+    GatedBefore,
     Holds,
     Images,
+    Keep,
+    Layouts,
     MustPush,
     OverrideHold,
     PlatformName,
     Reason,
     Reference,
+    References,
     TagName,
     Target,
     Token,
 )
 from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
 from pipeline.api.results import Answer, CommandResult
-from pipeline.commands import doctor, history, plan, prune, reproduce, rollback, status, verify
+from pipeline.commands import doctor, history, matrix, plan, prune, reproduce, rollback, status, verify
+from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
-from pipeline.domain import Channel, Outcome
+from pipeline.domain import Channel, Outcome, Refresh
 from pipeline.ending import CallFailed
 from pipeline.gates.evidence import GateRun, report_directory
 from pipeline.registry.retention import DriverKind
@@ -41,9 +56,33 @@ class Commands:
     given: Given
 
     @acting
-    async def build_next(self, image: Images = None, must_push: MustPush = False) -> CommandResult:
+    async def build_next(
+        self, image: Images = None, must_push: MustPush = False, refresh: Another = Refresh.NONE
+    ) -> CommandResult:
         """Build the checked-out commit, lint and test it, push :<commit>, move :next."""
-        return await self._result("build-next", image, lambda world: next_.build_next(world, must_push=must_push))
+        return await self._result(
+            "build-next", image, lambda world: next_.build_next(world, must_push=must_push, refresh=refresh)
+        )
+
+    @acting
+    async def submit_next(
+        self,
+        reference: References = None,
+        archive: Archives = None,
+        layout: Layouts = None,
+        container: Containers = None,
+        commit: BuiltFrom = "",
+        image: Images = None,
+        must_push: MustPush = False,
+    ) -> CommandResult:
+        """Take an image that was built elsewhere: lint and test it, push it as it is to :<commit>, move :next."""
+        exported = [one.as_tarball(media_types=dagger.ImageMediaTypes.OCIMediaTypes) for one in container or []]
+        delivered = Delivered(reference or [], [*(archive or []), *exported], layout or [])
+        return await self._result(
+            "submit-next",
+            image,
+            lambda world: next_.submit_next(world, delivered, commit, must_push=must_push),
+        )
 
     @acting
     async def gate_next(self, image: Images = None) -> CommandResult:
@@ -52,19 +91,32 @@ class Commands:
 
     @acting
     async def promote_testing(
-        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, override_hold: OverrideHold = False
+        self,
+        tag: TagName,
+        image: Images = None,
+        allow_older: AllowOlder = False,
+        override_hold: OverrideHold = False,
+        digest: CandidateDigest = "",
+        gated: GatedBefore = False,
     ) -> CommandResult:
         """Boot the disk of the tagged commit's image in QEMU, then move :vX.Y.Z-test and :testing."""
         return await self._result(
             "promote-testing",
             image,
-            lambda world: testing.promote_testing(world, tag, allow_older=allow_older, override_hold=override_hold),
+            lambda world: testing.promote_testing(
+                world,
+                tag,
+                digest=digest,
+                allow_older=allow_older,
+                override_hold=override_hold,
+                gated_before=gated,
+            ),
         )
 
     @acting
-    async def gate_testing(self, ref: Reference, image: Images = None) -> CommandResult:
+    async def gate_testing(self, ref: Reference, image: Images = None, keep: Keep = False) -> CommandResult:
         """Build the disk and boot it without promoting; `report` has the logs."""
-        return await self._gate("gate-testing", image, lambda world: testing.gate_testing(world, ref))
+        return await self._gate("gate-testing", image, lambda world: testing.gate_testing(world, ref, keep=keep))
 
     @acting
     async def check_again(
@@ -89,11 +141,20 @@ class Commands:
         )
 
     @acting
-    async def plan(self, tag: TagName, image: Images = None, allow_older: AllowOlder = False) -> Answer:
+    async def plan(
+        self, tag: TagName, image: Images = None, allow_older: AllowOlder = False, digest: CandidateDigest = ""
+    ) -> Answer:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         async with opened("plan", self.given, image) as world:
-            outlooks = await plan.plan(world, tag, allow_older=allow_older)
+            outlooks = await plan.plan(world, tag, digest=digest, allow_older=allow_older)
             return Answer(text=plan.plan_text(outlooks), json=json_of(outlooks))
+
+    @acting
+    async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> Answer:
+        """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
+        async with opened("matrix", self.given, image) as world:
+            cells = json.dumps(matrix.matrix(world, each_platform=each_platform))
+            return Answer(text=cells, json=cells)
 
     @acting
     async def doctor(self, image: Images = None) -> CommandResult:
@@ -127,9 +188,11 @@ class Commands:
             return Answer(text="\n\n".join(map(history.why_text, found)), json=json_of(found))
 
     @acting
-    async def verify(self, channel: Channels = None, image: Images = None) -> CommandResult:
+    async def verify(self, channel: Channels = None, anchor: Anchors = None, image: Images = None) -> CommandResult:
         """Derive again from git, evidence and ledger whether each channel may point where it points."""
-        return await self._result("verify", image, lambda world: verify.verify(world, channel or list(Channel)))
+        return await self._result(
+            "verify", image, lambda world: verify.verify(world, channel or list(Channel), anchor or [])
+        )
 
     @acting
     async def rollback(

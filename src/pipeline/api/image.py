@@ -95,7 +95,7 @@ class Candidate:
         """The disk that its newest testing gate booted."""
         async with opened("disk", self.given, [self.image]) as world:
             (image,) = world.images
-            wanted = reproduce.platform_of(image, platform or "")
+            wanted = reproduce.platform_of(world, image, platform or "")
             record = await reproduce.disk_record(world, image, Digest(self.digest), wanted)
             return Disk(
                 given=self.given,

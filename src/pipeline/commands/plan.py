@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from pipeline.domain import Channel, Commit, Digest, Tag
+from pipeline.errors import UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import Proof
 from pipeline.gates.subject import Subject
@@ -48,19 +49,24 @@ class Outlook:
     """Changes, one a line; None when one of the two images has no package list in its evidence."""
 
 
-async def plan(world: World, name: str, *, allow_older: bool = False) -> list[Outlook]:
-    """Look at the promotion of a tag; raises what the promotion would raise before its gate."""
+async def plan(world: World, name: str, *, digest: str = "", allow_older: bool = False) -> list[Outlook]:
+    """Look at the promotion of a tag; raises what the promotion would raise before its gate.
+
+    `digest` as for a promotion to testing.
+    """
     subjects: list[Subject]
     if "-test" in name:
         test_tag = TestTag.parse(name)
         tag, channel = test_tag.tag, Channel.TESTING
-        commit = await tag_commit(world, tag)
+        commit, asked = await tag_commit(world, tag), testing.asked_digest(world, digest)
         subjects = [
-            await testing.find_subject(world, image, test_tag, commit, allow_older=allow_older)
+            await testing.find_subject(world, image, test_tag, commit, asked, allow_older=allow_older)
             for image in world.images
         ]
     else:
         release_tag = ReleaseTag.parse(name)
+        if digest:
+            raise UsageError(f"--digest goes with a test tag; {name} takes what its highest test tag names.")
         tag, channel = release_tag.tag, Channel.STABLE
         commit = await tag_commit(world, tag)
         subjects = [

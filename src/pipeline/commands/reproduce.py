@@ -15,6 +15,7 @@ from pipeline.gates import upgrade
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.boot import machine_of
 from pipeline.policy.gate import verdict
+from pipeline.policy.platforms import short_name
 from pipeline.registry.evidence import DiskRecord, find_evidence
 from pipeline.report.model import Check, Result
 from pipeline.vm.spec import Spec
@@ -46,7 +47,7 @@ async def check_again(world: World, reference: str, platform: str, checks: list[
     start = time.monotonic()
     plain = await _machine(world, found)
     machine = await compared_with_stable(world, found.image, found.digest, found.platform, plain)
-    asked = [check.removeprefix(f"{machine.arch}/") for check in checks]
+    asked = [check.removeprefix(f"{short_name(found.platform)}/") for check in checks]
     older = [check for check in asked if check in upgrade.CHECKS or check.startswith(upgrade.STABLE)]
     made, stopped = list[Check](), None
     if len(asked) > len(older):
@@ -84,16 +85,18 @@ async def _find(world: World, reference: str, platform: str) -> Found:
         raise UsageError(f"One machine at a time: say which of {', '.join(image.name for image in world.images)}.")
     (image,) = world.images
     digest = await resolve(world, image, reference)
-    wanted = platform_of(image, platform)
+    wanted = platform_of(world, image, platform)
     record = await disk_record(world, image, digest, wanted)
     return Found(image, digest, wanted, await fetch_disk(world.reach, image.repository, record))
 
 
-def platform_of(image: Image, platform: str) -> str:
-    """The platform that is asked for, the image's first when none is; UsageError for one that it is not built for."""
-    wanted = platform or image.platforms[0]
-    if wanted not in image.platforms:
-        raise UsageError(f"{image.name} is not built for {platform}; it is for {', '.join(image.platforms)}.")
+def platform_of(world: World, image: Image, platform: str) -> str:
+    """The platform that is asked for, the first that is booted when none is; UsageError for one without a disk."""
+    booted = world.config.booted(image)
+    wanted = platform or next(iter(booted), "")
+    if wanted not in booted:
+        asked, there = platform or "any platform", ", ".join(booted) or "none"
+        raise UsageError(f"{image.name} has no disk for {asked}; its testing gate boots {there}.")
     return wanted
 
 

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Channel, Commit, Digest, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
+from pipeline.gates.subject import candidates_of
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.names import Kind
+from pipeline.policy.names import CREATED, Kind
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
@@ -16,7 +17,6 @@ from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
 from pipeline.world import World
 
-_CREATED = "org.opencontainers.image.created"
 _MISSING = "missing"
 
 
@@ -51,7 +51,7 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 channel,
                 digest,
                 version=_version(channel, digest, versions),
-                age=_age(await _label(homes[channel], digest, _CREATED)),
+                age=age(await _label(homes[channel], digest, CREATED)),
                 evidence=said,
                 note="; ".join([*held, *refused, *further]),
                 tag=tag,
@@ -122,19 +122,21 @@ async def _gate_evidence(
 
 
 async def resolve(world: World, image: Image, reference: str) -> Digest:
-    """The digest that a tag, commit or digest names; PreconditionError when nothing is there."""
+    """The digest that a tag, commit (its newest candidate) or digest names; PreconditionError when nothing is there."""
     try:
         if reference.startswith("sha256:"):
             return Digest(reference)
         tag = Tag(reference)
     except ValueError as error:
         raise UsageError(f"{error}. Expected a digest, a channel, a version tag or a commit.") from error
-    registry, meant = world.repository(image), image.tags.find(reference) or tag
+    if Commit.PATTERN.fullmatch(tag) and (candidates := await candidates_of(world, image, Commit(tag))):
+        return candidates[-1].digest
+    meant = image.tags.find(reference) or tag
     if digest := await world.repository(image, _channel_of(image, meant)).digest(meant):
         return digest
     commit = await world.history.commit_of_tag(tag)
-    if commit and (digest := await registry.digest(image.tags.candidate(commit))):
-        return digest
+    if commit and (candidates := await candidates_of(world, image, commit)):
+        return candidates[-1].digest
     raise PreconditionError(
         f"{image.repository.tagged(meant)} is not there, and no image was built from a git tag of that name. "
         "`status` shows what is."
@@ -170,7 +172,8 @@ def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None
     return max(mine or fitting, default="")
 
 
-def _age(created: str) -> float | None:
+def age(created: str) -> float | None:
+    """Seconds since the moment that a label names; None when it names none."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:

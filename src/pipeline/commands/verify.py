@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 
 import anyio
 
+from pipeline.commands.status import age
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.errors import PreconditionError
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, Kind, date_of
 from pipeline.policy.past import explained
+from pipeline.quantities import duration_text
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
@@ -31,20 +33,47 @@ _LATER = 5.0
 """Seconds after which a finding is looked for again, before it is one."""
 
 
-async def verify(world: World, channels: list[Channel]) -> list[Result]:
+async def verify(world: World, channels: list[Channel], anchors: Sequence[str] = ()) -> list[Result]:
     """One result for each image: a check for each thing that must be true of each channel and version tag.
 
     A channel that never moved is fine. The outcome is `precondition` when something is not as it must be.
+    `anchors`: digests that a `verify` before told as the newest entries; a ledger without them was cut or replaced.
     """
-    return [await _image(world, image, channels) for image in world.images]
+    lost = await _lost(world, anchors)
+    return [await _image(world, image, channels, lost) for image in world.images]
 
 
-async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
+async def _lost(world: World, anchors: Sequence[str]) -> list[Check]:
+    """A finding for each anchor that no ledger of these images holds."""
+    try:
+        wanted = [Digest(anchor) for anchor in anchors]
+    except ValueError as error:
+        raise UsageError(f"--anchor: {error}. Expected the digest of an entry, as verify told it.") from error
+    there = set[Digest]()
+    for image in world.images if wanted else ():
+        for channel in Channel:
+            try:
+                there |= {record.digest for record in await ledger.entries(world.repository(image, channel), channel)}
+            except PreconditionError:  # a broken ledger is a finding of its channel
+                continue
+    return [
+        Check(
+            name="anchor",
+            status=CheckStatus.FAILED,
+            reason=f"entry {anchor} was in a ledger and is in none that counts now: it was cut or replaced",
+        )
+        for anchor in wanted
+        if anchor not in there
+    ]
+
+
+async def _image(world: World, image: Image, channels: list[Channel], lost: Sequence[Check]) -> Result:
     start = time.monotonic()
     checks = await _looked_at(world, image, channels)
     if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
         await anyio.sleep(_LATER)
         checks = await _looked_at(world, image, channels)
+    checks += lost
     wrong, trust = _wrong(checks), about_trust(world)
     checks += [Check(name="trust", status=CheckStatus.PASSED, required=False, reason=trust), *_refused(world)]
     return Result(
@@ -87,6 +116,8 @@ async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator
     except PreconditionError as error:  # a broken one is what this command is there to see
         yield _check(channel, "ledger", str(error))
         return
+    if heads := ", ".join(record.digest for record in await ledger.heads(world.repository(image, channel), channel)):
+        yield Check(name=f"{channel}/anchor", status=CheckStatus.PASSED, required=False, reason=heads)
     if channel is not Channel.NEXT:
         yield _check(channel, "versions", await _about_versions(world, image, channel, records))
     async for check in _channel(world, image, channel, records):
@@ -104,6 +135,8 @@ async def _channel(
         return
     revision = (await registry.labels(digest)).get(REVISION_LABEL, "")
     yield _check(channel, "commit", await _about_commit(world, revision))
+    if limit := getattr(world.config.stale_after, channel.value):
+        yield _check(channel, "age", _about_age((await registry.labels(digest)).get(CREATED, ""), limit))
     yield _check(channel, "platforms", await _about_platforms(registry, image, digest, revision))
     if channel is not Channel.NEXT:
         yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
@@ -114,7 +147,7 @@ async def _channel(
             asked = await world.gate_version(image, gate)
             yield _advice(channel, f"asked-{gate}", _about_what_was_asked(evidence, asked))
         if gate is Channel.TESTING and evidence:
-            yield _check(channel, "disk", await _about_disks(registry, image, evidence))
+            yield _check(channel, "disk", await _about_disks(registry, world.config.booted(image), evidence))
     if image.tags.aliases.get(channel):
         yield _check(channel, "aliases", await _about_aliases(world, image, channel, digest, records))
     yield _check(channel, "withdrawn", await _about_withdrawal(world, image, digest, channel, records))
@@ -138,6 +171,15 @@ async def _about_commit(world: World, revision: str) -> str:
     if not await world.history.on_branch(commit, world.config.main_branch):
         return f"{commit} is not on {' or '.join(world.config.main_branch)} of this history"
     return ""
+
+
+def _about_age(created: str, limit: float) -> str:
+    seconds = age(created)
+    if seconds is None:
+        return f"label {CREATED} is {created!r}, so nobody knows its age"
+    if seconds <= limit:
+        return ""
+    return f"its image is {duration_text(seconds)} old, stale_after allows {duration_text(limit)}: promote a newer one"
 
 
 async def _about_platforms(registry: RepositoryClient, image: Image, digest: Digest, revision: str) -> str:
@@ -228,8 +270,8 @@ def _about_what_was_asked(evidence: Evidence, asked: str) -> str:
     return f"the gate asked for other things then (version {evidence.gate_version}) than this checkout does ({asked})"
 
 
-async def _about_disks(registry: RepositoryClient, image: Image, evidence: Evidence) -> str:
-    if evidence.disks and (without := [one for one in image.platforms if one not in evidence.disks]):
+async def _about_disks(registry: RepositoryClient, platforms: Sequence[str], evidence: Evidence) -> str:
+    if evidence.disks and (without := [one for one in platforms if one not in evidence.disks]):
         return f"no disk was tested for {', '.join(without)}"
     missing = [
         f"{platform} ({disk.manifest})"
@@ -252,11 +294,20 @@ async def _about_withdrawal(
 
 
 async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:
-    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel."""
+    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel.
+
+    A promotion that a hold or a withdrawal refused after it was recorded moved nothing.
+    """
     try:
-        steps = await promotion.past(world, image, channel)
+        steps = await promotion.recorded(world, image, channel)
+        if not steps:
+            return "no entry of the ledger moved it"
+        if explained(steps, digest) or explained(await promotion.past(world, image, channel), digest):
+            return ""
+        last = steps[0]
+        refused = last.can_be_held and last.old == digest and await promotion.withdrawals(world, image, last.new)
     except PreconditionError as error:
         return str(error)
-    if not steps:
-        return "no entry of the ledger moved it"
-    return "" if explained(steps, digest) else f"the ledger's last move is to {steps[0].new}, the channel is {digest}"
+    if refused and explained(steps[1:], digest):
+        return ""
+    return f"the ledger's last move is to {last.new}, the channel is {digest}"

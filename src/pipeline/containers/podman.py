@@ -4,6 +4,7 @@ Container storage is a cache volume, because overlay on overlay does not work, a
 locks do not reach across containers.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -12,7 +13,7 @@ import dagger
 from dagger import CacheSharingMode, dag
 from pydantic import TypeAdapter
 
-from pipeline.config import Image, Lint, NextGate, architecture
+from pipeline.config import Image, Lint, NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Digest, Repository, Tag
@@ -20,6 +21,7 @@ from pipeline.errors import InfrastructureError, PipelineError, PreconditionErro
 from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
+from pipeline.policy.platforms import choice, short_name
 from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Result
 
@@ -143,8 +145,8 @@ class BuiltImage:
         """Take the image from its registry, or from another repository, instead of building it."""
         return await self._fetched(image, f"docker://{(repository or image.repository).at(digest)}")
 
-    async def receive(self, image: Image, delivered: Delivered) -> Self:
-        """Put together what was built elsewhere, as one OCI layout in the container, and take its images from there.
+    async def receive(self, delivered: Delivered) -> tuple[Self, Assembled]:
+        """Put together what was built elsewhere, as one OCI layout in the container, from which it is pushed.
 
         Raises PreconditionError for what is no whole OCI image of one or several platforms.
         """
@@ -169,10 +171,24 @@ class BuiltImage:
             folder = f"{_DELIVERED}/layout-{number}"
             container = container.with_mounted_directory(folder, layout)
             folders.append(folder)
-        received = await self._assemble(container, folders)
-        return await received._fetched(image, f"oci:{_LAYOUT}")
+        return await self._assemble(container, folders)
 
-    async def _assemble(self, container: dagger.Container, folders: Sequence[str]) -> Self:
+    async def take(self, image: Image) -> Self:
+        """The images of the layout in the container, for the gate."""
+        return await self._fetched(image, f"oci:{_LAYOUT}")
+
+    async def layers(self, image: Image) -> dict[str, list[str]]:
+        """The digests of the unpacked layers of each platform, bottom first."""
+        found: dict[str, list[str]] = {}
+        for platform in image.platforms:
+            asked = ["podman", "image", "inspect", "--format", "{{json .RootFS.Layers}}", self._of(platform)]
+            ran = await _run(asked, self.container)
+            if ran.code:
+                raise InfrastructureError(f"podman does not know the image that it built: {ran.end(3)}")
+            found[platform] = [str(one) for one in json.loads(ran.stdout) or []]
+        return found
+
+    async def _assemble(self, container: dagger.Container, folders: Sequence[str]) -> tuple[Self, Assembled]:
         """One layout out of several; the only thing of them that stays in the container."""
         ran = await _run(["python", "-m", "pipeline.image.assembly", *folders, "--out", _LAYOUT], container)
         if ran.code == PreconditionError.outcome.exit_code:
@@ -181,14 +197,14 @@ class BuiltImage:
             raise InfrastructureError(f"The image could not be put together: {ran.end()}")
         assembled = Assembled.model_validate_json(ran.stdout)
         whole = self.container.with_directory(_LAYOUT, ran.container.directory(_LAYOUT))
-        return replace(self, container=whole, assembled=assembled)
+        return replace(self, container=whole, assembled=assembled), assembled
 
     async def _fetched(self, image: Image, source: str) -> Self:
         """The image of each platform in storage, where the gate looks at it."""
         container = self.container
         for platform in image.platforms:
             target = f"containers-storage:{self._of(platform)}"
-            pulled = await _run(["skopeo", *_choice(platform), "copy", source, target], container)
+            pulled = await _run(["skopeo", *choice(platform), "copy", source, target], container)
             if pulled.code:
                 raise pulled.blamed(Work.COPY, f"skopeo could not fetch {source} for {platform}")
         return self
@@ -204,7 +220,7 @@ class BuiltImage:
         arguments += lint_options(gate.lint)
         if waivers:
             arguments += ["--waivers", TypeAdapter(list[Waiver]).dump_json(list(waivers)).decode()]
-        images = [f"{architecture(platform)}={self._of(platform)}" for platform in image.platforms]
+        images = [f"{short_name(platform)}={self._of(platform)}" for platform in image.platforms]
         ran = await _run(
             ["python", "-m", "pipeline.image", *images, "--report", "/report", *arguments],
             container.with_directory("/report", dag.directory()),
@@ -234,14 +250,7 @@ class BuiltImage:
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())
 
     def _of(self, platform: str) -> str:
-        return f"{self.name}-{architecture(platform)}"
-
-
-def _choice(platform: str) -> list[str]:
-    """Which image of an index skopeo takes."""
-    system, processor, *variant = platform.split("/")
-    chosen = ["--override-os", system, "--override-arch", processor]
-    return [*chosen, "--override-variant", variant[0]] if variant else chosen
+        return f"{self.name}-{short_name(platform)}"
 
 
 def build_options(image: Image, recipe: Recipe) -> list[str]:

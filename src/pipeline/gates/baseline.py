@@ -1,9 +1,10 @@
 """What a candidate is compared with: the current stable image, as its own testing gate measured it."""
 
 from pipeline.config import Budgets as Configured
-from pipeline.config import Image, architecture
+from pipeline.config import Image
 from pipeline.domain import Channel, Digest
 from pipeline.gates.evidence import verdict_on
+from pipeline.policy.platforms import short_name
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Result
 from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, BUSY, SIZE_CHANGE, WAITED, Baseline, Budgets, Spec
@@ -41,7 +42,7 @@ async def _stable(world: World, image: Image, platform: str) -> Baseline | None:
         return None
     evidence = await verdict_on(home, digest, Channel.TESTING)
     size = await image_size(home, digest, platform)
-    return baseline(digest, size, evidence.result if evidence else None, architecture(platform))
+    return baseline(digest, size, evidence.result if evidence else None, short_name(platform))
 
 
 def baseline(digest: Digest, size: int | None, result: Result | None, arch: str) -> Baseline:

@@ -1,6 +1,7 @@
 """The testing gate: an image becomes a disk, the disk boots and is checked, and stable's disk is upgraded to it."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import dagger
@@ -10,20 +11,28 @@ from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
 from pipeline.containers.disk_store import store_disk
+from pipeline.containers.machine import room
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.evidence import GateRun
+from pipeline.gates.outputs import other_outputs
 from pipeline.gates.subject import Subject
 from pipeline.gates.upgrade import not_tried, upgrade_from_stable
 from pipeline.image.disk_config import Shipped, shipped_by
+from pipeline.policy.fleet import fitting
 from pipeline.policy.gate import verdict
+from pipeline.policy.platforms import short_name
 from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.report.wording import DISK
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 from pipeline.world import World
+
+_MEMORY_OVERHEAD = 1.5
+"""What a machine and its tools take beside the guest's memory, as a factor."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,15 @@ class Tried:
     """What a machine itself made of its run, when that was not to pass."""
 
 
+async def at_once(world: World) -> int:
+    """How many machines may run side by side: `--jobs`, within what the engine's machine has room for."""
+    gate, jobs = world.config.gates.testing, world.given.jobs
+    if jobs <= 1:
+        return 1
+    memory, processors = await room(world.reach)
+    return fitting(jobs, [(memory, gate.memory * _MEMORY_OVERHEAD), (processors, gate.cpus)])
+
+
 async def testing_gate(
     world: World, subject: Subject, command: str, *, keep_disks: bool
 ) -> tuple[GateRun, dict[str, DiskRecord]]:
@@ -49,8 +67,8 @@ async def testing_gate(
     files, disks = dag.directory(), dict[str, DiskRecord]()
     checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
     outcome, reason = verdict(checks)
-    for platform in image.platforms:
-        several = f"{architecture(platform)}/" if len(image.platforms) > 1 else ""
+    for platform in _booted(world, image):
+        several = f"{short_name(platform)}/" if len(image.platforms) > 1 else ""
         tried = await _try(world, image, digest, platform, keep_disk=keep_disks)
         checks += [check.model_copy(update={"name": several + check.name}) for check in tried.checks]
         timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in tried.timeline]
@@ -58,8 +76,17 @@ async def testing_gate(
         files = files.with_directory("/", tried.files) if tried.files else files
         disks |= {platform: tried.disk} if tried.disk else {}
         outcome, reason = tried.stopped or verdict(checks)
+        if outcome is Outcome.PASSED:
+            machine = await machine_of(world, image, digest, platform)
+            others = await other_outputs(world, image, digest, platform, machine, keep=keep_disks)
+            checks += [check.model_copy(update={"name": several + check.name}) for check in others.checks]
+            inputs |= {several + key: value for key, value in others.inputs.items()}
+            files = files.with_directory("/", others.files)
+            disks |= {f"{platform} {kind}": record for kind, record in others.records.items()}
+            outcome, reason = verdict(checks)
         if outcome is not Outcome.PASSED:
             break
+    checks += not_booted(world.config.unbooted(image))
     found = Result(
         command=command,
         outcome=outcome,
@@ -76,9 +103,33 @@ async def testing_gate(
     return GateRun(found, await evidence.exported(files)), disks
 
 
+def _booted(world: World, image: Image) -> list[str]:
+    """The platforms that the gate is about; PreconditionError when there are none."""
+    found = world.config.booted(image)
+    if not found:
+        raise PreconditionError(
+            f"No platform of {image.name} is booted (gates.testing.unbooted names all of them): nothing would be "
+            "proven. Expected one at least. Nothing has moved."
+        )
+    return found
+
+
+def not_booted(reasons: Mapping[str, str]) -> list[Check]:
+    """What the evidence says of platforms that are promoted without a boot."""
+    return [
+        Check(
+            name=f"{short_name(platform)}/boot",
+            status=CheckStatus.SKIPPED,
+            required=False,
+            reason=f"not-booted: {platform} goes along without a disk and a boot, because {why}",
+        )
+        for platform, why in sorted(reasons.items())
+    ]
+
+
 async def _try(world: World, image: Image, digest: Digest, platform: str, *, keep_disk: bool) -> Tried:
     """A disk of the image, its boot, and the upgrade to it from the current stable."""
-    gate, arch = world.config.gates.testing, architecture(platform)
+    gate, arch = world.config.gates.testing, short_name(platform)
     config = world.given.source.file(gate.builder.config) if gate.builder.config else None
     shipped = shipped_by(gate.builder.config, await config.contents()) if gate.builder.config and config else Shipped()
     try:
@@ -100,8 +151,10 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
     _same_disk(result, made["disk sha256"])
     # also a disk that failed: whoever looks for the cause boots that very file
-    stored = await store_disk(world.reach, image.repository, digest, platform, disk, made) if keep_disk else None
-
+    stored, kept = None, dict[str, str]()
+    if keep_disk:
+        stored = await store_disk(world.reach, image.repository, digest, platform, disk, made["disk sha256"])
+        kept[DISK] = stored.manifest
     if result.exit_code:
         upgraded = not_tried(world)
     else:
@@ -111,7 +164,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
-        inputs=result.inputs | made | {"builder": disk.builder} | upgraded.inputs,
+        inputs=result.inputs | made | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
@@ -145,6 +198,8 @@ async def machine_of(world: World, image: Image, digest: Digest, platform: str) 
         memory_mib=gate.memory // 1024**2,
         cpus=gate.cpus,
         require_kvm=gate.require_kvm,
+        ways=gate.access,
+        network=gate.network,
         services=list(gate.services),
         boot_budget=gate.boot_budget,
         listen=list(gate.listen) if gate.listen is not None else None,

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,10 +15,19 @@ from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import PreconditionError
 from pipeline.policy.gate import verdict
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import DiskRecord, Evidence, attach_evidence, find_evidence, passes, verdicts
+from pipeline.registry.evidence import (
+    DiskRecord,
+    Evidence,
+    attach_evidence,
+    fetch_report,
+    find_evidence,
+    passes,
+    verdicts,
+)
 from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
+from pipeline.report.release import merge
 from pipeline.version import MODULE_VERSION
 from pipeline.world import World
 
@@ -53,13 +63,30 @@ def report_directory(runs: list[GateRun]) -> dagger.Directory:
     return _directory({run.result.image: run.written() for run in runs})
 
 
+def run_directory(results: Sequence[Result], left: Mapping[str, Path]) -> dagger.Directory:
+    """The reports of one command, passed or failed, with its exit code in `exit-code`.
+
+    Of several images each in a folder of its name, and what they come to on top. `left` is what gates left behind.
+    """
+    told = merge(results)
+    top = _directory({"": GateRun(told, left.get(told.image) or new_folder()).written()})
+    if len(results) > 1:
+        for result in results:
+            run = GateRun(result, left.get(result.image) or new_folder())
+            top = top.with_directory(result.image, _directory({"": run.written()}))
+    return top.with_new_file("exit-code", f"{told.exit_code}\n")
+
+
 def unpacked(reports: dict[str, bytes]) -> dagger.Directory:
     """The same for reports that come out of the registry as archives (tar.gz)."""
-    folders = {image: new_folder() for image in reports}
-    for image, archive in reports.items():
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
-            packed.extractall(folders[image], filter="data")
-    return _directory(folders)
+    return _directory({image: _extracted(archive) for image, archive in reports.items()})
+
+
+def _extracted(archive: bytes) -> Path:
+    folder = new_folder()
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
+        packed.extractall(folder, filter="data")
+    return folder
 
 
 def _directory(folders: dict[str, Path]) -> dagger.Directory:
@@ -92,6 +119,7 @@ async def keep(
 
     PreconditionError when the checkout is not the one whose gate ran: the evidence would not say what was asked.
     """
+    world.left[image.name] = run.folder
     await refuse_other_checkout(world, run.result.commit)
     run = _judged(run)
     evidence = Evidence(
@@ -141,8 +169,16 @@ async def passed(
     """
     asked = await world.gate_version(image, gate)
     found = await find_evidence(world.repository(image, at), digest, gate)
-    proof = passes([stored for stored in found if stored.evidence.gate_version == asked])
+    proof = passes(found, asked)
     return Proof(proof.digest, proof.evidence) if proof else None
+
+
+async def kept_run(world: World, image: Image, digest: Digest, proof: Proof) -> GateRun:
+    """The run that a proof is about, with its files, as they lie beside the image."""
+    repository = world.repository(image)
+    found = await find_evidence(repository, digest, proof.evidence.gate)
+    stored = next(one for one in found if one.digest == proof.digest)
+    return GateRun(proof.evidence.result, _extracted(await fetch_report(repository, stored)))
 
 
 async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:

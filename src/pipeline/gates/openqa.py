@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,26 +10,28 @@ from pathlib import Path
 import anyio
 import dagger
 
+from pipeline.config import QCOW2, Upload, architecture
 from pipeline.config import OpenQA as Server
-from pipeline.config import Upload, architecture
 from pipeline.containers.disk_store import fetch_disk, upload_disk
 from pipeline.containers.openqa_cli import key_and_secret, schedule
 from pipeline.each import each
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
+from pipeline.gates.outputs import named, platform_and_kind
 from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
 from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, created, find_run, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
-from pipeline.openqa.submission import Order
+from pipeline.openqa.submission import Order, file_name
 from pipeline.openqa.verdict import Expectation, Scenario
+from pipeline.policy.platforms import short_name
 from pipeline.policy.tags import ReleaseTag
 from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Result
-from pipeline.upload.key import object_key
+from pipeline.report.model import Check, Phase, Result
+from pipeline.upload.key import asset_key, object_key
 from pipeline.world import World
 
 _KEEPING_DEADLINE = 180.0
@@ -55,45 +57,86 @@ class _Ran:
     part: _Part
     outcome: GateOutcome
     inputs: dict[str, str]
+    begun: float
+    ended: float
+    """Both on the monotonic clock."""
+
+    @property
+    def checks(self) -> list[Check]:
+        """Each with the name of the part."""
+        return [check.model_copy(update={"name": self.part.name + check.name}) for check in self.outcome.checks]
+
+    def phases(self, start: float) -> list[Phase]:
+        """The run on a timeline that begins at `start`."""
+        seen = max(self.begun, self.ended - self.outcome.after)
+        return [
+            Phase(name=f"{self.part.name}openQA", start=self.begun - start, end=seen - start),
+            Phase(name=f"{self.part.name}verdict and proof", start=seen - start, end=self.ended - start),
+        ]
 
 
 async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: Proof, command: str) -> GateRun:
     """Every tested disk, uploaded, through a full openQA run, side by side; all of them must pass."""
     start, folder = time.monotonic(), evidence.new_folder()
     server, target = _configured(world)
-    scenarios = await _scenarios(world, server)
+    scenarios = await read_scenarios(world, server)
+
+    async def asset_there(name: str) -> str:
+        return await _asset(world, target, name, server.assets[name])
 
     async def disk_there(platform: str) -> tuple[str, dict[str, str]]:
         return await _uploaded(world, target, subject, tag, _disk(tested, subject, platform), platform)
 
     async def ran(part: _Part) -> _Ran:
+        begun = time.monotonic()
         url, inputs = uploads[part.platform]
-        order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios)
+        order = _order(server, subject, tag, part, url, _disk(tested, subject, part.platform), scenarios, assets)
         outcome = await _run(world, server, order, folder / part.folder, part.name)
-        return _Ran(part, outcome, inputs | outcome.inputs)
+        return _Ran(part, outcome, inputs | outcome.inputs, begun, time.monotonic())
 
-    platforms: Sequence[str] = subject.image.platforms
+    platforms: Sequence[str] = world.config.booted(subject.image)
+    assets = dict(zip(server.assets, await each(server.assets, asset_there), strict=True))
     uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
+    beside = [key for key in tested.evidence.disks if platform_and_kind(key)[1] != QCOW2]
+
+    async def also_there(key: str) -> dict[str, str]:
+        platform, kind = platform_and_kind(key)
+        record = tested.evidence.disks[key]
+        _, inputs = await _uploaded(world, target, subject, tag, record, platform)
+        return {f"{named(platform, kind)}: {name}": value for name, value in inputs.items()}
+
+    others = await each(beside, also_there)
+    uploaded = time.monotonic()
     parts = await each(_parts(server, platforms), ran)
-    worst = next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
     result = Result(
         command=command,
-        outcome=worst.outcome,
-        reason=worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts),
+        outcome=_worst(parts).outcome,
+        reason=_reason(parts),
         image=subject.image.name,
         repository=str(subject.image.repository),
         digest=subject.candidate.digest,
         commit=subject.candidate.commit,
         tag=tag.tag,
-        checks=[
-            check.model_copy(update={"name": one.part.name + check.name})
-            for one in parts
-            for check in one.outcome.checks
+        checks=[check for one in parts for check in one.checks],
+        timeline=[
+            Phase(name="disks to the store", start=0.0, end=uploaded - start),
+            *(phase for one in parts for phase in one.phases(start)),
         ],
-        inputs={one.part.name + name: value for one in parts for name, value in one.inputs.items()},
+        inputs={f"asset {name}": url for name, url in assets.items()}
+        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()}
+        | {name: value for found in others for name, value in found.items()},
         duration=time.monotonic() - start,
     )
     return GateRun(result, folder)
+
+
+def _worst(parts: Sequence[_Ran]) -> GateOutcome:
+    return next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
+
+
+def _reason(parts: Sequence[_Ran]) -> str:
+    worst = _worst(parts)
+    return worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts)
 
 
 async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseTag) -> list[str]:
@@ -142,7 +185,7 @@ async def _run(world: World, server: Server, order: Order, folder: Path, name: s
             submission = await acknowledge(client, order, answer, expected)
         limits = Limits(server.timeout, server.pickup_timeout, server.poll, cancel=not server.leave_jobs)
         with Shown(name) as shown:
-            outcome = await run_gate(client, submission, folder, limits, shown)
+            outcome = await run_gate(client, submission, folder, limits, shown, video=server.video)
         if not outcome.outcome.exit_code and not await still_passed(client, submission, outcome):
             raise PreconditionError("openQA's jobs changed after they had passed; run again to judge them anew.")
         return outcome
@@ -157,18 +200,30 @@ async def _uploaded(
     world: World, target: Upload, subject: Subject, tag: ReleaseTag, record: DiskRecord, platform: str
 ) -> tuple[str, dict[str, str]]:
     """The address at which openQA finds the disk, and what was found out about the file."""
-    image, machine = subject.image, architecture(platform)
+    image, machine = subject.image, short_name(platform)
     disk = await fetch_disk(world.reach, image.repository, record)
-    key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256)
+    key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256, record.format)
     inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
     return f"{target.public_url}/{key}", inputs | {"disk sha256": record.sha256.hex}
+
+
+async def _asset(world: World, target: Upload, name: str, path: str) -> str:
+    """The address at which openQA finds a file of the repository."""
+    content = await world.history.tree(path)
+    if not content:
+        raise UsageError(
+            f"gates.stable.openqa.assets.{name} is {path!r}, which is not in the commit. Name a file of it."
+        )
+    key = asset_key(path, content)
+    await upload_disk(world.reach, target, world.given.upload_auth, world.given.source.file(path), key)
+    return f"{target.public_url}/{key}"
 
 
 def _parts(server: Server, platforms: Sequence[str]) -> list[_Part]:
     made = []
     for platform in platforms:
         for flavor in server.flavors:
-            machine, plain = architecture(platform), re.sub(r"[^A-Za-z0-9_.]+", "_", flavor)
+            machine, plain = short_name(platform), re.sub(r"[^A-Za-z0-9_.]+", "_", flavor)
             name = f"{machine}/" if len(platforms) > 1 else ""
             folder = f"openqa-{machine}"
             if len(server.flavors) > 1:
@@ -199,7 +254,7 @@ def _disk(tested: Proof, subject: Subject, platform: str) -> DiskRecord:
     return record
 
 
-async def _scenarios(world: World, server: Server) -> str:
+async def read_scenarios(world: World, server: Server) -> str:
     """The scenario definitions of the repository, read before anything is uploaded; empty when there are none."""
     if server.scenarios is None:
         return ""
@@ -213,12 +268,19 @@ async def _scenarios(world: World, server: Server) -> str:
 
 
 def _order(
-    server: Server, subject: Subject, tag: ReleaseTag, part: _Part, url: str, disk: DiskRecord, scenarios: str
+    server: Server,
+    subject: Subject,
+    tag: ReleaseTag,
+    part: _Part,
+    url: str,
+    disk: DiskRecord,
+    scenarios: str,
+    assets: Mapping[str, str],
 ) -> Order:
     arch = server.arch.get(part.platform, architecture(part.platform))
     values = {
         "disk_url": url,
-        "disk_name": url.rpartition("/")[2],
+        "disk_name": file_name(url),
         "version": str(tag.version),
         "digest": subject.candidate.digest,
         "commit": subject.candidate.commit,
@@ -236,7 +298,9 @@ def _order(
         disk_sha256=disk.sha256,
         scenarios=scenarios,
         test=server.test or "",
-        extra={name: filled(value, values) for name, value in server.settings.items()},
+        extra={name: filled(value, values) for name, value in server.settings.items()}
+        | {name: file_name(address) for name, address in assets.items()}
+        | {f"{name}_URL": address for name, address in assets.items()},
         asset=server.asset,
         background=server.in_background,
     )

@@ -27,6 +27,10 @@ from pipeline.policy.containerfile import Reference
 from pipeline.policy.template import filled
 from pipeline.world import World
 
+Needed = Mapping[str, str]
+"""Build arguments that name images of the same configuration, by digest."""
+NOTHING: Needed = {}
+
 
 @dataclass(frozen=True)
 class Bases:
@@ -36,6 +40,8 @@ class Bases:
     """What the image is based on, as the Containerfile names it; empty when it starts from nothing."""
     found: Mapping[str, Reference]
     """By that name, with digest: those that are in a registry."""
+    unknown: tuple[str, ...] = ()
+    """Those that no registry could be asked for."""
 
     @property
     def recorded(self) -> str:
@@ -65,7 +71,7 @@ def _at(reference: Reference) -> str:
     return f"{reference.repository}@{reference.digest}"
 
 
-async def bases_of(world: World, image: Image) -> Bases:
+async def bases_of(world: World, image: Image, needed: Needed = NOTHING) -> Bases:
     """Read the Containerfile and ask each registry; what is not there, or in no registry, is podman's to judge."""
     source, build = world.given.source, image.build
     path = await _containerfile(source, image)
@@ -73,7 +79,7 @@ async def bases_of(world: World, image: Image) -> Bases:
     await require(source, {f"images.{image.name}.build.args_file": build.args_file})
     args = containerfile.build_arguments(await source.file(build.args_file).contents()) if build.args_file else {}
     named = containerfile.bases(
-        text, args | image.build_args | build.args, target=build.target, contexts=build.contexts
+        text, args | image.build_args | build.args | dict(needed), target=build.target, contexts=build.contexts
     )
 
     async def ask(name: str) -> tuple[str, Reference | None]:
@@ -84,7 +90,8 @@ async def bases_of(world: World, image: Image) -> Bases:
         return name, Reference(reference.repository, reference.tag, digest) if digest else None
 
     found = await each(named.all, ask)
-    return Bases(named.final, {name: reference for name, reference in found if reference})
+    known = {name: reference for name, reference in found if reference}
+    return Bases(named.final, known, tuple(name for name in named.all if name not in known))
 
 
 async def _containerfile(source: dagger.Directory, image: Image) -> str:
@@ -95,13 +102,44 @@ async def _containerfile(source: dagger.Directory, image: Image) -> str:
     return ""
 
 
-async def recipe_of(world: World, image: Image, commit: Commit, bases: Bases | None = None) -> Recipe:
+def moved(bases: Bases, labels: Mapping[str, str]) -> str:
+    """Which images a candidate with these labels is built on that are other ones by now; empty when none is.
+
+    UsageError for a name without a registry, which nobody can be asked for.
+    """
+    if bases.unknown:
+        raise UsageError(
+            f"Nobody can tell whether {', '.join(bases.unknown)} has changed: expected a tag that is there, in a "
+            "registry that is named (quay.io/fedora/fedora-bootc:43). Correct the Containerfile, or build with "
+            "--refresh=always."
+        )
+    if not bases.found:
+        return ""
+    if BASES_LABEL in labels:
+        before = set(labels[BASES_LABEL].split())
+    elif base := bases.found.get(bases.final):  # built before that label was, or elsewhere
+        before = {f"{base.repository}@{labels[BASE_DIGEST_LABEL]}"} if labels.get(BASE_DIGEST_LABEL) else set[str]()
+        bases = Bases(bases.final, {bases.final: base})
+    else:
+        before = set()
+    return ", ".join(sorted(set(bases.recorded.split()) - before))
+
+
+async def recipe_of(
+    world: World,
+    image: Image,
+    commit: Commit,
+    bases: Bases | None = None,
+    *,
+    needed: Needed = NOTHING,
+    afresh: bool = False,
+) -> Recipe:
     """Fill in what `[images.NAME.build]` leaves open, for a build of this commit right now.
 
     Raises UsageError for a secret that nobody handed over or that cannot be read, and for files that are not there.
     """
     build, secrets = image.build, await _secrets(world, image)
-    bases = bases or await bases_of(world, image)
+    bases = bases or await bases_of(world, image, needed)
     version, now = await world.history.describe(commit), datetime.now(UTC)
     base = bases.found.get(bases.final)
     values = {
@@ -118,10 +156,11 @@ async def recipe_of(world: World, image: Image, commit: Commit, bases: Bases | N
     }
     return Recipe(
         labels=labels | _filled(build.labels, values) | {REVISION_LABEL: commit} | bases.labels,
-        args=_filled(build.args, values),
+        args=_filled(build.args, values) | dict(needed),
         annotations=_filled(build.annotations, values),
         secrets=secrets,
         pinned=bases.pinned,
+        afresh=afresh,
     )
 
 

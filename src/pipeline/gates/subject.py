@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from pipeline.config import Image
 from pipeline.domain import Commit, Digest
+from pipeline.each import each
 from pipeline.errors import PreconditionError
-from pipeline.policy.candidate import REVISION_LABEL, Candidate
+from pipeline.policy.candidate import REVISION_LABEL, Candidate, Numbered
 from pipeline.world import World
 
 
@@ -15,6 +16,18 @@ class Subject:
 
     image: Image
     candidate: Candidate
+
+
+async def candidates_of(world: World, image: Image, commit: Commit) -> list[Numbered]:
+    """The candidates of a commit, first one first; the first is asked for by name, whatever a list of tags says."""
+    registry = world.repository(image)
+    tags = {1: image.tags.candidate(commit)} | image.tags.candidates(await registry.tags(), commit)
+
+    async def ask(number: int) -> Numbered | None:
+        digest = await registry.digest(tags[number])
+        return Numbered(number, digest) if digest else None
+
+    return [found for found in await each(sorted(tags), ask) if found]
 
 
 async def see_candidate(world: World, image: Image, digest: Digest, commit: Commit) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import dagger
 
-from pipeline.config import Image, architecture
+from pipeline.config import Image
 from pipeline.containers import qemu
 from pipeline.containers.disk_store import fetch_disk, fetch_image
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import PipelineError, PreconditionError
+from pipeline.policy.platforms import short_name
 from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, has_bootc, why_no_upgrade
 from pipeline.registry.evidence import Evidence, find_evidence
 from pipeline.report.model import Check, CheckStatus, Phase, Result
@@ -58,7 +59,7 @@ async def _upgrade(
     wanted = world.config.gates.testing.upgrade
     stable = await world.repository(image, Channel.STABLE).digest(image.tags.channel(Channel.STABLE))
     tested = await _tested(world, image, stable, platform) if stable else None
-    had_bootc = tested is not None and has_bootc(tested.result.checks, architecture(platform))
+    had_bootc = tested is not None and has_bootc(tested.result.checks, short_name(platform))
     nothing = why_no_upgrade(
         UpgradeFacts(wanted, candidate, candidate_has_bootc, stable, tested is not None, had_bootc)
     )

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pipeline.policy.platforms import machine as machine_of
+
 FOREIGN = (
     "Its programs do not run on the engine's machine. Register an emulator with that machine's kernel (binfmt_misc: "
     "docker/setup-qemu-action on a runner, Debian's qemu-user-static with binfmt-support), or use an engine on a "
@@ -17,10 +19,10 @@ FOREIGN = (
 """What to do about it, for an error message."""
 
 _LEAVES = {
-    "linux/amd64": (62, "b83c000000 31ff 0f05"),  # mov eax, 60 (exit); xor edi, edi; syscall
-    "linux/arm64": (183, "a80b80d2 000080d2 010000d4"),  # mov x8, 93 (exit); mov x0, 0; svc 0
+    "x86_64": (62, "b83c000000 31ff 0f05"),  # mov eax, 60 (exit); xor edi, edi; syscall
+    "aarch64": (183, "a80b80d2 000080d2 010000d4"),  # mov x8, 93 (exit); mov x0, 0; svc 0
 }
-"""The smallest program of each platform: the number of the machine (ELF, e_machine), and code that ends with 0."""
+"""The smallest program of each processor: the number of the machine (ELF, e_machine), and code that ends with 0."""
 
 
 def looks_foreign(said: str) -> bool:
@@ -28,9 +30,15 @@ def looks_foreign(said: str) -> bool:
     return "exec format error" in said.lower()
 
 
+def known(platform: str) -> bool:
+    """Whether there is a program by which to find out; of a variant, such as amd64/v3, the common one runs."""
+    return machine_of(platform) in _LEAVES
+
+
 def program(platform: str) -> bytes:
     """An executable that does nothing, for any machine of a platform (System V ABI, ELF-64)."""
-    machine, code = _LEAVES[platform][0], bytes.fromhex(_LEAVES[platform][1])
+    machine, leaves = _LEAVES[machine_of(platform)]
+    code = bytes.fromhex(leaves)
     start, headers = 0x400000, 64 + 56
     size = headers + len(code)
     identity = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)  # 64 bit, little endian, version 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
@@ -30,6 +31,8 @@ _BEFORE = 100
 """Earlier jobs that are asked for, to tell how long one takes."""
 _MAX_ANSWER = 64 * 1024**2
 """Bytes of an answer; the details of a job of hundreds of modules have a few."""
+_CONSOLE = "serial0.txt"
+_MAX_CONSOLE = 4 * 1024**2
 _PIECE = 64 * 1024
 _KEPT_HEADERS = frozenset({b"content-type", b"location", b"retry-after"})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -102,6 +105,7 @@ class OpenQA:
         self, url: str, key: str = "", secret: str = "", *, address: str | None = None, deadline: float = 120.0
     ) -> None:
         self.url = url.rstrip("/")
+        self.has_key = bool(key)
         self._deadline = deadline
         public = httpx.URL(self.url)
         target, extensions = public, {}
@@ -197,6 +201,20 @@ class OpenQA:
         with self._understood(data):
             return [Worker.parse(worker) for worker in _list(data["workers"])]
 
+    async def groups(self) -> dict[str, str]:
+        """Read the job groups: their names by number."""
+        data = await self._answer("GET", "/api/v1/job_groups")
+        with self._understood(data):
+            return {str(int(group["id"])): readable(group["name"], 200) for group in _list(data)}
+
+    async def ask_to_download(self, url: str) -> None:
+        """Ask, without a job, whether the server lets itself download from this address (needs an operator's key).
+
+        Raises PreconditionError when the host is not among its download_domains.
+        """
+        asked = {"DISTRI": "bootc-pipeline-doctor", "VERSION": "0", "FLAVOR": "none", "ARCH": "none", "HDD_1_URL": url}
+        await self._answer("POST", "/api/v1/isos", form=asked)
+
     async def clock(self) -> datetime | None:
         """The server's time, as the Date header of an answer has it."""
         headers = await self._persist("HEAD /", self._head)
@@ -245,6 +263,16 @@ class OpenQA:
         A log that is longer is cut, and says so in its last line.
         """
         await self._persist(path, lambda: self._stream(path, target, limit))
+
+    async def console(self, number: int) -> str:
+        """Read the beginning of a job's serial console; empty when it has none."""
+        with TemporaryDirectory() as folder:
+            log = Path(folder, _CONSOLE)
+            try:
+                await self.download(f"/tests/{number}/file/{_CONSOLE}", log, _MAX_CONSOLE)
+            except PreconditionError:
+                return ""
+            return await anyio.Path(log).read_text(errors="replace")
 
     async def _stream(self, path: str, target: Path, limit: int) -> None:
         request = self._http.build_request("GET", path, headers={"Accept": "*/*"}, extensions=self._extensions)
@@ -344,6 +372,8 @@ class OpenQA:
                 f"{self.url} redirects to {response.headers.get('location', '')[:200]}, which is not followed with a "
                 "key: name the server itself as the url"
             )
+        if response.status_code == 403 and "passlisted" in _said(response):
+            raise PreconditionError(f"{self.url} may not download from there: {_said(response)} (download_domains)")
         if response.status_code == 403:
             raise PreconditionError(
                 f"openQA at {self.url} refused {what}: {_said(response)}. Check the API key and secret, that "

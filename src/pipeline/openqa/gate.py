@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import anyio
 
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.openqa.client import NotThere, OpenQA
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.emulator import fault_of_the_emulator
+from pipeline.openqa.jobs import Job, Needle
 from pipeline.openqa.progress import Progress, now, progress, usual_times
 from pipeline.openqa.submission import RUN, Answer, Order, parse_product
 from pipeline.openqa.verdict import Expectation, State, Verdict, adoptable, check_of, judge, judge_answer, judge_jobs
@@ -20,6 +22,7 @@ from pipeline.quantities import duration_text
 from pipeline.report.model import Check, CheckStatus
 
 _LOGS = re.compile(r"autoinst-log\.txt|worker-log\.txt|serial\d*\.txt|serial_terminal\.txt")
+_VIDEO = re.compile(r"video\.[a-z0-9]{1,5}")
 _SCREENSHOTS = 5
 _PROOF_DEADLINE = 300.0
 _PROOF_SIZE = 256 * 1024**2
@@ -72,6 +75,8 @@ class GateOutcome:
     """For the report: BUILD, disk, links of the jobs."""
     jobs: tuple[int, ...] = ()
     """The jobs whose results counted."""
+    after: float = 0.0
+    """Seconds since the last of them was seen to have ended: the gate's own time."""
 
 
 async def find_run(client: OpenQA, order: Order, expected: Expectation) -> Submission | None:
@@ -161,7 +166,13 @@ def _acknowledged(comments: Sequence[str], run: str, first: int) -> tuple[int, .
 
 
 async def run_gate(
-    client: OpenQA, submission: Submission, directory: Path, limits: Limits = Limits(), tell: Tell | None = None
+    client: OpenQA,
+    submission: Submission,
+    directory: Path,
+    limits: Limits = Limits(),
+    tell: Tell | None = None,
+    *,
+    video: bool = False,
 ) -> GateOutcome:
     """Wait for a run's verdict and write its proof.
 
@@ -171,6 +182,7 @@ async def run_gate(
         directory: gets `<job>-<test>/job.json`, logs, serial console and, of failed jobs, screenshots.
         limits: deadlines and intervals.
         tell: for people who wait; what it needs is asked of the server only when it is given.
+        video: whether videos of jobs that did not pass are brought home, too.
 
     An outage is an outcome too (`infra`), so that the report shows what was known until then. Jobs that this run
     submitted are cancelled when it gives up on them, or is interrupted; those of a server that is away are not, since
@@ -192,7 +204,7 @@ async def run_gate(
         await watch.cancel_own("this run gave up on them")
     findings = judge_jobs(watch.jobs, submission.expected)
     checks = [check_of(job, finding, submission.expected, client.link(job.id)) for job, finding in findings]
-    notes = await _bring_home(client, watch.jobs, directory)
+    notes = await _bring_home(client, watch.jobs, directory, video=video)
     status = _SUMMARY.get(watch.outcome, CheckStatus.FAILED)
     summary = Check(name="openqa", status=status, reason=watch.reason, output="\n".join([*watch.notes, *notes]))
     groups = sorted({job.group_id for job in watch.jobs if job.group_id})
@@ -206,9 +218,11 @@ async def run_gate(
             "openqa disk": submission.expected.disk,
             "openqa overview": client.overview(submission.expected.build),
             "openqa jobs": " ".join(client.link(job.id) for job in watch.jobs),
+            "openqa badges": " ".join(f"{client.link(job.id)}/badge" for job in watch.jobs),
             "openqa groups": " ".join(str(group) for group in groups),
         },
         jobs=tuple(job.id for job in watch.jobs),
+        after=anyio.current_time() - watch.changed,
     )
 
 
@@ -220,16 +234,25 @@ async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutc
 
 
 async def _newest(client: OpenQA, submission: Submission, passed: Mapping[int, Job] = {}) -> list[Job]:
-    """The newest job of each chain; once all have ended and it is asked for, with the bugs that comments name.
+    """The newest job of each chain; once all have ended, with what else the verdict may rest on.
 
     Jobs that had `passed`, by the number in the answer, are not asked about again while others go on.
     """
     jobs = [passed.get(number) or await client.newest(number) for number in submission.answer.ids]
     if passed and all(job.final for job in jobs):
         return await _newest(client, submission)
-    if not submission.expected.trackers or not all(job.final for job in jobs):
+    if not all(job.final for job in jobs):
         return jobs
-    return [job if job.result == "passed" else replace(job, bugs=await client.bugs(job.id)) for job in jobs]
+    return [await _looked_into(client, job, submission.expected) for job in jobs]
+
+
+async def _looked_into(client: OpenQA, job: Job, expected: Expectation) -> Job:
+    """A job that has ended, with what only matters when it did not pass."""
+    if job.result == "failed" and job.emulated:
+        job = replace(job, emulator=fault_of_the_emulator(await client.console(job.id)))
+    if job.result in ("failed", "softfailed") and expected.trackers:
+        job = replace(job, bugs=await client.bugs(job.id))
+    return job
 
 
 _SUMMARY = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA, Outcome.CONFLICT: CheckStatus.INFRA}
@@ -248,7 +271,7 @@ class _Watch:
         self._verdict = Verdict(State.PENDING, "no job was read yet")
         self._restarted: set[int] = set()
         self._seen: object = None
-        self._changed = anyio.current_time()
+        self.changed = anyio.current_time()
         self.jobs: list[Job] = []
         self.notes: list[str] = ["adopted a run that was there"] if submission.adopted else []
         self.notes += submission.notes
@@ -316,7 +339,7 @@ class _Watch:
         self._verdict = judge(self._submission.answer, self.jobs, self._submission.expected)
         seen = [(job.id, job.state) for job in self.jobs]
         if seen != self._seen:
-            self._seen, self._changed = seen, anyio.current_time()
+            self._seen, self.changed = seen, anyio.current_time()
 
     async def _say_where_it_is(self) -> None:
         """For people who wait; what the server does not tell is left out."""
@@ -339,7 +362,7 @@ class _Watch:
         waiting = [job for job in self.jobs if not job.final]
         if any(job.state != "scheduled" for job in waiting):
             return
-        if anyio.current_time() - self._changed < self._limits.pickup:
+        if anyio.current_time() - self.changed < self._limits.pickup:
             return
         classes = {job.settings.get("WORKER_CLASS", "any")[:200] for job in waiting}
         workers = [worker for worker in await self._client.workers() if worker.status != "dead"]
@@ -369,7 +392,7 @@ class _Watch:
         return True
 
 
-async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path) -> list[str]:
+async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path, *, video: bool) -> list[str]:
     """Write what the server keeps about the jobs; return what could not be fetched, which changes no verdict."""
     missing: list[str] = []
     room = _PROOF_SIZE
@@ -378,7 +401,7 @@ async def _bring_home(client: OpenQA, jobs: Sequence[Job], directory: Path) -> l
             folder = directory / _folder_name(job)
             try:
                 room -= await _write_details(client, job, folder)
-                for path, name in _proof(job):
+                for path, name in _proof(job, video=video):
                     if room <= 0:
                         raise PreconditionError(f"job {job.id}: the rest is too much for a report: see openQA itself")
                     await client.download(path, folder / name, min(room, _FILE_SIZE))
@@ -404,15 +427,28 @@ async def _write_details(client: OpenQA, job: Job, folder: Path) -> int:
     return await anyio.Path(folder / "job.json").write_text(text)
 
 
-def _proof(job: Job) -> list[tuple[str, str]]:
+def _proof(job: Job, *, video: bool) -> list[tuple[str, str]]:
     """Choose the files of a job that are worth keeping: server path and local name.
 
     Pictures are asked for by the job's own path: /image/… is served only where there is an Apache before openQA.
     """
-    logs = [(f"/tests/{job.id}/file/{name}", name) for name in job.logs if _LOGS.fullmatch(name)]
+    kept = [name for name in job.logs if _LOGS.fullmatch(name)]
+    kept += [name for name in job.logs if video and job.result != "passed" and _VIDEO.fullmatch(name)]
+    logs = [(f"/tests/{job.id}/file/{name}", name) for name in kept]
     pictures = [
         (f"/tests/{job.id}/images/{name}", name)
         for module in job.failed_modules
         for name in module.screenshots[-_SCREENSHOTS:]
     ]
-    return logs + pictures
+    needles = [
+        (_needle_path(job, module.needles[0]), f"needle-{module.needles[0].name}.png")
+        for module in job.failed_modules
+        if module.needles
+    ]
+    return logs + pictures + needles
+
+
+def _needle_path(job: Job, needle: Needle) -> str:
+    """Where the server has the picture (OpenQA::WebAPI, needle_file)."""
+    where = {"version": job.settings.get("VERSION", ""), "jsonfile": needle.file}
+    return f"/needles/{quote(job.settings.get('DISTRI', ''), safe='')}/{needle.name}.png?{urlencode(where)}"

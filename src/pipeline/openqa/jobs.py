@@ -20,11 +20,33 @@ _GOOD_MODULES = frozenset({"passed", "softfailed", "skipped"})
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """A file of the server that is taken into the report: one that can only name something in its own folder."""
 
+_NEEDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@:-]{0,127}")
+
 _BUG = re.compile(r"[a-z]{2,10}#[A-Za-z0-9_.#/-]{1,120}")
 """`bsc#1234`, or `gh#owner/name#12` where the tracker has many repositories."""
 
 _NAME_LENGTH, _SETTING_LENGTH, _TEXT_LENGTH = 200, 20_000, 4000
 _MODULES, _FILES = 2000, 200
+
+
+@dataclass(frozen=True)
+class Needle:
+    """A picture of a screen that was looked for and not found."""
+
+    name: str
+    file: str = ""
+    """Where the server has its description; tells needles of the same name in several folders apart."""
+    error: float = 1.0
+    """How far the nearest place of the screen was from it, from 0 to 1 (os-autoinst: tinycv, search)."""
+
+    @classmethod
+    def parse(cls, data: object) -> Self | None:
+        """Read one of a step's `needles`; None when it names none."""
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not _NEEDLE.fullmatch(data["name"]):
+            return None
+        error, file = data.get("error"), data.get("json")
+        off = float(error) if isinstance(error, int | float) and 0 <= error <= 1 else 1.0
+        return cls(data["name"], readable(file, 500) if isinstance(file, str) else "", off)
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,8 @@ class Module:
     """What the failing steps said."""
     screenshots: tuple[str, ...] = ()
     """File names of the pictures, oldest first."""
+    needles: tuple[Needle, ...] = ()
+    """What the last failing step that looked for a screen would have taken for it, the nearest first."""
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -53,6 +77,7 @@ class Module:
             important=bool(data.get("important", 1)),
             finding=readable("\n".join(text for text in failing if text), _TEXT_LENGTH),
             screenshots=_file_names([step.get("screenshot") for step in steps]),
+            needles=_needles(steps),
         )
 
 
@@ -81,6 +106,8 @@ class Job:
     seconds: float = 0.0
     bugs: Mapping[str, str] = field(default_factory=dict)
     """The bugs that comments name (`bsc#1234`), each with the name of who wrote that; empty when nobody asked."""
+    emulator: str = ""
+    """The line of its console that says that the emulated machine was at fault; empty when nobody looked."""
 
     @classmethod
     def parse(cls, data: object) -> Self:
@@ -114,6 +141,11 @@ class Job:
         return self.state in FINAL_STATES
 
     @property
+    def emulated(self) -> bool:
+        """Whether its machine had no processor of its own (os-autoinst: QEMU_NO_KVM)."""
+        return self.settings.get("QEMU_NO_KVM", "0") not in ("", "0")
+
+    @property
     def title(self) -> str:
         """What people call it: test suite and machine."""
         machine = self.settings.get("MACHINE")
@@ -128,6 +160,12 @@ class Job:
     def unproven_modules(self) -> tuple[Module, ...]:
         """The modules that count and did not pass: failed ones, and ones that a failure kept from running (`none`)."""
         return tuple(module for module in self.modules or () if module.important and module.result not in _GOOD_MODULES)
+
+
+def _needles(steps: list[dict[str, Any]]) -> tuple[Needle, ...]:
+    sought = [step["needles"] for step in steps if step.get("result") == "fail" and _listed(step.get("needles"))]
+    found = [needle for entry in (sought[-1] if sought else [])[:_FILES] if (needle := Needle.parse(entry))]
+    return tuple(sorted(found, key=lambda needle: needle.error))
 
 
 def bug_references(comments: object) -> dict[str, str]:

@@ -34,8 +34,8 @@ _OURS = frozenset({"DISTRI", "VERSION", "FLAVOR", "ARCH", "BUILD", "TEST"})
 _NOT_IN_A_NAME = re.compile(r"[\s=]")
 
 
-def refused_setting(name: str, asset: str = "HDD_1") -> str:
-    """Say why a setting of the user's own cannot be; empty when it can.
+def refused_setting(name: str, *assets: str) -> str:
+    """Say why a setting of the user's own cannot be, beside the `assets` that the pipeline uploads; empty when it can.
 
     Anything that openQA takes is allowed (`_GROUP_ID`, `_PRIORITY`, `+HDD_2`), but for what the pipeline sets itself,
     and for secrets, which every visitor of openQA could read.
@@ -45,7 +45,7 @@ def refused_setting(name: str, asset: str = "HDD_1") -> str:
         return f"{name!r} is not a name in upper case: openQA would ignore it, or take it for something else"
     if bare.startswith("_SECRET_"):
         return f"{name} would be a secret in a file of the repository and among the job's settings"
-    if bare in _OURS or bare == asset or bare.startswith(("PIPELINE_", "SCENARIO_DEFINITIONS")):
+    if bare in _OURS or bare in assets or bare.startswith(("PIPELINE_", "SCENARIO_DEFINITIONS")):
         return f"{name} is set by the pipeline"
     return ""
 
@@ -53,6 +53,11 @@ def refused_setting(name: str, asset: str = "HDD_1") -> str:
 def unknown_placeholders(text: str) -> list[str]:
     """The placeholders of a template that have no value here."""
     return unknown(text, PLACEHOLDERS)
+
+
+def file_name(url: str) -> str:
+    """The name that openQA gives to an asset that it downloads from there."""
+    return url.split("?")[0].rpartition("/")[2]
 
 
 def build_id(version: str, digest: Digest) -> str:
@@ -112,7 +117,7 @@ class Order:
     @property
     def disk(self) -> str:
         """The asset's name: what the setting `asset` of a job that boots it must be."""
-        return self.disk_url.split("?")[0].rpartition("/")[2]
+        return file_name(self.disk_url)
 
     @property
     def suite(self) -> str:

@@ -9,7 +9,7 @@ from datetime import date
 from enum import StrEnum
 
 from pipeline.domain import Outcome
-from pipeline.openqa.jobs import Job
+from pipeline.openqa.jobs import Job, Module
 from pipeline.openqa.known_bugs import failing, known, lapsed, referred
 from pipeline.openqa.submission import DISK, SUITE, Answer, Order
 from pipeline.openqa.trees import bootings
@@ -272,6 +272,8 @@ def _judge_job(job: Job, expected: Expectation, booted_by: str) -> Finding:
     waived = _waived(job, expected) if state is State.FAILED else ""
     if waived:
         state = State.PASSED
+    elif job.emulator:
+        return Finding(State.BROKEN, f"{job.result} on an emulated machine that was at fault itself: {job.emulator}")
     if state is State.PASSED and not _ran(job, waived):
         return Finding(State.FAILED, f"says {job.result}, but no test module ran")
     return Finding(state, _why(job, waived, booted_by, lapsed(job, expected.waivers, expected.today)), bool(waived))
@@ -306,6 +308,7 @@ def check_of(job: Job, finding: Finding, expected: Expectation, link: str) -> Ch
     if job.result == "skipped" and finding.state is State.FAILED:
         status = CheckStatus.SKIPPED
     said = [f"{module.name}: {module.finding}" for module in failing(job) if module.finding]
+    said += [f"{module.name}: no needle matched; {_nearest(module)}" for module in failing(job) if module.needles]
     if finding.state is not State.PENDING and job.result != "passed":
         said.append(f"To repeat it on an openQA of your own: openqa-clone-job {link}")
     return Check(
@@ -316,6 +319,10 @@ def check_of(job: Job, finding: Finding, expected: Expectation, link: str) -> Ch
         duration=job.seconds,
         output="\n".join(said)[-4000:],
     )
+
+
+def _nearest(module: Module) -> str:
+    return ", ".join(f"{needle.name} was off by {needle.error:.0%}" for needle in module.needles[:3])
 
 
 _STATUS = {

@@ -1,8 +1,9 @@
 """Which digest a promotion is about, and why it may not be promoted: decided from what git and the registry say."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.domain import Commit, Digest
+from pipeline.domain import Commit, Digest, Tag
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.policy.tags import ReleaseTag, TestTag, Version
 
@@ -14,6 +15,95 @@ BASE_NAME_LABEL = "org.opencontainers.image.base.name"
 BASE_DIGEST_LABEL = "org.opencontainers.image.base.digest"
 BASES_LABEL = "vnd.bootc-pipeline.bases"
 """Every image that went into a candidate, as `REPOSITORY@DIGEST`, sorted, with spaces between."""
+
+
+DEMANDED_LABELS = {
+    REVISION_LABEL: "the commit, 40 hexadecimal digits",
+    SOURCE_LABEL: "where the sources are",
+    CREATED_LABEL: "when it was built (RFC 3339)",
+    VERSION_LABEL: "a version for people",
+}
+"""What every candidate says of itself, on each platform."""
+
+
+def refuse_unfit(
+    what: str, labels: Mapping[str, Mapping[str, str]], platforms: Collection[str], commit: Commit, image: str
+) -> None:
+    """PreconditionError unless an image that was built elsewhere is one that could be a candidate of this commit.
+
+    Args:
+        what: the image, for people.
+        labels: its labels, by platform.
+        platforms: those that the configuration asks for.
+        commit: what it has to be built from.
+        image: its name in the configuration.
+    """
+    if set(labels) != set(platforms):
+        raise PreconditionError(
+            f"{what} is for {', '.join(sorted(labels)) or 'no platform'}; expected exactly what "
+            f"images.{image}.platforms says: {', '.join(sorted(platforms))}. Hand over one image for each, or correct "
+            "pipeline.toml."
+        )
+    for platform, found in sorted(labels.items()):
+        if missing := [name for name in DEMANDED_LABELS if not found.get(name)]:
+            said = ", ".join(f"{name} ({DEMANDED_LABELS[name]})" for name in missing)
+            raise PreconditionError(
+                f"{what} lacks labels on {platform}: {said}. Nothing is added to an image that was built elsewhere. "
+                f"Set them in its build (podman build --label {REVISION_LABEL}={commit} …, buildah config --label, "
+                "mkosi --oci-labels) and submit that image."
+            )
+        if found[REVISION_LABEL] != commit:
+            raise PreconditionError(
+                f"{what} says of {platform} that it was built from {found[REVISION_LABEL]} (label {REVISION_LABEL}), "
+                f"expected {commit}, which is checked out. Check out the commit that it was built from, or submit the "
+                "image of this one."
+            )
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """One of the candidates of a commit."""
+
+    number: int
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate that a test tag is about."""
+
+    digest: Digest | None
+    why: str = ""
+    """Why this one; empty when there is no other."""
+
+
+def choose(
+    tag: Tag, tagged: Digest | None, asked: Digest | None, candidates: Sequence[Numbered], passed: Collection[Digest]
+) -> Choice:
+    """Which candidate of its commit a test tag is about.
+
+    Args:
+        tag: the test tag.
+        tagged: what it names in the registry: the answer, once it is there.
+        asked: what the caller named.
+        candidates: of the commit.
+        passed: those of them that passed the next gate.
+    """
+    if asked:
+        return Choice(asked, f"named by --digest, one of {len(candidates)} of its commit")
+    if tagged:
+        return Choice(tagged, f":{tag} names it already" if len(candidates) > 1 else "")
+    newest = max(candidates, key=lambda one: one.number, default=None)
+    fit = max((one for one in candidates if one.digest in passed), key=lambda one: one.number, default=newest)
+    if newest is None or fit is None:
+        return Choice(None)
+    if len(candidates) == 1 or fit.digest not in passed:
+        return Choice(fit.digest)
+    later = f"; candidate {newest.number} did not" if newest != fit else ""
+    return Choice(
+        fit.digest,
+        f"candidate {fit.number}, the newest of {len(candidates)} of its commit that passed the next gate{later}",
+    )
 
 
 @dataclass(frozen=True)
@@ -37,7 +127,7 @@ class TestingFacts:
     commit: Commit
     """Of the pushed tag."""
     digest: Digest | None
-    """Behind the version tag once it exists, whatever became of `:<commit>`; else behind that."""
+    """The version tag's once it exists, whatever became of the candidate's own tag; else the one that was chosen."""
     revision: str | None
     """The revision label of that digest."""
     next_digest: Digest | None
@@ -49,6 +139,8 @@ class TestingFacts:
     """The attempt that `:testing` points at."""
     tagged: Digest | None = None
     """Behind the version tag, when it exists already."""
+    why: str = ""
+    """Why this candidate and no other of the commit."""
     built: str = ""
     """The day on which that image was built, as YYYYMMDD."""
 
@@ -80,7 +172,8 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
             f"expected one of commit {facts.commit}. A version tag is never moved: push a new test tag."
         )
     _same_revision(facts.digest, facts.revision, facts.commit)
-    return Candidate(facts.digest, facts.commit, _moved_on(facts), facts.built)
+    note = "; ".join(filter(None, (facts.why, _moved_on(facts))))
+    return Candidate(facts.digest, facts.commit, note, facts.built)
 
 
 def _moved_on(facts: TestingFacts) -> str:
@@ -126,12 +219,12 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
             f"No {facts.tag.tag}-test has been promoted: expected a tag :{facts.tag.tag}-test in the registry. "
             f"Push the git tag {facts.tag.tag}-test and let it pass first."
         )
-    _same_revision(facts.digest, facts.revision, facts.commit)
     if facts.test_commit != facts.commit:
         raise PreconditionError(
             f"{facts.tag.tag} is commit {facts.commit}, but {facts.test_tag.tag} is {facts.test_commit or 'not in git'}"
             ": what is released must be what was tested. Put both tags on one commit."
         )
+    _same_revision(facts.digest, facts.revision, facts.commit)
     if facts.tagged not in (None, facts.digest):
         raise ConflictError(
             f":{facts.tag.tag} exists already and is {facts.tagged}, but {facts.test_tag.tag} is {facts.digest}. "

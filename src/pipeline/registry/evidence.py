@@ -12,12 +12,12 @@ newest follows from what they name (`Evidence.follows`), never from a date.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
-from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.errors import PreconditionError
 from pipeline.policy import chain
 from pipeline.policy.attached import evidence_tag, evidence_tags, names_evidence
 from pipeline.policy.gate import verdict
@@ -48,7 +48,7 @@ class DiskRecord(BaseModel):
     """Bytes."""
     manifest: Digest
     """The artifact that holds it."""
-    format: Literal["qcow2"] = "qcow2"
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] = "qcow2"
     builder: str
     """The image that built it, by digest."""
 
@@ -62,7 +62,7 @@ class Evidence(BaseModel):
     gate_version: str
     result: Result
     disks: dict[str, DiskRecord] = {}
-    """By platform (`linux/amd64`)."""
+    """By platform (`linux/amd64`), and what else was built for it behind that (`linux/amd64 iso`)."""
     module: str = ""
     """The version of this module that ran the gate; it decides nothing."""
     source: str = ""
@@ -75,6 +75,15 @@ class Evidence(BaseModel):
     """The report's archive; filled by `attach_evidence`."""
     follows: list[Digest] = []
     """The statements of this gate on this digest that were the newest when this one was made."""
+
+    @field_validator("disks")
+    @classmethod
+    def _called_what_they_are(cls, value: dict[str, DiskRecord]) -> dict[str, DiskRecord]:
+        """What boots is a qcow2: nothing else goes by the name of a platform alone."""
+        for name, disk in value.items():
+            if disk.format != (expected := name.partition(" ")[2] or "qcow2"):
+                raise ValueError(f"{name} has the format {disk.format}, expected {expected}")
+        return value
 
     @property
     def verdict(self) -> Outcome | None:
@@ -197,16 +206,21 @@ async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -
     return [found[statement] for statement in chain.newest_first(_follows(found.values()))]
 
 
-def verdicts(found: Sequence[StoredEvidence]) -> list[StoredEvidence]:
-    """The verdicts that stand: the newest one, or several that were reached side by side."""
-    reached = [one.statement for one in found if one.evidence.verdict]
+def verdicts(found: Sequence[StoredEvidence], gate_version: str = "") -> list[StoredEvidence]:
+    """The verdicts that stand: the newest one, or several that were reached side by side.
+
+    `gate_version`: only those of a gate as it is configured now, for the image that it is now; which is newer than
+    which is told by all.
+    """
+    counted = [one for one in found if not gate_version or one.evidence.gate_version == gate_version]
+    reached = [one.statement for one in counted if one.evidence.verdict]
     standing = chain.newest(_follows(found), reached)
     return [one for one in found if one.statement in standing]
 
 
-def passes(found: Sequence[StoredEvidence]) -> StoredEvidence | None:
+def passes(found: Sequence[StoredEvidence], gate_version: str) -> StoredEvidence | None:
     """The evidence by which a gate was passed: its newest verdict, if no other was reached beside it that failed."""
-    standing = verdicts(found)
+    standing = verdicts(found, gate_version)
     failed = any(one.evidence.verdict is not Outcome.PASSED for one in standing)
     return None if failed or not standing else standing[0]
 
@@ -220,12 +234,7 @@ def _same(one: Evidence, other: Evidence) -> bool:
 
 
 async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest, gate: Channel) -> StoredEvidence | None:
-    manifest = await repo.manifest(tag)
-    if manifest is None:
-        raise InfrastructureError(
-            f"{repo.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
-            "Nothing has moved; run again, and if it stays so, find out who deleted it."
-        )
+    manifest = await repo.listed(tag)
     if not names_evidence(tag, manifest.digest):
         raise PreconditionError(
             f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "

@@ -148,11 +148,14 @@ class Standing:
     """The rollbacks over which an override of this channel went."""
 
 
-async def names(repo: RepositoryClient, channel: Channel) -> list[Name]:
-    """The entries of a channel by their tags, newest first. PreconditionError where numbers are missing."""
-    found = await _counting(repo, channel)
+async def names(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> list[Name]:
+    """The entries of a channel by their tags (`listed` just now), newest first.
+
+    PreconditionError where numbers are missing.
+    """
+    found = await _counting(repo, channel, await repo.tags() if listed is None else listed)
     if _holes(found):  # a list may have lost a line: what is missing twice is missing
-        found = await _counting(repo, channel)
+        found = await _counting(repo, channel, await repo.tags())
     if holes := _holes(found):
         raise PreconditionError(_broken(repo, channel, f"entry {holes[0]} is missing"))
     return found
@@ -187,9 +190,9 @@ async def heads(repo: RepositoryClient, channel: Channel) -> list[Record]:
     return await _heads(repo, await names(repo, channel))
 
 
-async def standing(repo: RepositoryClient, channel: Channel) -> Standing:
+async def standing(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> Standing:
     """What is on hold and what is withdrawn; reads only the entries that say so."""
-    found = await names(repo, channel)
+    found = await names(repo, channel, listed)
     said = await _read(repo, [name for name in found if name.kind is not Kind.PROMOTION])
     released = {digest for record in said for digest in record.entry.releases}
     return Standing(
@@ -238,9 +241,9 @@ def _after(before: Sequence[Record], entry: Entry) -> Entry:
     return entry.model_copy(update={"previous": [record.digest for record in before], "number": number})
 
 
-async def _counting(repo: RepositoryClient, channel: Channel) -> list[Name]:
+async def _counting(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag]) -> list[Name]:
     """What is listed; where signatures are asked for, what has the right one, for which each entry must be read."""
-    found = _named(await repo.tags(), channel, repo.prefix)
+    found = _named(listed, channel, repo.prefix)
     if not repo.notary.trust.of(channel, ledger=True):
         return found
     counts = await _of_each(found, partial(_counts, repo))

@@ -1,17 +1,22 @@
 """next: build the image of a commit, look at it from the outside and the inside, push it, move `:next`."""
 
 import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from pipeline.config import Image
 from pipeline.containers.git import is_branch
-from pipeline.containers.podman import BuiltImage
-from pipeline.domain import Channel, Commit, Digest, Outcome
+from pipeline.containers.podman import BuiltImage, Delivered
+from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh
+from pipeline.each import each
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
-from pipeline.gates.image import Gated, Reused, Storage, image_gate
+from pipeline.gates.image import Gated, Reused, Storage, image_gate, submitted_gate
+from pipeline.gates.recipe import Needed
 from pipeline.gates.source import require_source
-from pipeline.gates.subject import see_candidate
+from pipeline.gates.subject import candidates_of, see_candidate
+from pipeline.policy import fleet
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, date_of
 from pipeline.policy.plan import Desired
@@ -20,55 +25,107 @@ from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
 from pipeline.world import World
 
-COMMAND = "build-next"
+COMMAND, SUBMIT = "build-next", "submit-next"
+
+Published = tuple[Digest, Digest]
+"""An image in the registry, and its evidence there."""
 
 
-async def build_next(world: World, *, must_push: bool = False, storage: Storage = BuiltImage.storage) -> list[Result]:
+async def build_next(
+    world: World, *, must_push: bool = False, refresh: Refresh = Refresh.NONE, storage: Storage = BuiltImage.storage
+) -> list[Result]:
     """Build, gate, push, move `:next`; the images of one commit move all together or not at all.
 
-    With `must_push`, PreconditionError before anything is built when this tree would not be pushed.
+    With `must_push`, PreconditionError before anything is built when this tree would not be pushed. `refresh` makes
+    another candidate of a commit that has one.
     """
     start = time.monotonic()
     commit = await world.history.head()
     await require_source(world, *Channel)
-    withheld = await why_not_pushed(world, commit)
-    if withheld and must_push:
-        raise PreconditionError(f"This run was to push, and would not: {withheld}. Nothing was built.")
-    if not withheld:
-        await _refuse_cut_history(world)
-        for image in world.images:
-            await _moves_forward(world, image, commit)
-        await world.notary.ready(Channel.NEXT)
-    candidates = [
-        await image_gate(world, image, commit, COMMAND, reuse=not withheld, storage=storage) for image in world.images
-    ]
+    withheld = await _withheld(world, commit, must_push=must_push)
+    candidates: list[Reused | Gated] = []
+    published: dict[str, Published] = {}
 
-    failed = [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
+    async def gated(image: Image) -> Reused | Gated:
+        needed = await _needed(world, image, commit, published, withheld)
+        return await image_gate(
+            world, image, commit, COMMAND, reuse=not withheld, refresh=refresh, needed=needed, storage=storage
+        )
+
+    for group in world.config.in_order(world.images):
+        if failed := _failed(candidates):
+            return _in_order(world, [*_held(candidates, commit, failed), *_unbuilt(world, candidates, commit, failed)])
+        found = await each(group, gated, at_once=world.given.jobs)
+        candidates += found
+        if not withheld and not _failed(candidates):
+            published.update(await _publish_needed(world, found, commit))
+    return _in_order(world, await _into_next(world, candidates, commit, COMMAND, withheld, start, published))
+
+
+async def submit_next(
+    world: World,
+    delivered: Delivered,
+    commit: str = "",
+    *,
+    must_push: bool = False,
+    storage: Storage = BuiltImage.storage,
+) -> list[Result]:
+    """Take an image that was built elsewhere from `commit`, the one that is checked out, instead of building it."""
+    start = time.monotonic()
+    if len(world.images) > 1:
+        raise UsageError(f"One image is submitted at a time: say which with --image ({_names(world.images)}).")
+    if not (delivered.references or delivered.archives or delivered.layouts):
+        raise UsageError("Nothing was handed over: give --reference, --archive, --layout or --container.")
+    head = await world.history.head()
+    await evidence.refuse_other_checkout(world, _commit(commit) if commit else head)
+    await require_source(world, *Channel, built_here=False)
+    withheld = await _withheld(world, head, must_push=must_push)
+    (image,) = world.images
+    found = await submitted_gate(world, image, head, SUBMIT, delivered, reuse=not withheld, storage=storage)
+    return await _into_next(world, [found], head, SUBMIT, withheld, start)
+
+
+async def _into_next(
+    world: World,
+    candidates: Sequence[Reused | Gated],
+    commit: Commit,
+    command: str,
+    withheld: str,
+    start: float,
+    already: Mapping[str, Published] = MappingProxyType({}),
+) -> list[Result]:
+    """When all of them passed: push what is new, each to a tag of its own, and move `:next`.
+
+    `already`: what other images were built on, and was therefore pushed before.
+    """
+    failed = _failed(candidates)
     if failed or withheld:
         reason = withheld or f"{', '.join(failed)} did not pass"
-        return [_not_pushed(found, commit, reason) for found in candidates]
+        return [_not_pushed(found, commit, command, reason) for found in candidates]
 
     await promotion.respect_holds(world, Channel.NEXT, override=False)
-    published = {found.image.name: await _publish(world, found, commit) for found in candidates}
+    published = {
+        found.image.name: already.get(found.image.name) or await _publish(world, found, commit) for found in candidates
+    }
     for image in world.images:
         await promotion.refuse_withdrawn(world, image, published[image.name][0], override=False)
-    behind = [image.name for image in world.images if not await _moves_forward(world, image, commit)]
+    behind = [found.image.name for found in candidates if not await _moves_forward(world, found, commit)]
     desired = [wish for image in world.images for wish in await _desired(world, image, published[image.name][0])]
     moves = [] if behind else await promotion.plan(world, desired)
     proof = {name: stored for name, (_, stored) in published.items()}
-    wanted = Promotion(Channel.NEXT, desired, proof, COMMAND, f"commit {commit} passed the next gate")
+    wanted = Promotion(Channel.NEXT, desired, proof, command, f"commit {commit} passed the next gate")
     await promotion.carry_out(world, wanted, moves)
     if behind:
-        outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this commit; it stays"
+        outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this candidate; it stays"
     elif moves:
         outcome, reason = Outcome.PASSED, f":next is commit {commit[:12]}"
     else:
         outcome, reason = Outcome.UNCHANGED, f":next is commit {commit[:12]} already; nothing to do"
     return [
         Result(
-            command=COMMAND,
+            command=command,
             outcome=outcome,
-            reason=reason,
+            reason=reason + _more(found),
             image=found.image.name,
             repository=str(found.image.repository),
             digest=published[found.image.name][0],
@@ -81,12 +138,117 @@ async def build_next(world: World, *, must_push: bool = False, storage: Storage 
     ]
 
 
+def _failed(candidates: Sequence[Reused | Gated]) -> list[str]:
+    return [found.image.name for found in candidates if isinstance(found, Gated) and found.run.result.exit_code]
+
+
+def _held(candidates: Sequence[Reused | Gated], commit: Commit, failed: Sequence[str]) -> list[Result]:
+    return [_not_pushed(found, commit, COMMAND, f"{', '.join(failed)} did not pass") for found in candidates]
+
+
+def _unbuilt(world: World, candidates: Sequence[Reused | Gated], commit: Commit, failed: Sequence[str]) -> list[Result]:
+    """Of the images whose turn did not come."""
+    begun = {found.image.name for found in candidates}
+    return [
+        Result(
+            command=COMMAND,
+            outcome=Outcome.GATE_FAILED,
+            reason=f"Not built, because {', '.join(failed)} did not pass",
+            image=image.name,
+            repository=str(image.repository),
+            commit=commit,
+        )
+        for image in world.images
+        if image.name not in begun
+    ]
+
+
+def _in_order(world: World, results: Sequence[Result]) -> list[Result]:
+    """As the images were named."""
+    places = [image.name for image in world.images]
+    return sorted(results, key=lambda result: places.index(result.image))
+
+
+async def _publish_needed(world: World, found: Sequence[Reused | Gated], commit: Commit) -> dict[str, Published]:
+    """Push those that other images are built on: a candidate that passed its gate may be there, `:next` stays."""
+    needed = {name for image in world.images for name in image.needs}
+    ready = [one for one in found if one.image.name in needed]
+    if ready:
+        await promotion.respect_holds(world, Channel.NEXT, override=False)
+    return {one.image.name: await _publish(world, one, commit) for one in ready}
+
+
+async def _needed(
+    world: World, image: Image, commit: Commit, published: Mapping[str, Published], withheld: str
+) -> Needed:
+    """The references by digest of what an image is built on, as build arguments.
+
+    That is this commit's candidate, pushed just now or before. A run that pushes nothing takes what next is at.
+    PreconditionError when there is none.
+    """
+    found = {}
+    for name in image.needs:
+        other = world.config.images[name]
+        digest = published[name][0] if name in published else await _passed_candidate(world, other, commit)
+        if digest is None and withheld:
+            digest = await world.repository(other).digest(other.tags.channel(Channel.NEXT))
+        if digest is None:
+            raise PreconditionError(
+                f"{image.name} is built on {name}, which has no candidate of commit {commit[:12]} that passed its gate"
+                f"{', and no next' if withheld else ''}. Build both at once, or {name} first. Nothing was pushed."
+            )
+        found[fleet.argument(name)] = other.repository.at(digest)
+    return found
+
+
+async def _passed_candidate(world: World, image: Image, commit: Commit) -> Digest | None:
+    for one in reversed(await candidates_of(world, image, commit)):
+        if await evidence.passed(world, image, one.digest, Channel.NEXT):
+            return one.digest
+    return None
+
+
+def _commit(text: str) -> Commit:
+    try:
+        return Commit(text)
+    except ValueError as error:
+        raise UsageError(f"--commit: {error}. Expected what the image was built from, all of it.") from None
+
+
+def _more(found: Reused | Gated) -> str:
+    """Which of several candidates it is, and why there is no new one."""
+    number = f", candidate {found.number}" if found.number > 1 else ""
+    return number + (f" ({found.note})" if isinstance(found, Reused) and found.note else "")
+
+
+def _names(images: Sequence[Image]) -> str:
+    return ", ".join(image.name for image in images)
+
+
 async def gate_next(world: World) -> list[GateRun]:
     """Build and gate without pushing anything: the report of each image."""
     commit = await world.history.head()
     await require_source(world, *Channel)
-    candidates = [await image_gate(world, image, commit, COMMAND, reuse=False) for image in world.images]
+
+    async def gated(image: Image) -> Reused | Gated:
+        needed = await _needed(world, image, commit, {}, "nothing is pushed")
+        return await image_gate(world, image, commit, COMMAND, reuse=False, needed=needed)
+
+    candidates = await each(world.images, gated, at_once=world.given.jobs)
     return [found.run for found in candidates if isinstance(found, Gated)]
+
+
+async def _withheld(world: World, commit: Commit, *, must_push: bool) -> str:
+    """Why nothing will be pushed; what would stop a push at its end is looked at before anything is built."""
+    withheld = await why_not_pushed(world, commit)
+    if withheld and must_push:
+        raise PreconditionError(f"This run was to push, and would not: {withheld}. Nothing was built.")
+    if not withheld:
+        await _refuse_cut_history(world)
+        for image in world.images:
+            await _revision_of_next(world, image, commit)
+        await world.notary.ready(Channel.NEXT)
+    return withheld
 
 
 async def why_not_pushed(world: World, commit: Commit) -> str:
@@ -125,7 +287,7 @@ async def _refuse_cut_history(world: World) -> None:
         )
 
 
-async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple[Digest, Digest]:
+async def _publish(world: World, found: Reused | Gated, commit: Commit) -> Published:
     """The image's digest in the registry, and that of its evidence there."""
     if isinstance(found, Reused):
         return found.digest, found.evidence
@@ -135,15 +297,15 @@ async def _publish(world: World, found: Reused | Gated, commit: Commit) -> tuple
 
 
 async def _push(world: World, found: Gated, commit: Commit) -> Digest:
-    """Push to `:<commit>`, which is written once, and read the digest back."""
-    registry, tag = world.repository(found.image), found.image.tags.candidate(commit)
+    """Push to the candidate's tag, which is written once, and read the digest back."""
+    registry, tag = world.repository(found.image), found.image.tags.candidate(commit, found.number)
     name = found.image.repository.tagged(tag)
     if await registry.digest(tag):
         raise ConflictError(
-            f"{name} appeared while this command was building it: another build of the same commit runs. "
+            f"{name} appeared while this command was at work: another build of the same commit runs. "
             "Run again: it takes that image."
         )
-    pushed = await found.local.push(found.image, tag)
+    pushed = await found.push(tag)
     digest = await registry.digest(tag)
     if digest is None:
         raise InfrastructureError(f"{name} is not there after its push. Run again.")
@@ -161,24 +323,35 @@ async def _desired(world: World, image: Image, digest: Digest) -> list[Desired]:
     return promotion.channel_and_aliases(image, Channel.NEXT, digest, Facts(date=built))
 
 
-async def _moves_forward(world: World, image: Image, commit: Commit) -> bool:
-    """`:next` goes from a commit to one that contains it, never back or aside."""
-    current = await world.repository(image).digest(image.tags.channel(Channel.NEXT))
+async def _moves_forward(world: World, found: Reused | Gated, commit: Commit) -> bool:
+    """`:next` goes from a commit to one that contains it, and among the candidates of a commit to a later one."""
+    current, revision = await _revision_of_next(world, found.image, commit)
     if current is None:
         return True
+    if revision == commit:
+        numbers = {one.digest: one.number for one in await candidates_of(world, found.image, commit)}
+        return numbers.get(current, 0) <= found.number
+    return await world.history.is_ancestor(revision, commit)
+
+
+async def _revision_of_next(world: World, image: Image, commit: Commit) -> tuple[Digest | None, str]:
+    """Where `:next` is, and of which commit of this history; PreconditionError for one that is not in it."""
+    current = await world.repository(image).digest(image.tags.channel(Channel.NEXT))
+    if current is None:
+        return None, ""
     revision = (await world.repository(image).labels(current)).get(REVISION_LABEL, "")
     if not await world.history.knows(revision):
         raise PreconditionError(
             f":next of {image.name} was built from {revision or 'no commit at all'}, which is not in this history; "
             f"expected an ancestor of {commit}. Fetch that commit, or look who wrote :next."
         )
-    return await world.history.is_ancestor(revision, commit)
+    return current, revision
 
 
-def _not_pushed(found: Reused | Gated, commit: Commit, reason: str) -> Result:
+def _not_pushed(found: Reused | Gated, commit: Commit, command: str, reason: str) -> Result:
     if isinstance(found, Reused):
         return Result(
-            command=COMMAND,
+            command=command,
             outcome=Outcome.UNCHANGED,
             reason=f"It passed before; :next stays, because {reason}",
             image=found.image.name,

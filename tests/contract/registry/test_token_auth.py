@@ -1,4 +1,4 @@
-"""Token authentication against a real docker-registry and a token server of our own."""
+"""Token authentication against real registries (docker-registry 2.8, distribution 3) and a token server of our own."""
 
 import base64
 import json
@@ -89,14 +89,17 @@ def tokens() -> Iterator[TokenServer]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def token_registry(tokens: TokenServer, start_registry: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["docker-registry", "distribution"])
+def token_registry(
+    request: pytest.FixtureRequest, tokens: TokenServer, start_registry: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    binary = request.getfixturevalue("distribution") if request.param == "distribution" else ""
     folder: Path = tmp_path_factory.mktemp("token")
     (folder / "root.pem").write_bytes(tokens.certificate.public_bytes(serialization.Encoding.PEM))
     realm = f"http://127.0.0.1:{tokens.server_port}/token"
     signer = f"issuer: {ISSUER}, rootcertbundle: {folder}/root.pem"
     auth = f"auth: {{token: {{realm: '{realm}', service: {SERVICE}, {signer}}}}}\n"
-    started: AbstractContextManager[str] = start_registry(folder, auth)
+    started: AbstractContextManager[str] = start_registry(folder, auth, binary)
     with started as address:
         yield address
 

@@ -1,6 +1,5 @@
 """Registries that delete, a way to fill them, and skopeo to pull with."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -19,8 +18,6 @@ import pytest
 from pipeline.domain import Digest, Repository
 from pipeline.registry import media
 from pipeline.registry.client import RegistryClient
-
-DISTRIBUTION = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 
 
 @dataclass
@@ -133,9 +130,9 @@ def docker_registry(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def distribution_registry(tmp_path: Path) -> Iterator[Server]:
+def distribution_registry(distribution: str, tmp_path: Path) -> Iterator[Server]:
     """Distribution 3: no referrers API, untags."""
-    yield from _distribution(str(_compiled(DISTRIBUTION)), tmp_path)
+    yield from _distribution(distribution, tmp_path)
 
 
 def _distribution(binary: str, tmp_path: Path) -> Iterator[Server]:
@@ -146,18 +143,6 @@ def _distribution(binary: str, tmp_path: Path) -> Iterator[Server]:
         f"http: {{addr: '{address}'}}\n"
     )
     yield from _serve([binary, "serve", str(config)], Server(address, binary, config))
-
-
-def _compiled(module: str) -> Path:
-    """A binary from the Go module proxy, compiled once for the machine."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / module.partition("@")[0].rpartition("/")[2]
-    with (cache / f".{binary.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            subprocess.run(["go", "install", module], check=True, env={**os.environ, "GOBIN": str(cache)})
-    return binary
 
 
 @pytest.fixture(params=["docker_registry", "distribution_registry", "crane_registry"])

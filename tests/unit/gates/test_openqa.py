@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.config import parse
 from pipeline.domain import Commit, Digest, Outcome
-from pipeline.errors import PreconditionError
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import openqa
 from pipeline.gates.subject import Subject
 from pipeline.openqa.gate import GateOutcome
@@ -34,14 +34,21 @@ settings = { NOTE = "{image} {version} {arch} {digest} {commit}", MY_DISK = "{di
 
 
 @pytest.fixture
-def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Order]:
+def uploads() -> list[str]:
+    """The keys of what was uploaded."""
+    return []
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uploads: list[str]) -> list[Order]:
     """What was submitted; the desktop fails on arm64."""
     made: list[Order] = []
 
     async def fetched(*_: object) -> str:
         return "disk"
 
-    async def uploaded(*_: object) -> dict[str, str]:
+    async def uploaded(*given: object) -> dict[str, str]:
+        uploads.append(str(given[-1]))
         return {"uploaded to": "there"}
 
     async def ran(_world: object, _server: object, order: Order, folder: Path, _name: str) -> GateOutcome:
@@ -57,9 +64,14 @@ def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Order]:
     return made
 
 
-async def run(disks: dict[str, Digest]) -> Any:
-    config = parse(CONFIG)
-    world = SimpleNamespace(config=config, reach=None, given=SimpleNamespace(upload_auth=None))
+async def run(disks: dict[str, Digest], text: str = CONFIG) -> Any:
+    config = parse(text)
+
+    async def tree(path: str) -> str:
+        return "" if path == "missing.fd" else "1111222233334444"
+
+    given = SimpleNamespace(upload_auth=None, source=SimpleNamespace(file=str))
+    world = SimpleNamespace(config=config, reach=None, given=given, history=SimpleNamespace(tree=tree))
     records = {
         platform: DiskRecord(sha256=sha256, size=1, manifest=CANDIDATE, builder="b")
         for platform, sha256 in disks.items()
@@ -87,6 +99,11 @@ async def test_one_failure_fails_the_gate_and_every_part_is_reported(orders: lis
     ]
     assert result.inputs["aarch64/server/disk sha256"] == DISKS["linux/arm64"].hex
     assert result.inputs["x86_64/desktop/openqa build"] == "b"
+    assert [phase.name for phase in result.timeline][:3] == [
+        "disks to the store",
+        "x86_64/server/openQA",
+        "x86_64/server/verdict and proof",
+    ]
 
 
 async def test_templates_are_filled_for_each_order(orders: list[Order]) -> None:
@@ -94,6 +111,22 @@ async def test_templates_are_filled_for_each_order(orders: list[Order]) -> None:
     for order in orders:
         assert order.settings["NOTE"] == f"os 1.2.3 {order.arch} {CANDIDATE} {'d' * 40}"
         assert order.settings["MY_DISK"] == f"{order.disk} https://images.example.org/d/{order.disk}"
+
+
+async def test_assets_of_the_repository_go_to_every_job(orders: list[Order], uploads: list[str]) -> None:
+    found = await run(DISKS, CONFIG + 'assets = { UEFI_PFLASH_VARS = "openqa/vars.fd", ASSET_1 = "data.tar.gz" }\n')
+    assert uploads[:2] == ["vars-111122223333.fd", "data-111122223333.tar.gz"]
+    assert found.result.inputs["asset ASSET_1"] == "https://images.example.org/d/data-111122223333.tar.gz"
+    for order in orders:
+        assert order.settings["UEFI_PFLASH_VARS"] == "vars-111122223333.fd"
+        assert order.settings["UEFI_PFLASH_VARS_URL"] == "https://images.example.org/d/vars-111122223333.fd"
+
+
+async def test_an_asset_that_is_not_in_the_commit_submits_nothing(orders: list[Order], uploads: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"missing\.fd"):
+        await run(DISKS, CONFIG + 'assets = { UEFI_PFLASH_VARS = "missing.fd" }\n')
+    assert not orders
+    assert not uploads
 
 
 async def test_a_platform_without_a_tested_disk_submits_nothing(orders: list[Order]) -> None:

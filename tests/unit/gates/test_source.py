@@ -102,6 +102,8 @@ def suites(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
     [
         (IMAGE + 'containerfile = "Dockerfile"\n', "images.os.containerfile names Dockerfile"),
         (IMAGE + 'context = "image"\n', "images.os.context names image"),
+        (IMAGE + 'build = { args_file = "args" }\n', "images.os.build.args_file names args"),
+        (IMAGE + 'build = { contexts = { more = "gone" } }\n', "images.os.build.contexts.more names gone"),
         (IMAGE + '[gates.next]\ntests = "tests/gone"\n', "gates.next.tests names tests/gone"),
         (IMAGE + '[gates.testing]\nchecks = "tests/gone"\n', "gates.testing.checks names tests/gone"),
         (IMAGE + '[gates.testing]\nbuilder = { config = "disk.toml" }\n', "builder.config names disk.toml"),

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from pipeline.image.foreign import looks_foreign, program, runs
+from pipeline.image.foreign import known, looks_foreign, program, runs
 
 HERE = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 
@@ -17,6 +17,11 @@ def test_a_program_for_this_machine_runs():
 def test_a_program_is_for_the_machine_it_says(wanted):
     there = {62: "linux/amd64", 183: "linux/arm64"}
     assert there[int.from_bytes(program(wanted)[18:20], "little")] == wanted
+
+
+def test_a_variant_is_asked_by_the_common_program_and_others_not_at_all():
+    assert program("linux/amd64/v3") == program("linux/amd64")
+    assert [known(one) for one in ("linux/arm64", "linux/amd64/v2", "linux/s390x")] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,10 @@ def test_everything_that_openqa_takes_may_be_set() -> None:
         ("flavor = []", "flavor"),
         ("jobs = { boot = { optional = true } }", "required, accept_softfailed"),
         ('poll = "0s"', "poll"),
+        ('assets = { HDD_1 = "x.qcow2" }', "HDD_1, which names the disk"),
+        ('assets = { DATA = "x" }', "assets"),
+        ('assets = { ASSET_1 = "../x" }', "inside the repository"),
+        ('assets = { ASSET_1 = "x" }, settings = { ASSET_1_URL = "1" }', "ASSET_1_URL is set by the pipeline"),
         ('bug_references = ["bsc#12"]', "bug_references"),
     ],
 )

@@ -6,7 +6,16 @@ import pytest
 
 from pipeline.domain import Commit, Digest
 from pipeline.errors import ConflictError, PreconditionError, UsageError
-from pipeline.policy.candidate import NotBuiltYet, StableFacts, TestingFacts, for_stable, for_testing
+from pipeline.policy.candidate import (
+    Choice,
+    NotBuiltYet,
+    Numbered,
+    StableFacts,
+    TestingFacts,
+    choose,
+    for_stable,
+    for_testing,
+)
 from pipeline.policy.tags import ReleaseTag, TestTag, Version
 
 COMMIT, OTHER_COMMIT = Commit("a" * 40), Commit("b" * 40)
@@ -115,3 +124,29 @@ def test_stable_without_a_test_tag_is_refused():
 def test_release_and_test_tag_must_be_one_commit(test_commit):
     with pytest.raises(PreconditionError, match="one commit"):
         for_stable(replace(STABLE, test_commit=test_commit))
+
+
+SECOND = Digest("sha256:" + "3" * 64)
+ONE, TWO = Numbered(1, IMAGE), Numbered(2, SECOND)
+TAG = TestTag.parse("v1.1.0-test").tag
+
+
+@pytest.mark.parametrize(
+    ("tagged", "asked", "candidates", "passed", "chosen"),
+    [
+        (None, None, [], [], Choice(None)),
+        (None, None, [ONE], [], Choice(IMAGE)),
+        (None, None, [ONE], [IMAGE], Choice(IMAGE)),
+        (IMAGE, None, [ONE], [], Choice(IMAGE)),
+        (None, None, [ONE, TWO], [], Choice(SECOND)),
+        (None, None, [ONE, TWO], [IMAGE, SECOND], Choice(SECOND, "candidate 2, the newest of 2")),
+        (None, None, [ONE, TWO], [IMAGE], Choice(IMAGE, "candidate 1, the newest of 2")),
+        (IMAGE, None, [ONE, TWO], [SECOND], Choice(IMAGE, ":v1.1.0-test names it already")),
+        (None, IMAGE, [ONE, TWO], [SECOND], Choice(IMAGE, "named by --digest")),
+        (SECOND, IMAGE, [ONE, TWO], [SECOND], Choice(IMAGE, "named by --digest")),
+    ],
+)
+def test_which_candidate_of_a_commit(tagged, asked, candidates, passed, chosen):
+    found = choose(TAG, tagged, asked, candidates, passed)
+    assert found.digest == chosen.digest
+    assert found.why.startswith(chosen.why)

@@ -1,13 +1,15 @@
 """A registry in memory behind httpx, and the weather between it and its clients: crashes, outages, delays."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import anyio
@@ -17,6 +19,8 @@ from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import media
+
+T = TypeVar("T")
 
 HOST = "registry.test"
 ELSEWHERE = "elsewhere.test"
@@ -73,6 +77,14 @@ class Lie(StrEnum):
     UNAUTHORIZED_ELSEWHERE = "401 from another host"
 
 
+@dataclass(frozen=True)
+class Delay:
+    """How long a request is under way before it takes effect or, `after` that, its answer is."""
+
+    seconds: float
+    after: bool = False
+
+
 @dataclass
 class Weather:
     """The `bad` thing that the `at`-th request meets, and all after it when it is `lasting`."""
@@ -90,6 +102,8 @@ class Weather:
     """Called ahead of the `at`-th request: somebody else acts."""
     slow: Random | None = None
     """Draws how long each request and each answer is under way: up to 30 ms."""
+    delays: Callable[[str], Delay | None] | None = None
+    """Asked at each request, by its method and path."""
     asked: list[str] = field(default_factory=list)
     """The method and the path of every request so far."""
 
@@ -172,6 +186,8 @@ class MemoryRegistry:
     weather: Weather = field(default_factory=Weather)
     earlier: dict[str, Store] = field(default_factory=dict)
     """What was true one write ago."""
+    channels: dict[str, tuple[str, Channel]] = field(default_factory=lambda: {one: ("", one) for one in Channel})
+    """By tag: the prefix of its image, and the channel that it is."""
 
     # For tests ------------------------------------------------------------------------------------------------------
 
@@ -183,12 +199,13 @@ class MemoryRegistry:
         self.remember()
         store = self.store(path)
         # a version tag may come to another repository ahead of what proves it; a channel may not
-        places = [path] if tag in list(Channel) else list(self.stores)
+        places = [path] if tag in self.channels else list(self.stores)
         verdicts = {gate: self.verdict(places, new, gate) for gate in Channel}
         old, seen = store.tags.get(tag), store.seen.get(tag)
         write = Write(path, tag, old, new, by_us, verdicts, seen)
-        if tag in list(Channel) and by_us:
-            entries = {digest: self._entry(path, digest) for digest in self.chain(path, Channel(tag))}
+        if tag in self.channels and by_us:
+            prefix, channel = self.channels[tag]
+            entries = {digest: self._entry(path, digest) for digest in self.chain(path, channel, prefix)}
             entry = next(one for one in entries.values() if one["moves"] and one["moves"][-1]["new"] == new)
             released = {digest for one in entries.values() for digest in one["releases"]}
             holds = [
@@ -218,7 +235,9 @@ class MemoryRegistry:
         listed = []
         for architecture in ("amd64", "arm64"):
             platform = {"os": "linux", "architecture": architecture}
-            config = json.dumps(platform | {"config": {"Labels": labels}}).encode()
+            config = json.dumps(
+                platform | {"config": {"Labels": labels}, "rootfs": {"diff_ids": [f"{architecture} {seed}"]}}
+            ).encode()
             parts = [_blob(store, config, IMAGE_CONFIG), _blob(store, f"{architecture} {seed}".encode(), LAYER)]
             manifest = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": parts[0], "layers": parts[1:]}
             listed.append(_manifest(store, manifest) | {"platform": platform})
@@ -264,11 +283,11 @@ class MemoryRegistry:
         entry: dict[str, Any] = json.loads(store.blobs[layer["digest"]])["predicate"]["bootc-pipeline"]
         return entry
 
-    def chain(self, path: str, channel: Channel) -> list[Digest]:
+    def chain(self, path: str, channel: Channel, prefix: str = "") -> list[Digest]:
         """The entries of a ledger by their tags, newest first, again by other code."""
         numbers = {}
         for tag in self.store(path).tags:
-            if tag.startswith(f"pipeline-ledger-{channel}-"):
+            if tag.startswith(f"{prefix}pipeline-ledger-{channel}-"):
                 *_, number, _, digest = tag.split("-")
                 numbers[Digest(f"sha256:{digest}")] = int(number)
         return sorted(numbers, key=lambda digest: (numbers[digest], digest), reverse=True)
@@ -281,7 +300,13 @@ class MemoryRegistry:
 
         async def handle(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
             await request.aread()
-            async with self._under(f"{request.method} {request.url.path}") as bad:
+            what = f"{request.method} {request.url.path}"
+            if delay := self._delay(what):
+                try:
+                    return await _held_up(delay, lambda: self._registry(request), request.extensions["timeout"]["read"])
+                except TimeoutError:
+                    raise httpx.ReadTimeout("no answer") from None
+            async with self._under(what) as bad:
                 return await self._answer(request, bad)
 
         with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle):
@@ -318,6 +343,9 @@ class MemoryRegistry:
             case Bad.WRONG_DIGEST if "docker-content-digest" in answer.headers:
                 answer.headers["docker-content-digest"] = "sha256:" + "f" * 64
         return answer
+
+    def _delay(self, what: str) -> Delay | None:
+        return self.weather.delays(what) if self.weather.delays else None
 
     def _of_another_host(self, request: httpx.Request) -> httpx.Response:
         if "password" in request.url.path:
@@ -398,11 +426,23 @@ class MemoryRegistry:
             headers = {"OCI-Subject": "yes"} if self.referrers_api else {}
             return httpx.Response(201, headers={"docker-content-digest": digest, **headers})
         found = Digest(ref) if ":" in ref else store.tags.get(ref)
+        if request.method == "DELETE":
+            return self._delete(store, ref, found)
         store.seen[ref] = found
         if found not in store.manifests:
             return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
         kind, raw = store.manifests[found]
         return httpx.Response(200, content=raw, headers={"content-type": kind, "docker-content-digest": found})
+
+    def _delete(self, store: Store, ref: str, found: Digest | None) -> httpx.Response:
+        """By tag, which leaves the manifest alone, or by digest, with all tags."""
+        if found not in store.manifests:
+            return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+        if ":" in ref:
+            del store.manifests[found]
+        for tag in [tag for tag, named in store.tags.items() if (named == found if ":" in ref else tag == ref)]:
+            del store.tags[tag]
+        return httpx.Response(202)
 
     def _blobs(self, request: httpx.Request, path: str, rest: str) -> httpx.Response:
         blobs = self.store(path).blobs
@@ -422,9 +462,9 @@ class MemoryRegistry:
 
     async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
-        await self._tool(lambda: None)
-        await self._tool(lambda: self._carry(self.store(source.path), self.store(target.path), digest))
-        await self._tool(lambda: self.tag(target.path, tag, digest))
+        await self._tool("reads", lambda: None)
+        await self._tool("writes", lambda: self._carry(self.store(source.path), self.store(target.path), digest))
+        await self._tool(f"tags {tag}", lambda: self.tag(target.path, tag, digest))
 
     def _carry(self, ours: Store, theirs: Store, digest: Digest) -> None:
         """A manifest and all below it."""
@@ -439,14 +479,17 @@ class MemoryRegistry:
 
     async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
         """What podman and skopeo do with an image that was built here."""
-        await self._tool(lambda: None)
+        await self._tool("writes", lambda: None)
         digest = self.put_image(path, labels, seed)
         pushed[path, tag] = digest
-        await self._tool(lambda: self.tag(path, tag, digest))
+        await self._tool(f"tags {tag}", lambda: self.tag(path, tag, digest))
 
-    async def _tool(self, effect: Callable[[], object]) -> None:
-        """One request of a tool, which has no patience of its own."""
-        async with self._under("tool") as bad:
+    async def _tool(self, what: str, effect: Callable[[], object]) -> None:
+        """One request of a tool, which waits for an answer as long as it takes, and tries nothing twice."""
+        if delay := self._delay(f"tool {what}"):
+            await _held_up(delay, effect, inf)
+            return
+        async with self._under(f"tool {what}") as bad:
             if bad is Lie.STALE:  # it says that it is done
                 return
             if isinstance(bad, Lie):
@@ -457,6 +500,31 @@ class MemoryRegistry:
                 raise Crash
             if bad:
                 raise InfrastructureError(f"skopeo met {bad}")
+
+
+async def _held_up(delay: Delay, act: Callable[[], T], patience: float) -> T:
+    """What `act` answers; it takes effect also when nobody waits for it any more. TimeoutError when that is so."""
+    answer = asyncio.get_running_loop().create_future()
+
+    def take_effect() -> None:
+        try:
+            told = act()
+        except InfrastructureError as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(told)
+
+    if delay.after:
+        take_effect()
+        with anyio.fail_after(patience):
+            await anyio.sleep(delay.seconds)
+    else:
+        asyncio.get_running_loop().call_later(delay.seconds, take_effect)
+    with anyio.fail_after(patience):
+        found: T = await answer
+    return found
 
 
 def _copied(stores: dict[str, Store]) -> dict[str, Store]:

@@ -9,17 +9,20 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import anyio
 import memory_registry
 
 from pipeline.commands import rollback as taking_back
+from pipeline.commands.plan import Outlook, plan
 from pipeline.commands.verify import verify
 from pipeline.config import Config, Image, parse
 from pipeline.containers.base import Reach
-from pipeline.containers.podman import Recipe
-from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
+from pipeline.containers.podman import Delivered, Recipe
+from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh, Repository, Tag
 from pipeline.errors import GateFailed, PipelineError
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.subject import Subject
+from pipeline.image.assembly import Assembled
 from pipeline.policy.tags import ReleaseTag
 from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -92,6 +95,9 @@ class Git:
     async def count(self, older: str, newer: str) -> int | None:
         return self.commits.index(Commit(newer)) - self.commits.index(Commit(older))
 
+    async def subjects(self, older: str, newer: str) -> list[str]:
+        return []
+
     async def describe(self, commit: Commit) -> str:
         return commit[:12]
 
@@ -100,14 +106,34 @@ class Git:
 
 
 @dataclass
+class HandedOver:
+    """What another job built, as a layout."""
+
+    repository: Repository
+    assembled: Assembled
+
+
+@dataclass
 class LocalImage:
     """Container storage with one image, built or pulled; `push` puts it into the registry."""
 
     bench: "Bench"
     labels: dict[str, str] = field(default_factory=dict)
+    handed_over: "HandedOver | None" = None
 
-    async def pull(self, image: Image, digest: Digest) -> "LocalImage":
+    async def pull(self, image: Image, digest: Digest, repository: Repository | None = None) -> "LocalImage":
         return self
+
+    async def receive(self, delivered: Any) -> tuple["LocalImage", Assembled]:
+        """The scaffold's layouts are images of the registry in memory, elsewhere."""
+        (self.handed_over,) = delivered.layouts
+        return self, self.handed_over.assembled
+
+    async def take(self, image: Image) -> "LocalImage":
+        return self
+
+    async def layers(self, image: Image) -> dict[str, list[str]]:
+        return dict.fromkeys(image.platforms, self.bench.layers)
 
     async def build(self, image: Image, source: object, recipe: Recipe) -> "LocalImage":
         if self.bench.verdicts[Channel.NEXT] is Outcome.GATE_FAILED:
@@ -122,6 +148,9 @@ class LocalImage:
         """The report has no files of its own."""
 
     async def push(self, image: Image, tag: Tag) -> Digest:
+        if self.handed_over:
+            await self.bench.copy(self.handed_over.repository, self.handed_over.assembled.digest, image.repository, tag)
+            return self.handed_over.assembled.digest
         told = await self.bench.push(image, tag, self.labels)
         return told or memory_registry.pushed[image.repository.path, tag]
 
@@ -139,17 +168,23 @@ class Bench:
     """What with-build-secret handed over."""
     recipes: list[Recipe] = field(default_factory=list)
     """What each build was told."""
+    layers: list[str] = field(default_factory=lambda: ["of this build"])
+    """Of the image that was built last."""
     git: Git = field(default_factory=Git)
     verdicts: dict[Channel, Outcome] = field(default_factory=lambda: dict.fromkeys(Channel, Outcome.PASSED))
     """What each gate says at its next run."""
     gate_runs: list[tuple[Channel, Outcome]] = field(default_factory=list)
     acknowledged: dict[tuple[str, Channel], list[Digest]] = field(default_factory=dict)
     """Every ledger entry of which a command was told that it is written."""
+    gate_takes: float = 0.0
+    """Seconds that the boot, and openQA, go on."""
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
+    only: Sequence[str] = ()
+    """The images that `--image` names."""
 
     store_disks: Callable[[World, Subject], Awaitable[dict[str, DiskRecord]]] | None = None
     """What the boot gate leaves in the registry."""
@@ -160,14 +195,23 @@ class Bench:
 
     # Commands: the results, or the error's outcome -------------------------------------------------------------------
 
-    async def build_next(self) -> list[Result]:
-        def storage(reach: Reach, volume: str, name: str) -> Any:
-            return LocalImage(self)
+    def storage(self, reach: Reach, volume: str, name: str) -> Any:
+        return LocalImage(self)
 
+    async def build_next(self, refresh: Refresh = Refresh.NONE) -> list[Result]:
         with self.git.standing_at(""):
-            return await self._run(lambda world: building.build_next(world, storage=storage))
+            return await self._run(lambda world: building.build_next(world, refresh=refresh, storage=self.storage))
 
-    async def promote_testing(self, tag: str, **told: bool) -> list[Result]:
+    async def submit_next(self, *references: str, layouts: Sequence[HandedOver] = (), commit: str = "") -> list[Result]:
+        delivered: Any = Delivered(references, layouts=layouts)  # type: ignore[arg-type]
+        with self.git.standing_at(""):
+            return await self._run(lambda world: building.submit_next(world, delivered, commit, storage=self.storage))
+
+    async def plan(self, tag: str, **told: Any) -> Sequence[Outlook]:
+        async with self.world() as world:
+            return await plan(world, tag, **told)
+
+    async def promote_testing(self, tag: str, **told: Any) -> list[Result]:
         with self.git.standing_at(tag):
             return await self._run(lambda world: testing.promote_testing(world, tag, gate=self._boot, **told))
 
@@ -184,8 +228,8 @@ class Bench:
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))
 
-    async def verify(self) -> list[Result]:
-        return await self._run(lambda world: verify(world, list(Channel)))
+    async def verify(self, *anchors: str) -> list[Result]:
+        return await self._run(lambda world: verify(world, list(Channel), anchors))
 
     async def _run(self, command: Callable[[World], Awaitable[list[Result]]]) -> list[Result]:
         async with self.world() as world:
@@ -207,7 +251,8 @@ class Bench:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)
-            yield World(given, self.config, self.images, history, registry, Reach(), self.copy)
+            images = self.config.selected(list(self.only))
+            yield World(given, self.config, images, history, registry, Reach(), self.copy)
 
     # Gates -----------------------------------------------------------------------------------------------------------
 
@@ -219,6 +264,7 @@ class Bench:
         return Result(command=f"gate-{gate}", outcome=outcome, reason=check.reason, checks=[check])
 
     async def _gate(self, gate: Channel, subject: Subject) -> GateRun:
+        await anyio.sleep(self.gate_takes)
         if self.during_gate:
             act, self.during_gate = self.during_gate, None
             await act()

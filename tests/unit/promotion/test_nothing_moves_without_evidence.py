@@ -5,6 +5,7 @@ weather, after which running it again must lead exactly where good weather would
 """
 
 import os
+import re
 from asyncio import Runner
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -25,14 +26,15 @@ from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.policy.candidate import REVISION_LABEL
+from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh, Tag
+from pipeline.policy.candidate import DEMANDED_LABELS, REVISION_LABEL
 from pipeline.policy.tags import TestTag, Version, is_version_tag, release_tags, tags_for_testing
 from pipeline.registry import ledger
 from pipeline.report.model import Result
 
 EXAMPLES = int(os.environ.get("PIPELINE_PROPERTY_EXAMPLES", "25"))
 STEPS = 14
+CANDIDATE = re.compile(r"[0-9a-f]{40}(\.[0-9]+)?")
 
 GOOD = {Outcome.PASSED, Outcome.UNCHANGED, Outcome.SUPERSEDED}
 REFUSALS = {Outcome.USAGE, Outcome.PRECONDITION}
@@ -77,12 +79,14 @@ class Releases(RuleBasedStateMachine):
     )
     def start(self, names: tuple[str, ...], referrers_api: bool, past: bool, apart: bool) -> None:
         self.registry.referrers_api = referrers_api
-        self.bench = Bench(configured(*names, host=HOST, apart=apart), self.registry.copy, self.push)
+        config = configured(*names, host=HOST, apart=apart)
+        self.bench = Bench(config, self.registry.copy, self.push, containerfile=f"FROM {HOST}/base:10")
         self.stack.enter_context(patch.object(ledger, "append", self.bench.listening(ledger.append)))
         self.builds = 0
         self.over = False
         """Whether the command overrides holds."""
         self.checked = 0
+        self.base_moves()
         commit = self.bench.git.commit()
         if past:  # two releases are behind us
             for version in ("v0.8.0", "v0.9.0"):
@@ -106,6 +110,29 @@ class Releases(RuleBasedStateMachine):
     def build(self, verdict: Outcome, weather: Any, back: int) -> None:
         self.bench.git.checked_out = max(-1 - back, -len(self.bench.git.commits))
         self.perform(self.bench.build_next, Channel.NEXT, verdict, weather)
+
+    @rule()
+    def base_moves(self) -> None:
+        """Others push what every image here is built on."""
+        self.builds += 1
+        self.registry.tag("base", "10", self.registry.put_image("base", {}, f"base {self.builds}"), by_us=False)
+
+    @rule(verdict=verdicts, weather=bad_weather, back=st.integers(0, 1))
+    def refresh(self, verdict: Outcome, weather: Any, back: int) -> None:
+        self.bench.git.checked_out = max(-1 - back, -len(self.bench.git.commits))
+        self.perform(lambda: self.bench.build_next(Refresh.AUTO), Channel.NEXT, verdict, weather)
+
+    @rule(verdict=verdicts, weather=bad_weather, back=st.integers(0, 1))
+    def submit(self, verdict: Outcome, weather: Any, back: int) -> None:
+        """Another job built the first image of a commit, which is checked out."""
+        config, git = self.bench.config, self.bench.git
+        git.checked_out = max(-1 - back, -len(git.commits))
+        self.builds += 1
+        labels = dict.fromkeys(DEMANDED_LABELS, "x") | {REVISION_LABEL: git.commits[git.checked_out]}
+        built = self.registry.put_image("elsewhere", labels, f"elsewhere {self.builds}")
+        self.bench.config = config.model_copy(update={"images": dict(list(config.images.items())[:1])})
+        self.perform(lambda: self.bench.submit_next(f"{HOST}/elsewhere@{built}"), Channel.NEXT, verdict, weather)
+        self.bench.config = config
 
     @rule(version=versions, attempt=st.sampled_from(["", "", ".1"]), back=st.integers(0, 2))
     def tag_for_testing(self, version: str, attempt: str, back: int) -> None:
@@ -171,6 +198,7 @@ class Releases(RuleBasedStateMachine):
         """Two commands at once; run again one after the other, they come to rest."""
         tags = sorted(self.bench.git.tags)
         commands: dict[str, Command] = {"build": self.bench.build_next}
+        commands["refresh"] = lambda: self.bench.build_next(Refresh.AUTO)
         commands |= {
             f"roll back {channel}": self.rolling_back(channel) for channel in (Channel.TESTING, Channel.STABLE)
         }
@@ -292,6 +320,8 @@ class Releases(RuleBasedStateMachine):
                 assert write.old in (None, write.new), f"{write.tag} moved"
                 gate = Channel.TESTING if "-test" in write.tag else Channel.STABLE
                 assert write.verdicts[gate] == Outcome.PASSED
+            if CANDIDATE.fullmatch(write.tag):
+                assert write.old in (None, write.new), f"the candidate {write.tag} was written again"
             if write.tag in list(Channel) and write.by_us:
                 needed = list(Channel)[: list(Channel).index(Channel(write.tag)) + 1]
                 assert {write.verdicts[gate] for gate in needed} == {Outcome.PASSED}, f"{write} without evidence"
@@ -319,10 +349,14 @@ class Releases(RuleBasedStateMachine):
         found = tags_for_testing(tag for tag, named in tags.items() if named == digest)
         return found[-1] if found else TestTag(Version(0, 0, 0))
 
-    def place(self, path: str, digest: Digest | None) -> int:
-        """Of its commit in the history; -1 for none."""
+    def place(self, path: str, digest: Digest | None) -> tuple[int, int]:
+        """Of its commit in the history, -1 for none, and its number among the candidates of that commit."""
         commit = self.registry.label(path, digest, REVISION_LABEL)
-        return self.bench.git.commits.index(Commit(commit)) if commit else -1
+        names = [
+            tag for tag, named in self.registry.store(path).tags.items() if named == digest and CANDIDATE.fullmatch(tag)
+        ]
+        numbers = [int(name.partition(".")[2] or 1) for name in names]
+        return self.bench.git.commits.index(Commit(commit)) if commit else -1, max(numbers, default=0)
 
     def last_channel_writes(self) -> list[Write]:
         last = {(write.path, write.tag): write for write in self.registry.writes if write.tag in list(Channel)}

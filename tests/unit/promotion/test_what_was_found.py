@@ -12,6 +12,7 @@ from virtual_time import VirtualTime
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
+from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.registry import ledger
 from pipeline.registry.evidence import Evidence, StoredEvidence, attach_evidence
 from pipeline.report.model import Result
@@ -407,3 +408,26 @@ async def test_a_release_of_which_nothing_is_left_is_refused_and_not_built(lab: 
         (result,) = await act(tag)
         assert result.outcome in (Outcome.USAGE, Outcome.PRECONDITION), result.reason
     assert not lab.gate_runs
+
+
+async def test_a_next_of_a_foreign_history_is_refused_before_anything_is_built(lab: Lab) -> None:
+    foreign = lab.registry.put_image("os", {REVISION_LABEL: "f" * 40}, "somebody else's")
+    lab.registry.tag("os", "next", foreign, by_us=False)
+    commit = lab.git.commit()
+    (result,) = await lab.build_next()
+    assert result.outcome is Outcome.PRECONDITION
+    assert "which is not in this history" in result.reason
+    assert not lab.gate_runs
+    assert commit not in lab.registry.store("os").tags
+
+
+async def test_a_further_version_of_what_a_channel_names_is_recorded(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.git.tags |= dict.fromkeys(("v1.0.1-test", "v1.0.1"), lab.git.tags["v1.0.0"])
+    assert outcome(await lab.promote_testing("v1.0.1-test")) == Outcome.PASSED
+    assert outcome(await lab.promote_stable("v1.0.1")) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.0.1") == lab.released("v1.0.0")
+    (found,) = await lab.verify()
+    assert found.outcome is Outcome.PASSED, found.reason
+    for act, tag in ((lab.promote_testing, "v1.0.1-test"), (lab.promote_stable, "v1.0.1")):
+        assert outcome(await act(tag)) == Outcome.UNCHANGED

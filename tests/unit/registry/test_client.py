@@ -154,7 +154,7 @@ async def test_a_head_that_says_404_without_words_is_not_believed(web: respx.Rou
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_denial_names_the_login_and_the_way_out(web: respx.Router, repo: RepositoryClient, status: int) -> None:
     route = web.get(f"{BASE}/manifests/next").mock(return_value=refusal(status, "DENIED"))
-    with pytest.raises(PreconditionError, match=r"refuses GET on o/i as me: .*DENIED no.*registry_auth"):
+    with pytest.raises(PreconditionError, match=r"refuses GET on o/i as me: .*DENIED no.*--registry-auth"):
         await repo.manifest(Tag("next"))
     assert route.call_count == 1
 
@@ -322,9 +322,10 @@ async def test_a_tags_answer_that_does_not_name_its_digest_is_held_against_the_d
 async def test_a_list_of_tags_without_what_is_there_is_no_list(
     web: respx.Router, manifests: dict[str, httpx.Response], impatient: RepositoryClient
 ) -> None:
-    """An empty one is held against the channels, any against what was read."""
+    """An empty one is held against what is expected, any against what was read."""
     tags = web.get(url__startswith=f"{BASE}/tags/list").mock(return_value=httpx.Response(200, json={"tags": []}))
     assert await impatient.tags() == []
+    impatient.expect(Tag("stable"))
     manifests["stable"] = answer()
     with pytest.raises(InfrastructureError, match="a list of tags without stable, which is there"):
         await impatient.tags()

@@ -71,12 +71,12 @@ async def shop(registry: Any, client: Any) -> dict[str, Digest]:
     return made
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_told_once_or_always_costs_nothing_that_is_needed(
     run: Any, registry: Any, client: Any, shop: dict[str, Digest], lie: str
 ) -> None:
     """At each read in turn: that one request, and every one of the same address."""
-    client._transport.deadline = 0.05
     registry.router.route(host="evil.example").mock(return_value=httpx.Response(404))
     await run(confirm=False)
     saved = dict(registry.manifests), dict(registry.tags), dict(registry.blobs)
@@ -148,6 +148,7 @@ async def test_an_index_inside_a_kept_one_that_is_gone_stops_everything(
     assert shop["shared"] in registry.manifests
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_referrers_api_that_comes_and_goes_stops_everything(
     run: Any, registry: Any, shop: dict[str, Digest]
 ) -> None:
