@@ -361,6 +361,18 @@ async def test_a_ledger_that_was_cut_is_refused(lab: Lab) -> None:
     assert "entry 2 is missing" in told.reason
 
 
+async def test_a_key_that_is_listed_no_more_takes_its_entries_along_and_is_named(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.hold(Channel.STABLE)
+    lab.trust = Trust({**TRUST.signers, "stable": [Key("stable-2027").signer]})
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PRECONDITION
+    assert "entry 1 is missing" in told.reason
+    assert "entry 1 (promotion) of the stable ledger" in told.reason
+    assert "expected a signature by keys/stable-2027.pub" in told.reason
+
+
 async def test_an_anchor_finds_what_was_cut_from_the_end(lab: Lab) -> None:
     await lab.release("v1.0.0")
     lab.sign = PEOPLE.sign
