@@ -9,6 +9,7 @@ from dagger import Doc, dag
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Anchors,
     Another,
     Archives,
     AsJson,
@@ -85,6 +86,10 @@ class BootcPipeline:
         signing_kms_auth: Annotated[
             dagger.Secret | None, Doc("Lines of NAME=VALUE for the KMS driver's environment, such as its login")
         ] = None,
+        identity_token: Annotated[
+            dagger.Secret | None,
+            Doc("Instead of a key: an OIDC token, or the address and the word that ask for one, with a space between"),
+        ] = None,
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
@@ -104,6 +109,7 @@ class BootcPipeline:
             signing_password=signing_password,
             signing_kms=signing_kms,
             signing_kms_auth=signing_kms_auth,
+            identity_token=identity_token,
             trust_branch=trust_branch,
             jobs=max(1, jobs),
         )
@@ -328,9 +334,11 @@ class BootcPipeline:
         return answer.json if as_json else answer.text
 
     @checking
-    async def verify(self, channel: Channels = None, image: Images = None, as_json: AsJson = False) -> str:
+    async def verify(
+        self, channel: Channels = None, anchor: Anchors = None, image: Images = None, as_json: AsJson = False
+    ) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
-        return _told(await self.results().verify(channel, image), as_json)
+        return _told(await self.results().verify(channel, anchor, image), as_json)
 
     @acting
     async def rollback(
