@@ -1,4 +1,7 @@
-"""What pipeline.toml may hold, for editors (JSON Schema) and for people (a page), both from the models."""
+"""What pipeline.toml may hold, for editors (JSON Schema) and for people (a page), both from the models.
+
+And the page of the first hour's mistakes, from the messages.
+"""
 
 import argparse
 import json
@@ -7,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from papers import first_hour
 from pipeline.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA, PAGE = ROOT / "pipeline.schema.json", ROOT / "docs" / "configuration.md"
+FIRST_HOUR = ROOT / "docs" / "first-hour.md"
 AGAIN = "ci/reference"
 
 Node = dict[str, Any]
@@ -182,8 +187,8 @@ def _one_line(text: str) -> str:
 
 
 def wanted() -> dict[Path, str]:
-    """Both files with what has to stand in them."""
-    return {SCHEMA: json.dumps(schema(), indent=2) + "\n", PAGE: page()}
+    """The files with what has to stand in them."""
+    return {SCHEMA: json.dumps(schema(), indent=2) + "\n", PAGE: page(), FIRST_HOUR: first_hour.page()}
 
 
 def outdated() -> list[str]:
@@ -198,7 +203,7 @@ def main() -> None:
         for file, text in wanted().items():
             file.write_text(text)
     elif old := outdated():
-        sys.exit(f"{', '.join(old)} differs from src/pipeline/config.py; write it again with {AGAIN}")
+        sys.exit(f"{', '.join(old)} differs from what src/pipeline says; write it again with {AGAIN}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from rehearsal.lab import MODULE, OPENQA, OPENQA_AUTH, REGISTRY, REGISTRY_AUTH, STORE, STORE_AUTH
 
-_LAB = [
-    *("--registry", f"tcp://localhost:{REGISTRY}", "--registry-auth", "env://REGISTRY_AUTH"),
-    *("--store", f"tcp://localhost:{STORE}", "--upload-auth", "env://STORE_AUTH"),
-    *("--openqa", f"tcp://localhost:{OPENQA}", "--openqa-auth", "env://OPENQA_AUTH"),
+LAB_SERVICES = [
+    f"--registry=tcp://localhost:{REGISTRY}",
+    f"--store=tcp://localhost:{STORE}",
+    f"--openqa=tcp://localhost:{OPENQA}",
 ]
+"""Where the lab answers, for servers that only this machine reaches."""
+_LOGINS = ["--registry-auth=env://REGISTRY_AUTH", "--upload-auth=env://STORE_AUTH", "--openqa-auth=env://OPENQA_AUTH"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Pipeline:
 
     def start(self, *arguments: str, log: str = "") -> subprocess.Popen[str]:
         """The same without the wait."""
-        outside = _LAB if self.full else _LAB[:4]
+        servers = 3 if self.full else 1
+        outside = LAB_SERVICES[:servers] + _LOGINS[:servers]
         command = ["dagger", "--progress=plain", "call", "-m", str(MODULE), "--source", str(self.source)]
         with self.log(log or arguments[0]).open("wb") as file:
             return subprocess.Popen(

@@ -24,8 +24,8 @@ REGISTRY_LOGIN = "canary:throw-away-registry-password"
 REGISTRY_AUTH = json.dumps(
     {"auths": {f"registry:{REGISTRY}": {"auth": base64.b64encode(REGISTRY_LOGIN.encode()).decode()}}}
 )
-_GATEWAY = 2222
-"""SSH of the lab (src/pipeline/lab/gateway.py, which tells why)."""
+_GATEWAY, _DOOR = 2222, 7022
+"""SSH of the lab (src/pipeline/lab/gateway.py, which tells why), and its port here: 2222 is that of `reproduce`."""
 
 
 class LabError(Exception):
@@ -49,7 +49,7 @@ def lab(
         LabError: a port is taken, Dagger ended, or the deadline passed.
     """
     servers = {"registry": REGISTRY} | ({"store": STORE, "openqa": OPENQA} if full else {})
-    if taken := [port for port in (_GATEWAY, *servers.values()) if _answers(port)]:
+    if taken := [port for port in (_DOOR, *servers.values()) if _answers(port)]:
         raise LabError(f"something listens on port {taken[0]} already: another lab? Stop it and try again.")
     started = time.monotonic()
     with log.open("wb") as file, tempfile.TemporaryDirectory(prefix="bootc-lab-") as folder, ExitStack() as running:
@@ -59,15 +59,15 @@ def lab(
             *("dagger", "--progress=plain", "call", "-m", MODULE),
             *("--source", MODULE / "ci/lab"),  # a small folder: the lab builds nothing of the caller's
             *("lab", "--key", key.with_suffix(".pub").read_text().strip(), "--name", name, f"--full={full}"),
-            *("up", "--ports", f"{_GATEWAY}:{_GATEWAY}"),
+            *("up", "--ports", f"{_DOOR}:{_GATEWAY}"),
         ]
-        door = ["ssh", "-N", "-F", "/dev/null", "-i", key, "-p", str(_GATEWAY), "root@localhost"]
+        door = ["ssh", "-N", "-F", "/dev/null", "-i", key, "-p", str(_DOOR), "root@localhost"]
         door += ["-c", "aes128-gcm@openssh.com"]  # the one that costs least
         for option in _SSH_OPTIONS:
             door += ["-o", option]
         for host, port in servers.items():
             door += ["-L", f"{port}:{host}:{port}"]
-        for command, opened in (tunnel, [_GATEWAY]), (door, list(servers.values())):
+        for command, opened in (tunnel, [_DOOR]), (door, list(servers.values())):
             process = running.enter_context(_running(command, file))
             while not all(_answers(port) for port in opened):
                 elapsed = time.monotonic() - started

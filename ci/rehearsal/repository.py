@@ -57,19 +57,33 @@ class Repository:
         (path / "pipeline.toml").write_text(_CONFIGURATION.format(repository=image))
         shutil.copy(MODULE / "ci/lab/openqa/scenarios.yaml", _parent(path / "openqa/scenarios.yaml"))
         repository = cls(path, image)
-        repository._git("init", "--quiet", "--initial-branch", "main")
-        repository.commit("The sample OS")
+        repository.begin("The sample OS")
         return repository
 
-    def write(self, name: str, text: str) -> None:
+    def begin(self, message: str = "A beginning") -> None:
+        """What is there becomes the first commit."""
+        self._git("init", "--quiet", "--initial-branch", "main")
+        self.commit(message)
+
+    def changes(self) -> str:
+        """What differs from the commit."""
+        return self._git("status", "--porcelain")
+
+    def write(self, name: str, text: str, *, executable: bool = False) -> None:
         """Change a file."""
         _parent(self.path / name).write_text(text)
+        if executable:
+            (self.path / name).chmod(0o755)
 
     def replace(self, name: str, old: str, new: str) -> None:
         """Change a piece of a file that must be there."""
         text = (self.path / name).read_text()
         assert old in text, f"{name} holds no {old!r}"
         self.write(name, text.replace(old, new))
+
+    def copy(self, source: Path, name: str) -> None:
+        """Lay a folder over one of the repository."""
+        shutil.copytree(source, self.path / name, dirs_exist_ok=True)
 
     def commit(self, message: str, *, allow_empty: bool = False) -> str:
         """Commit everything; returns the commit."""
@@ -85,6 +99,10 @@ class Repository:
     def head(self) -> str:
         """The commit that is checked out."""
         return self._git("rev-parse", "HEAD")
+
+    def check_out(self, what: str) -> None:
+        """Go to a branch, or away from one."""
+        self._git("checkout", "--quiet", what)
 
     def tag(self, name: str) -> None:
         """Put a tag on it."""

@@ -38,6 +38,8 @@ from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
 from pipeline.registry.artifacts import looks_promoted
 from pipeline.vm.spec import Spec
+from pipeline.vm.way_out import MOST
+from pipeline.vm.ways import Way
 
 FILE = "pipeline.toml"
 
@@ -49,7 +51,20 @@ BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
 OUTPUT = "/output"
 """Where the disk builder leaves the disk."""
 
-_PLACEHOLDERS = ("{ref}", "{output}", "{arch}")
+QCOW2 = "qcow2"
+OUTPUTS = {
+    "qcow2": "qcow2/disk.qcow2",
+    "raw": "image/disk.raw",
+    "iso": "bootiso/install.iso",
+    "anaconda-iso": "bootiso/install.iso",
+    "vmdk": "vmdk/disk.vmdk",
+    "vhd": "vpc/disk.vhd",
+    "ami": "image/disk.raw",
+    "gce": "gce/image.tar.gz",
+}
+"""What bootc-image-builder makes, and where it leaves it (its documentation, "Image types")."""
+
+_PLACEHOLDERS = ("{ref}", "{output}", "{arch}", "{type}")
 _PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
 
 
@@ -137,6 +152,7 @@ RepositoryName = Annotated[
     WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
 Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
+HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[1-9]\d{0,4}$")]
 Platform = Annotated[
     str,
     BeforeValidator(_usual_platform),
@@ -162,6 +178,7 @@ SkipReason = Literal[
     "first-release",
     "no-bootc",
     "no-selinux-policy",
+    "no-ssh",
     "no-stable-disk",
     "no-stable-evidence",
     "not-configured",
@@ -379,6 +396,10 @@ class Builder(_Table):
     """Where below the output folder the disk is afterwards."""
     needs: tuple[ImageReference, ...] = ()
     """Images that the builder takes from the same storage (`--build-container`): they are pulled there before."""
+    outputs: tuple[Literal["qcow2", "raw", "iso", "anaconda-iso", "vmdk", "vhd", "ami", "gce"], ...] = ("qcow2",)
+    """What is built of the image: the qcow2 that boots and is tested, and what is stored and uploaded beside it. Of
+    those an ISO is booted to its installer, and nothing else is run. `{type}` in `args`, or what follows `--type`,
+    becomes each of them."""
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0
@@ -399,11 +420,24 @@ class Builder(_Table):
             raise ValueError("expected a file that ends with .toml or .json, by which the builder tells them apart")
         return value
 
-    def arguments(self, platform: str, reference: str) -> list[str]:
-        """What the builder is called with for the disk of `reference` for this platform."""
+    @model_validator(mode="after")
+    def _told_what_to_make(self) -> "Builder":
+        if self.others and not any("{type}" in word or word == "--type" for word in self.args):
+            raise ValueError("outputs beside qcow2 take a {type} in args, by which the builder is told what to make")
+        return self
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What is built beside the disk that is tested."""
+        return tuple(kind for kind in dict.fromkeys(self.outputs) if kind != QCOW2)
+
+    def arguments(self, platform: str, reference: str, kind: str = QCOW2) -> list[str]:
+        """What the builder is called with for `reference` on this platform, as a disk or what else `kind` is."""
         called = any("{ref}" in word for word in self.args)
-        words = self.args if called else (*self.args, "--output", "{output}", "{ref}")
-        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform)}
+        words = list(self.args if called else (*self.args, "--output", "{output}", "{ref}"))
+        if kind != QCOW2 and "--type" in words[:-1]:
+            words[words.index("--type") + 1] = kind
+        values = {"{ref}": reference, "{output}": OUTPUT, "{arch}": architecture(platform), "{type}": kind}
         return [_PLACEHOLDER.sub(lambda found: values[found.group()], word) for word in words]
 
 
@@ -436,8 +470,14 @@ class TestingGate(_Table):
     """Of the machine."""
     cpus: int = Field(2, ge=1, le=64)
     """Processors of the machine."""
-    services: tuple[str, ...] = ("sshd.service",)
-    """Units that must be active."""
+    access: Annotated[tuple[Way, ...], Field(min_length=1)] = tuple(Way)
+    """How to get into the guest, in this order: root's key at the SSH server that the image runs (`key`), at one that a
+    credential starts and opens (`server`), by a shell on a virtio console (`shell`)."""
+    network: bool | Annotated[tuple[HostPort, ...], Field(max_length=MOST)] = False
+    """What the guest reaches of the outside, as first-boot services may need it: nothing, everything (`true`), or
+    these HOST:PORT. Never with a login."""
+    services: tuple[str, ...] = ()
+    """Units that must be active. What the image enables must have been started in any case."""
     boot_budget: Duration = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
     budgets: Budgets = Budgets()
@@ -608,6 +648,17 @@ class Gates(_Table):
     """Before `:stable`."""
 
 
+class StaleAfter(_Table):
+    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
+
+    next: Duration | None = None
+    """Since the image of `:next` was built."""
+    testing: Duration | None = None
+    """Since the image of `:testing` was built."""
+    stable: Duration | None = None
+    """Since the image of `:stable` was built."""
+
+
 class Signer(_Table):
     """One of those whose signatures count."""
 
@@ -663,6 +714,8 @@ class Config(_Table):
     """Known findings that may ship for a while."""
     retention: Rules = Rules()
     """What `prune` may delete."""
+    stale_after: StaleAfter = StaleAfter()
+    """When a channel counts as stale."""
     trust: Trust | None = None
     """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 
@@ -773,7 +826,7 @@ class Config(_Table):
         stable = self.gates.stable.openqa
         found = {
             Channel.NEXT: [self.gates.next.tests],
-            Channel.TESTING: [self.gates.testing.checks],
+            Channel.TESTING: [self.gates.testing.checks, self.gates.testing.builder.config],
             Channel.STABLE: [stable.scenarios, *stable.assets.values()] if stable else [],
         }
         return [path for path in found[channel] if path]
@@ -861,6 +914,7 @@ def _explain(file: str, detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = detail["input"]
+            message = message.removeprefix(f"{found!r} is not ")
             if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
                 return f"{file}: {key}: {message}."
             shown = _without_login(found)

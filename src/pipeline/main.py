@@ -1,10 +1,11 @@
 """The Dagger API and nothing else: arguments in, stage call, report out."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Self
 
 import dagger
-from dagger import Doc
+from dagger import Doc, dag
 
 from pipeline.api.arguments import (
     AllowOlder,
@@ -39,19 +40,20 @@ from pipeline.api.arguments import (
     Token,
     WhichGate,
 )
-from pipeline.api.calls import acting, api_object, lasting, opened, told
+from pipeline.api.calls import acting, api_object, ending, lasting, opened, results_of, told
 from pipeline.api.commands import Commands
 from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
-from pipeline.commands import prune, reproduce, status
+from pipeline.commands import board, init, prune, reproduce, run_stage, status
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Refresh
 from pipeline.ending import CallFailed
-from pipeline.gates.evidence import unpacked
+from pipeline.gates.evidence import run_directory, unpacked
 from pipeline.lab import lab as surroundings
 from pipeline.lab import lab_files
 from pipeline.registry.retention import DriverKind
-from pipeline.world import Given
+from pipeline.report.model import Result
+from pipeline.world import Given, World
 
 _NOT_SOURCE = [".venv", "**/__pycache__"]
 
@@ -77,7 +79,6 @@ class BootcPipeline:
         upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None,
         store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
         actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
-        jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
         signing_key: Annotated[dagger.Secret | None, Doc("A private key of cosign's, to sign what is recorded")] = None,
         signing_password: Annotated[dagger.Secret | None, Doc("The password of that key")] = None,
         signing_kms: Annotated[str, Doc("Instead of a key: its reference in a KMS, as cosign takes it")] = "",
@@ -87,6 +88,7 @@ class BootcPipeline:
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
+        jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
         given = Given(
@@ -98,12 +100,12 @@ class BootcPipeline:
             upload_auth=upload_auth,
             store=store,
             actor=actor,
-            jobs=max(1, jobs),
             signing_key=signing_key,
             signing_password=signing_password,
             signing_kms=signing_kms,
             signing_kms_auth=signing_kms_auth,
             trust_branch=trust_branch,
+            jobs=max(1, jobs),
         )
         return cls(given=given)
 
@@ -154,6 +156,24 @@ class BootcPipeline:
         """Take an image that was built elsewhere: lint and test it, push it as it is to :<commit>, move :next."""
         submitted = self.results().submit_next(reference, archive, layout, container, commit, image, must_push)
         return _told(await submitted, as_json)
+
+    @acting
+    async def run_stage(
+        self,
+        stage: Annotated[str, Doc("build-next, gate-next, promote-testing, promote-stable or verify")],
+        tag: Annotated[str, Doc("The pushed git tag, for those that promote")] = "",
+        image: Images = None,
+        refresh: Another = Refresh.NONE,
+    ) -> dagger.Directory:
+        """Run a stage as a workflow does: its report, passed or failed, with the exit code in the file `exit-code`."""
+        left: dict[str, Path] = {}
+
+        async def run(world: World) -> list[Result]:
+            nonlocal left
+            left = world.left
+            return await run_stage.run_stage(world, stage, tag, refresh)
+
+        return run_directory(await results_of(stage, self.given, image, run), left)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -250,6 +270,23 @@ class BootcPipeline:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         answer = await self.results().plan(tag, image, allow_older, digest)
         return answer.json if as_json else answer.text
+
+    @acting
+    async def board(self, image: Images = None) -> dagger.Directory:
+        """Where all channels stand, as a page to publish with a badge for each: index.html and badges/."""
+        async with opened("board", self.given, image) as world:
+            site = dag.directory()
+            for path, text in (await board.board(world)).items():
+                site = site.with_new_file(path, text)
+            return site
+
+    @acting
+    async def init(
+        self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
+    ) -> dagger.Directory:
+        """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
+        with ending("init"):
+            return await init.init(self.given.source, address)
 
     @acting
     async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:

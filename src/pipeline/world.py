@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagger
@@ -40,13 +41,13 @@ class Given:
     upload_auth: dagger.Secret | None = None
     store: dagger.Service | None = None
     actor: str = ""
-    jobs: int = 1
-    """How many images may be built or booted side by side."""
     signing_key: dagger.Secret | None = None
     signing_password: dagger.Secret | None = None
     signing_kms: str = ""
     signing_kms_auth: dagger.Secret | None = None
     trust_branch: str = ""
+    jobs: int = 1
+    """How many images may be built or booted side by side."""
     build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)
     """By the id under which a Containerfile mounts them."""
 
@@ -75,6 +76,8 @@ class World:
     """The only way in which a channel or version tag is written."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Where a host really answers, as `host:port`, when it is a Dagger service."""
+    left: dict[str, Path] = field(default_factory=dict)
+    """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
     judge: Judge = Judge()
 
     @property
@@ -84,7 +87,9 @@ class World:
 
     def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
         """An image's part of the repository of a channel; candidates are gated in that of next and testing."""
-        return self.registry.repository(image.home(channel)).under(image.prefix, map(image.tags.channel, Channel))
+        repository = self.registry.repository(image.home(channel)).under(image.prefix)
+        repository.expect(image.tags.channel(channel))
+        return repository
 
     async def gate_version(self, image: Image, gate: Channel) -> str:
         """What a gate asks of an image: evidence of another version does not count."""

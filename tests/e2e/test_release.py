@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import json
-import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def watch(surroundings) -> Watch:
 @pytest.fixture(scope="module")
 def released(repository, caller, watch) -> str:
     """The commit that became stable; the sample OS has no bootc of its own and gets the scripted one."""
-    shutil.copytree(MODULE / "ci/lab/scripted-bootc", repository.path / "os", dirs_exist_ok=True)
+    repository.copy(MODULE / "ci/lab/scripted-bootc", "os")
     repository.commit("A scripted bootc")
     repository.tag("v1.0.0-test")
     repository.tag("v1.0.0")

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import parse
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-CANDIDATES = (ROOT / "docs" / "candidates.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+SHELL = re.findall(r"```sh\n(.*?)```", "\n".join([README, *PAGES.values()]), re.DOTALL)
 WORKFLOWS = ROOT / ".github" / "workflows"
 CONSTRUCTOR = "constructor"
 
@@ -37,38 +36,37 @@ def _calls(text: str) -> list[tuple[str, list[str]]]:
     """The functions that the README's shell lines call, with their options."""
     commands = re.sub(r"#.*", "", text)
     lines = re.findall(r"\bpipeline (?P<name>[a-z]+(?:-[a-z]+)*)(?P<rest>.*)", commands)
-    return [(name, re.findall(r"--([a-z-]+)", rest.split(" export ")[0])) for name, rest in lines]
+    return [(name, re.findall(r"--([a-z-]+)", re.split(r" export | \| ", rest)[0])) for name, rest in lines]
 
 
-def _workflow_calls(path: Path) -> list[str]:
-    (job,) = yaml.safe_load(path.read_text())["jobs"].values()
-    return [step["with"]["call"] for step in job["steps"] if "call" in step.get("with", {})]
+def _workflow_calls() -> list[tuple[str, list[str]]]:
+    """The functions that the workflows call, with their options."""
+    (job,) = yaml.safe_load((WORKFLOWS / "stage.yml").read_text())["jobs"].values()
+    return _calls("\n".join(step.get("run", "") for step in job["steps"]))
 
 
-@pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", README + CANDIDATES, re.DOTALL))
-def test_every_pipeline_toml_of_the_readme_is_accepted(block: str) -> None:
-    assert parse(block).images["yellowfin"]
-
-
-@pytest.mark.parametrize(
-    ("name", "options"), _calls("\n".join(re.findall(r"```sh\n(.*?)```", README + CANDIDATES, re.DOTALL)))
-)
-def test_every_command_of_the_readme_exists(name: str, options: list[str]) -> None:
+@pytest.mark.parametrize(("name", "options"), _calls("\n".join(SHELL)))
+def test_every_command_of_the_papers_exists(name: str, options: list[str]) -> None:
     assert set(options) <= _api()[name]
 
 
-def test_every_secret_of_the_readme_is_an_argument() -> None:
-    assert set(re.findall(r"`--([a-z]+-auth)`", README)) <= _api()[CONSTRUCTOR]
+@pytest.mark.parametrize("name", sorted(_api().keys() - {CONSTRUCTOR}))
+def test_every_command_is_in_the_papers(name: str) -> None:
+    assert re.search(rf"[`\s]{name}[`\s]", "\n".join(PAGES.values())), f"no page of docs/ names {name}"
 
 
-@pytest.mark.parametrize("call", [call for path in WORKFLOWS.glob("*.yml") for call in _workflow_calls(path)])
-def test_every_call_of_a_workflow_exists(call: str) -> None:
-    words = call.split(" export ")[0].split()
-    (name,) = [word for word in words if not word.startswith("--")]
-    place = words.index(name)
-    given, options = ({word[2:].partition("=")[0] for word in part} for part in (words[:place], words[place + 1 :]))
-    assert given <= _api()[CONSTRUCTOR]
-    assert options <= _api()[name]
+def test_every_secret_of_the_papers_is_an_argument() -> None:
+    assert set(re.findall(r"`--([a-z]+-auth)`", PAGES["commands"])) <= _api()[CONSTRUCTOR]
+
+
+@pytest.mark.parametrize(("name", "options"), _workflow_calls())
+def test_every_call_of_the_workflows_exists(name: str, options: list[str]) -> None:
+    assert set(options) <= _api()[name]
+
+
+def test_every_login_of_the_workflows_is_an_argument() -> None:
+    text = (WORKFLOWS / "stage.yml").read_text()
+    assert set(re.findall(r"given[+]?=\(--([a-z-]+)", text)) <= _api()[CONSTRUCTOR]
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!https?:)[^)]+)\)", README))

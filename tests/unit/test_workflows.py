@@ -7,29 +7,41 @@ from typing import Any
 import pytest
 import yaml
 
-WORKFLOWS = Path(__file__).parents[2] / ".github" / "workflows"
-NAMES = ["build-next", "refresh-next", "test-qemu", "release-stable"]
+from pipeline.commands.run_stage import STAGES
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = ROOT / ".github" / "workflows"
+STAGE = WORKFLOWS / "stage.yml"
 FILTERS = {"test-qemu": "v[0-9]+.[0-9]+.[0-9]+-test*", "release-stable": "v[0-9]+.[0-9]+.[0-9]+"}
-COMMANDS = {
-    "build-next": "build-next",
-    "refresh-next": "build-next",
-    "test-qemu": "promote-testing",
-    "release-stable": "promote-stable",
+CALLS = {
+    "build-next": ("build-next", "write"),
+    "refresh-next": ("build-next", "write"),
+    "pull-request": ("gate-next", "read"),
+    "test-qemu": ("promote-testing", "write"),
+    "release-stable": ("promote-stable", "write"),
+    "channels": ("verify", "read"),
+    "prune": ("prune", "write"),
 }
-NIGHTLY = {"schedule": [{"cron": "41 3 * * *"}], "workflow_dispatch": ""}
+"""What each workflow is for, and what it may do to packages."""
+LINES = 25
+"""At most so many has a workflow of another repository."""
 
 Workflow = dict[str, Any]
 
 
-@pytest.fixture(params=NAMES)
+def _read(path: Path) -> Workflow:
+    # The base loader keeps `on` a word.
+    return yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+
+
+@pytest.fixture(params=CALLS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
 def workflow(name: str) -> Workflow:
-    # The base loader keeps `on` a word.
-    return yaml.load((WORKFLOWS / f"{name}.yml").read_text(), Loader=yaml.BaseLoader)
+    return _read(WORKFLOWS / f"{name}.yml")
 
 
 @pytest.fixture
@@ -38,8 +50,9 @@ def job(workflow: Workflow) -> Workflow:
     return only
 
 
-def _calls(job: Workflow) -> list[str]:
-    return [step["with"]["call"] for step in job["steps"] if "dagger" in step.get("uses", "")]
+@pytest.fixture
+def stage() -> Workflow:
+    return _read(STAGE)["jobs"]["stage"]
 
 
 def _matches(pattern: str, tag: str) -> bool:
@@ -48,21 +61,51 @@ def _matches(pattern: str, tag: str) -> bool:
 
 
 def test_every_workflow_file_is_looked_at() -> None:
-    assert {path.stem for path in WORKFLOWS.glob("*.y*ml")} >= set(NAMES)
+    assert {path.stem for path in WORKFLOWS.glob("*.y*ml")} == {*CALLS, "stage", "real"}
 
 
-def test_every_action_of_every_workflow_is_pinned_to_a_commit() -> None:
-    for path in WORKFLOWS.glob("*.y*ml"):
-        uses = re.findall(r"uses: (\S+)(.*)", path.read_text())
-        assert uses
-        for action, comment in uses:
-            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
-            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action}: the version belongs behind the commit"
+def test_every_action_is_pinned_to_a_commit() -> None:
+    uses = re.findall(r"uses: (\S+)(.*)", STAGE.read_text() + (WORKFLOWS / "real.yml").read_text())
+    assert uses
+    for action, comment in uses:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action}: the version belongs behind the commit"
 
 
+def test_another_repository_writes_no_more_than_a_few_lines(name: str) -> None:
+    assert len((WORKFLOWS / f"{name}.yml").read_text().splitlines()) <= LINES
+
+
+def test_a_workflow_only_calls_its_stage(name: str, job: Workflow) -> None:
+    known = _read(STAGE)["on"]["workflow_call"]["inputs"]
+    assert job["uses"] == "./.github/workflows/stage.yml"
+    assert job["with"]["stage"] == CALLS[name][0]
+    assert job["with"]["module"] == "."
+    assert set(job["with"]) <= set(known)
+    assert job["with"]["stage"] in (*STAGES, "prune")
+
+
+def test_rights_are_nothing_but_what_the_job_needs(name: str, workflow: Workflow, job: Workflow) -> None:
+    assert workflow["permissions"] == {}
+    assert job["permissions"] == {"contents": "read", "packages": CALLS[name][1]}
+    passed_on = {key: f"${{{{ secrets.{key} }}}}" for key in ("OPENQA_AUTH", "UPLOAD_AUTH")}
+    assert job.get("secrets", {}) == (passed_on if name == "release-stable" else {})
+
+
+@pytest.mark.parametrize("name", ["build-next", "test-qemu", "release-stable"], indirect=True)
 def test_the_trigger_is_what_the_stage_is_for(name: str, workflow: Workflow) -> None:
     expected = {"tags": [FILTERS[name]]} if name in FILTERS else {"branches": ["main"]}
-    assert workflow["on"] == (NIGHTLY if name == "refresh-next" else {"push": expected})
+    assert workflow["on"] == {"push": expected}
+
+
+def test_every_night_a_commit_is_built_again_when_its_base_has_changed() -> None:
+    nightly = _read(WORKFLOWS / "refresh-next.yml")
+    assert nightly["on"] == {"schedule": [{"cron": "41 3 * * *"}], "workflow_dispatch": ""}
+    assert nightly["jobs"]["refresh-next"]["with"]["refresh"] == "auto"
+
+
+def test_a_pull_request_runs_without_the_rights_of_the_base() -> None:
+    assert set(_read(WORKFLOWS / "pull-request.yml")["on"]) == {"pull_request"}
 
 
 @pytest.mark.parametrize(
@@ -81,89 +124,58 @@ def test_a_tag_starts_one_workflow_at_most(tag: str, started: str | None) -> Non
     assert [name for name, pattern in FILTERS.items() if _matches(pattern, tag)] == ([started] if started else [])
 
 
-def test_nothing_is_pruned_without_a_word_from_somebody() -> None:
-    prune = yaml.load((WORKFLOWS / "prune.yml").read_text(), Loader=yaml.BaseLoader)
+def test_nothing_is_pruned_without_a_word_from_somebody(stage: Workflow) -> None:
+    prune = _read(WORKFLOWS / "prune.yml")
     assert prune["on"]["workflow_dispatch"]["inputs"]["confirm"]["default"] == "false"
-    (step,) = [step for step in prune["jobs"]["prune"]["steps"] if step.get("name") == "Prune"]
-    assert step["env"]["CONFIRM"] == "${{ inputs.confirm || false }}"
-    assert step["with"]["call"].endswith('--confirm="$CONFIRM"')
+    assert prune["jobs"]["prune"]["with"]["confirm"] == "${{ inputs.confirm || false }}"
+    (step,) = [step for step in stage["steps"] if step.get("name") == "Run the stage"]
+    assert step["env"]["CONFIRM"] == "${{ inputs.confirm }}"
+    assert '--confirm="$CONFIRM"' in step["run"]
 
 
-def test_rights_are_nothing_but_what_the_job_needs(workflow: Workflow, job: Workflow) -> None:
-    assert workflow["permissions"] == {}
-    assert job["permissions"] == {"contents": "read", "packages": "write"}
+def test_runs_queue_and_are_never_cancelled(stage: Workflow) -> None:
+    assert stage["concurrency"]["queue"] == "max"
+    assert stage["concurrency"]["cancel-in-progress"] == "false"
+    assert "inputs.stage" in stage["concurrency"]["group"]
 
 
-def test_runs_queue_and_are_never_cancelled(name: str, workflow: Workflow) -> None:
-    group = "build-next" if name == "refresh-next" else name  # both write the candidates of a commit
-    assert workflow["concurrency"] == {"group": group, "queue": "max", "cancel-in-progress": "false"}
+def test_the_rights_are_the_callers(stage: Workflow) -> None:
+    assert "permissions" not in stage
+    assert "permissions" not in _read(STAGE)
 
 
-def test_there_is_an_end_to_waiting(job: Workflow) -> None:
-    assert 0 < int(job["timeout-minutes"]) <= 360
+def test_the_checkout_brings_history_and_leaves_no_credentials(stage: Workflow) -> None:
+    (step,) = [step for step in stage["steps"] if "actions/checkout@" in step.get("uses", "")]
+    assert step["with"] == {"ref": "${{ inputs.branch }}", "fetch-depth": "0", "persist-credentials": "false"}
 
 
-def test_the_checkout_brings_history_and_leaves_no_credentials(job: Workflow) -> None:
-    assert job["steps"][0]["with"] == {"fetch-depth": "0", "persist-credentials": "false"}
-
-
-def test_one_call_moves_tags(name: str, job: Workflow) -> None:
-    calls = " ".join(_calls(job))
-    assert {word for word in COMMANDS.values() if f" {word}" in calls} == {COMMANDS[name]}
-    assert calls.count(f" {COMMANDS[name]}") == 1
-
-
-def test_no_expression_reaches_a_shell(job: Workflow) -> None:
-    for step in job["steps"]:
+def test_no_expression_reaches_a_shell(stage: Workflow) -> None:
+    for step in stage["steps"]:
         assert "${{" not in step.get("run", "")
-        assert "${{" not in str(step.get("with", {}))
 
 
-def test_the_tag_is_handed_over_by_env(name: str, job: Workflow) -> None:
-    if name in FILTERS:
-        (step,) = [step for step in job["steps"] if COMMANDS[name] in step.get("with", {}).get("call", "")]
-        assert step["env"]["TAG"] == "${{ github.ref_name }}"
-        assert '--tag="$TAG"' in step["with"]["call"]
+def test_secrets_reach_only_the_stage_that_needs_them(stage: Workflow) -> None:
+    (step,) = [step for step in stage["steps"] if step.get("name") == "Run the stage"]
+    secrets = {name: text for name, text in step["env"].items() if "secrets." in text or "token" in text}
+    assert set(secrets) == {
+        *("OPENQA_AUTH", "UPLOAD_AUTH", "BUILD_SECRETS", "API_TOKEN"),
+        *("SIGNING_KEY", "SIGNING_PASSWORD"),
+    }
+    assert all(
+        text.startswith(("${{ inputs.stage == '", "${{ inputs.stage != 'gate-next'")) for text in secrets.values()
+    )
+    (login,) = [step for step in stage["steps"] if step.get("name") == "Log in to the registry"]
+    assert login["if"] == "inputs.stage != 'gate-next'"
+    assert not re.search(r"--[\w-]+-auth=(?!env://|\"?file://)", step["run"])
 
 
-def test_calls_survive_the_quoting_of_the_action(job: Workflow) -> None:
-    # dagger-for-github v8 puts the text between single quotes once and between double quotes once.
-    for call in _calls(job):
-        assert "'" not in call
-        assert "\n" not in call
-        assert all(" " not in quoted for quoted in call.split('"')[1::2])
-        assert call.count('"') % 2 == 0
-
-
-def test_secrets_are_given_by_reference(job: Workflow) -> None:
-    for call in _calls(job):
-        for argument in re.findall(r"--[\w-]+-auth=(\S+)", call):
-            assert argument.strip('"').startswith(("env://", "file://"))
-
-
-def test_every_call_names_its_module(job: Workflow) -> None:
-    for step in job["steps"]:
-        if "dagger" in step.get("uses", ""):
-            assert step["with"]["module"] == "."
-            assert step["with"]["enable-github-summary"] == "false"
-
-
-def test_a_push_to_main_that_pushes_nothing_is_not_green() -> None:
-    assert "build-next --must-push" in (WORKFLOWS / "build-next.yml").read_text()
-    assert "build-next --refresh=auto --must-push" in (WORKFLOWS / "refresh-next.yml").read_text()
-
-
-def test_the_report_is_kept_also_after_a_failure(job: Workflow) -> None:
-    *_, fetch, show, keep = job["steps"]
+def test_the_report_is_kept_also_after_a_failure(stage: Workflow) -> None:
+    keep = stage["steps"][-1]
     assert keep["uses"].startswith("actions/upload-artifact@")
     assert keep["if"] == "always()"
-    assert show["if"].startswith("always()")
-    assert fetch["if"].startswith("always()")
-    assert any("evidence" in call and f"export --path={keep['with']['path']}" in call for call in _calls(job))
 
 
-def test_all_calls_use_the_engine_version_of_the_module(job: Workflow) -> None:
-    module = (WORKFLOWS.parents[1] / "dagger.json").read_text()
-    for step in job["steps"]:
-        if "dagger" in step.get("uses", ""):
-            assert f'"engineVersion": "{step["with"]["version"]}"' in module
+def test_the_engine_is_that_of_the_module(stage: Workflow) -> None:
+    (step,) = [step for step in stage["steps"] if "dagger-for-github@" in step.get("uses", "")]
+    assert f'"engineVersion": "{step["with"]["version"]}"' in (ROOT / "dagger.json").read_text()
+    assert "call" not in step["with"], "one call, made by the step that shows its summary"

@@ -1,7 +1,7 @@
 """One call: the outside opened, and whatever happens brought to an end that has an outcome."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar, dataclass_transform
 
@@ -41,17 +41,24 @@ def api_object(cls: type[Class]) -> type[Class]:
     return decorated
 
 
-@asynccontextmanager
-async def opened(command: str, given: Given, images: list[str] | None = None) -> AsyncIterator[World]:
-    """Open the outside; every error that a user can cause ends as one paragraph with its outcome."""
+@contextmanager
+def ending(command: str) -> Iterator[None]:
+    """Every error that a user can cause ends as one paragraph with its outcome."""
     started = datetime.now(UTC)
     try:
-        async with open_world(given, images or []) as world:
-            yield world
+        yield
     except CallFailed:
         raise
     except Exception as error:
         raise broken_off(command, started, error) from None
+
+
+@asynccontextmanager
+async def opened(command: str, given: Given, images: list[str] | None = None) -> AsyncIterator[World]:
+    """Open the outside, with such an ending."""
+    with ending(command):
+        async with open_world(given, images or []) as world:
+            yield world
 
 
 async def results_of(command: str, given: Given, images: list[str] | None, act: Act) -> list[Result]:

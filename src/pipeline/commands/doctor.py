@@ -4,8 +4,9 @@ Everything is looked at, whatever else is wrong: a list of all that is missing i
 """
 
 import json
+import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,6 +15,7 @@ import dagger
 
 from pipeline.commands.openqa_looks import looks as openqa_looks
 from pipeline.commands.verify import about_trust
+from pipeline.config import Image
 from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.openqa_cli import key_and_secret
@@ -23,9 +25,11 @@ from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.gates.openqa import read_scenarios
 from pipeline.gates.source import require_source
+from pipeline.image import root_filesystem
 from pipeline.image.foreign import FOREIGN, known
 from pipeline.openqa.client import OpenQA
 from pipeline.quantities import duration_text
+from pipeline.registry.evidence import find_evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.trust.notary import REHEARSAL
 from pipeline.vm.spec import Arch
@@ -60,6 +64,8 @@ async def doctor(world: World) -> Result:
     homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
     for repository in sorted(homes, key=str):
         looks[f"registry {repository}"] = partial(_registry, world, repository)
+    for image in world.images:
+        looks[f"root-filesystem {image.name}"] = partial(_root_filesystem, world, image)
     if world.given.upload_auth:
         looks["upload-auth"] = partial(_upload_auth, world.given.upload_auth)
     key, secret = "", ""
@@ -193,6 +199,29 @@ async def _registry(world: World, repository: Repository) -> str:
     tags = await client.tags()
     await client.ask_to_push()
     return f"{len(tags)} tags can be read, and the login may push"
+
+
+async def _root_filesystem(world: World, image: Image) -> str:
+    """What the image gate saw of the newest candidate, before a disk builder asks for it."""
+    registry = world.repository(image)
+    digest = await registry.digest(image.tags.channel(Channel.NEXT))
+    found = await find_evidence(registry, digest, Channel.NEXT) if digest else []
+    return root_filesystem_of(found[0].evidence.result.inputs if found else {}, world.config.gates.testing.builder.args)
+
+
+def root_filesystem_of(inputs: Mapping[str, str], arguments: Sequence[str]) -> str:
+    """What the disk's root will be; PreconditionError when neither the image nor the builder's arguments say it."""
+    named = next((word for word in arguments if re.match(r"--(rootfs|bootc-default-fs|filesystem)\b", word)), None)
+    if named:
+        return f"the disk builder is told by {named}"
+    declared = {value for name, value in inputs.items() if name.rpartition("/")[2] == root_filesystem.INPUT}
+    if root_filesystem.UNDECLARED in declared:
+        raise PreconditionError(
+            "The image declares no root file system, and the disk builder will ask for one: declare it "
+            '(/usr/lib/bootc/install/*.toml: [install.filesystem.root] type = "xfs"), or add "--rootfs", "ext4" to '
+            "gates.testing.builder.args."
+        )
+    return f"the image declares {', '.join(sorted(declared))}" if declared else "no candidate was looked at yet"
 
 
 async def _refused(error: PipelineError) -> str:

@@ -8,7 +8,7 @@ from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.subject import candidates_of
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.names import Kind
+from pipeline.policy.names import CREATED, Kind
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
@@ -17,7 +17,6 @@ from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
 from pipeline.world import World
 
-_CREATED = "org.opencontainers.image.created"
 _MISSING = "missing"
 
 
@@ -52,7 +51,7 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 channel,
                 digest,
                 version=_version(channel, digest, versions),
-                age=_age(await _label(homes[channel], digest, _CREATED)),
+                age=age(await _label(homes[channel], digest, CREATED)),
                 evidence=said,
                 note="; ".join([*held, *refused, *further]),
                 tag=tag,
@@ -173,7 +172,8 @@ def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None
     return max(mine or fitting, default="")
 
 
-def _age(created: str) -> float | None:
+def age(created: str) -> float | None:
+    """Seconds since the moment that a label names; None when it names none."""
     try:
         moment = datetime.fromisoformat(created)
     except ValueError:

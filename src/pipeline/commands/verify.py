@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import anyio
 
+from pipeline.commands.status import age
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError
@@ -12,6 +13,7 @@ from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, Kind, date_of
 from pipeline.policy.past import explained
+from pipeline.quantities import duration_text
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
@@ -104,6 +106,8 @@ async def _channel(
         return
     revision = (await registry.labels(digest)).get(REVISION_LABEL, "")
     yield _check(channel, "commit", await _about_commit(world, revision))
+    if limit := getattr(world.config.stale_after, channel.value):
+        yield _check(channel, "age", _about_age((await registry.labels(digest)).get(CREATED, ""), limit))
     yield _check(channel, "platforms", await _about_platforms(registry, image, digest, revision))
     if channel is not Channel.NEXT:
         yield _check(channel, "version-tag", await _about_version_tag(world, image, channel, digest, revision))
@@ -138,6 +142,15 @@ async def _about_commit(world: World, revision: str) -> str:
     if not await world.history.on_branch(commit, world.config.main_branch):
         return f"{commit} is not on {' or '.join(world.config.main_branch)} of this history"
     return ""
+
+
+def _about_age(created: str, limit: float) -> str:
+    seconds = age(created)
+    if seconds is None:
+        return f"label {CREATED} is {created!r}, so nobody knows its age"
+    if seconds <= limit:
+        return ""
+    return f"its image is {duration_text(seconds)} old, stale_after allows {duration_text(limit)}: promote a newer one"
 
 
 async def _about_platforms(registry: RepositoryClient, image: Image, digest: Digest, revision: str) -> str:
@@ -252,11 +265,20 @@ async def _about_withdrawal(
 
 
 async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:
-    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel."""
+    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel.
+
+    A promotion that a hold or a withdrawal refused after it was recorded moved nothing.
+    """
     try:
-        steps = await promotion.past(world, image, channel)
+        steps = await promotion.recorded(world, image, channel)
+        if not steps:
+            return "no entry of the ledger moved it"
+        if explained(steps, digest) or explained(await promotion.past(world, image, channel), digest):
+            return ""
+        last = steps[0]
+        refused = last.can_be_held and last.old == digest and await promotion.withdrawals(world, image, last.new)
     except PreconditionError as error:
         return str(error)
-    if not steps:
-        return "no entry of the ledger moved it"
-    return "" if explained(steps, digest) else f"the ledger's last move is to {steps[0].new}, the channel is {digest}"
+    if refused and explained(steps[1:], digest):
+        return ""
+    return f"the ledger's last move is to {last.new}, the channel is {digest}"

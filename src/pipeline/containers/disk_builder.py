@@ -9,7 +9,7 @@ import anyio
 import dagger
 from dagger import CacheSharingMode, dag
 
-from pipeline.config import OUTPUT, Builder
+from pipeline.config import OUTPUT, OUTPUTS, QCOW2, Builder
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import Ran, attempt
 from pipeline.containers.podman import STORAGE, toolbox
@@ -49,13 +49,14 @@ async def build_disk(
     platform: str,
     update_ref: str,
     config: dagger.File | None = None,
+    kind: str = QCOW2,
 ) -> Disk:
     """Load the candidate under its update reference, then run the builder on that name.
 
     The builder records the name it is given as the installed system's update origin, and it never pulls. The
     storage belongs to this digest alone, so that no other promotion can put another image under the same name.
     Raises NotBuilt when the builder refuses the image, UsageError for what the configuration asks of it and
-    InfrastructureError for what the machine lacks.
+    InfrastructureError for what the machine lacks. `kind` is one of `OUTPUTS`.
     """
     wanted = {update_ref: repository.at(digest)} | {name: name for name in builder.needs}
     async with _room(f"{digest.short}-{short_name(platform)}") as room:
@@ -67,14 +68,15 @@ async def build_disk(
             container = container.with_mounted_file(f"/config.{builder.config.rpartition('.')[2]}", config)
         built = await attempt(
             container,
-            builder.arguments(platform, update_ref),
+            builder.arguments(platform, update_ref, kind),
             privileged=True,
             entrypoint=True,
             within=builder.timeout,
         )
         if built.code:
             raise _refusal(builder, digest, built)
-        return Disk(await _left(builder, built), await image.image_ref(), built.said)
+        place = builder.disk if kind == QCOW2 else OUTPUTS[kind]
+        return Disk(await _left(builder, built, place), await image.image_ref(), built.said)
 
 
 @dataclass(frozen=True)
@@ -132,15 +134,15 @@ def _refusal(builder: Builder, digest: Digest, built: Ran) -> PipelineError:
     return NotBuilt(str(error).partition("\n")[0], built.said) if isinstance(error, GateFailed) else error
 
 
-async def _left(builder: Builder, built: Ran) -> dagger.File:
+async def _left(builder: Builder, built: Ran, place: str) -> dagger.File:
     """The disk; UsageError, which says what there is instead, when it is not where the configuration says."""
     found = [path for path in await built.container.directory(OUTPUT).glob("**/*") if not path.endswith("/")]
-    if builder.disk not in found:
+    if place not in found:
         raise UsageError(
-            f"The disk builder {builder.image} left no {builder.disk}: {OUTPUT} holds "
+            f"The disk builder {builder.image} left no {place}: {OUTPUT} holds "
             f"{', '.join(sorted(found)[:20]) or 'nothing'}. Correct gates.testing.builder.disk, or its args."
         )
-    return built.container.file(f"{OUTPUT}/{builder.disk}")
+    return built.container.file(f"{OUTPUT}/{place}")
 
 
 async def _pulled(reach: Reach, address: str) -> dagger.Container:
@@ -181,9 +183,10 @@ async def examine(disk: dagger.File) -> dict[str, str]:
         raise InfrastructureError(f"qemu-img cannot check the new disk: {checked.end()}")
     if checked.code:
         raise GateFailed(f"qemu-img check finds the new disk damaged: {checked.end()}")
-    hashed = await attempt(looked, ["sha256sum", "/disk.qcow2"])
-    return {
-        "disk sha256": hashed.stdout.split()[0],
-        "disk size": str(await disk.size()),
-        "qemu-img check": checked.stdout.strip().splitlines()[0],
-    }
+    return await facts("disk", disk) | {"qemu-img check": checked.stdout.strip().splitlines()[0]}
+
+
+async def facts(name: str, file: dagger.File) -> dict[str, str]:
+    """sha256 and size (bytes) of what was built, under its name."""
+    hashed = await attempt(debian("qemu-utils").with_mounted_file("/file", file), ["sha256sum", "/file"])
+    return {f"{name} sha256": hashed.stdout.split()[0], f"{name} size": str(await file.size())}

@@ -7,7 +7,7 @@ import json
 
 import dagger
 
-from pipeline.config import Upload
+from pipeline.config import QCOW2, Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.disk_builder import Disk
 from pipeline.containers.execution import Ran, attempt
@@ -29,9 +29,9 @@ _ERRORS: dict[int, type[PipelineError]] = {
 
 
 async def store_disk(
-    reach: Reach, repository: Repository, digest: Digest, platform: str, disk: Disk, made: dict[str, str]
+    reach: Reach, repository: Repository, digest: Digest, platform: str, disk: Disk, sha256: str, kind: str = QCOW2
 ) -> DiskRecord:
-    """Put the disk into the registry, attached to the image that it was made from."""
+    """Put the disk, or what else was built, into the registry, attached to the image that it was made from."""
     container = _carrier(reach, reach.registry_auth).with_mounted_file("/disk.qcow2", disk.file)
     stored = await _run(
         container,
@@ -41,12 +41,13 @@ async def store_disk(
             *("--subject", digest),
             *("--platform", platform),
             *("--builder", disk.builder),
+            *("--format", kind),
             *("--path", "/disk.qcow2"),
         ],
     )
     record = DiskRecord.model_validate_json(stored.stdout)
-    if record.sha256.hex != made["disk sha256"]:
-        raise InfrastructureError(f"The disk in the registry is {record.sha256}, expected {made['disk sha256']}.")
+    if record.sha256.hex != sha256:
+        raise InfrastructureError(f"The {kind} in the registry is {record.sha256}, expected {sha256}.")
     return record
 
 

@@ -169,6 +169,14 @@ class History:
         found = await self._ask("describe", "--tags", "--match", "v[0-9]*.[0-9]*.[0-9]*", "--exclude", "*-*", commit)
         return found or commit[:12]
 
+    async def branch(self) -> str:
+        """The branch that is checked out; empty when none is."""
+        return await self._ask("branch", "--show-current") or ""
+
+    async def tags(self) -> list[str]:
+        """The names of all tags."""
+        return (await self._ask("tag", "--list") or "").splitlines()
+
     async def origin(self) -> str:
         """The URL of the remote `origin`, without anything that logs in; empty without one."""
         url = await self._ask("remote", "get-url", "origin") or ""

@@ -20,7 +20,7 @@ CANDIDATE = "/candidate"
 
 _LIMIT = 4 * 3600.0
 """Seconds: the harness has deadlines of its own, which it scales without KVM; this one is for a harness that hangs."""
-_DISK, _SPEC = "/disk.qcow2", "/spec.json"
+_DISK, _MEDIUM, _SPEC = "/disk.qcow2", "/medium.iso", "/spec.json"
 
 
 PACKAGES = {
@@ -66,6 +66,26 @@ async def boot(
     report = ran.container.directory("/report")
     if "result.json" not in await report.entries():
         raise InfrastructureError(f"The boot gate broke off: {ran.end()}")
+    return Result.model_validate_json(await report.file("result.json").contents()), report
+
+
+async def boot_installer(
+    reach: Reach, medium: dagger.File, spec: Spec, *, within: float = _LIMIT
+) -> tuple[Result, dagger.Directory]:
+    """Boot an ISO to its installer's first screen; returns the result and a folder with console and picture."""
+    ran = await attempt(
+        machine_room(spec.arch)
+        .with_mounted_file(_MEDIUM, medium)
+        .with_new_file(_SPEC, spec.model_dump_json())
+        .with_directory("/report", dag.directory())
+        .with_env_variable("PIPELINE_RUN", reach.run),
+        ["python", "-m", "pipeline.vm.installer", _MEDIUM, "--spec", _SPEC, "--report", "/report"],
+        privileged=True,  # the only way to /dev/kvm
+        within=within,
+    )
+    report = ran.container.directory("/report")
+    if "result.json" not in await report.entries():
+        raise InfrastructureError(f"The installer's machine broke off: {ran.end()}")
     return Result.model_validate_json(await report.file("result.json").contents()), report
 
 

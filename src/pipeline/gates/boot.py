@@ -17,6 +17,7 @@ from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.evidence import GateRun
+from pipeline.gates.outputs import other_outputs
 from pipeline.gates.subject import Subject
 from pipeline.gates.upgrade import not_tried, upgrade_from_stable
 from pipeline.image.disk_config import Shipped, shipped_by
@@ -26,6 +27,7 @@ from pipeline.policy.platforms import short_name
 from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.report.wording import DISK
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
 from pipeline.world import World
 
@@ -74,6 +76,14 @@ async def testing_gate(
         files = files.with_directory("/", tried.files) if tried.files else files
         disks |= {platform: tried.disk} if tried.disk else {}
         outcome, reason = tried.stopped or verdict(checks)
+        if outcome is Outcome.PASSED:
+            machine = await machine_of(world, image, digest, platform)
+            others = await other_outputs(world, image, digest, platform, machine, keep=keep_disks)
+            checks += [check.model_copy(update={"name": several + check.name}) for check in others.checks]
+            inputs |= {several + key: value for key, value in others.inputs.items()}
+            files = files.with_directory("/", others.files)
+            disks |= {f"{platform} {kind}": record for kind, record in others.records.items()}
+            outcome, reason = verdict(checks)
         if outcome is not Outcome.PASSED:
             break
     checks += not_booted(world.config.unbooted(image))
@@ -141,8 +151,10 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
     _same_disk(result, made["disk sha256"])
     # also a disk that failed: whoever looks for the cause boots that very file
-    stored = await store_disk(world.reach, image.repository, digest, platform, disk, made) if keep_disk else None
-
+    stored, kept = None, dict[str, str]()
+    if keep_disk:
+        stored = await store_disk(world.reach, image.repository, digest, platform, disk, made["disk sha256"])
+        kept[DISK] = stored.manifest
     if result.exit_code:
         upgraded = not_tried(world)
     else:
@@ -152,7 +164,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
-        inputs=result.inputs | made | {"builder": disk.builder} | upgraded.inputs,
+        inputs=result.inputs | made | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
@@ -186,6 +198,8 @@ async def machine_of(world: World, image: Image, digest: Digest, platform: str) 
         memory_mib=gate.memory // 1024**2,
         cpus=gate.cpus,
         require_kvm=gate.require_kvm,
+        ways=gate.access,
+        network=gate.network,
         services=list(gate.services),
         boot_budget=gate.boot_budget,
         listen=list(gate.listen) if gate.listen is not None else None,

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,6 +27,7 @@ from pipeline.registry.evidence import (
 from pipeline.report.excerpt import bounded
 from pipeline.report.files import write_report
 from pipeline.report.model import Result
+from pipeline.report.release import merge
 from pipeline.version import MODULE_VERSION
 from pipeline.world import World
 
@@ -59,6 +61,20 @@ async def exported(artefacts: dagger.Directory) -> Path:
 def report_directory(runs: list[GateRun]) -> dagger.Directory:
     """The reports for a caller to export: of one image as they are, of several each in a folder of its name."""
     return _directory({run.result.image: run.written() for run in runs})
+
+
+def run_directory(results: Sequence[Result], left: Mapping[str, Path]) -> dagger.Directory:
+    """The reports of one command, passed or failed, with its exit code in `exit-code`.
+
+    Of several images each in a folder of its name, and what they come to on top. `left` is what gates left behind.
+    """
+    told = merge(results)
+    top = _directory({"": GateRun(told, left.get(told.image) or new_folder()).written()})
+    if len(results) > 1:
+        for result in results:
+            run = GateRun(result, left.get(result.image) or new_folder())
+            top = top.with_directory(result.image, _directory({"": run.written()}))
+    return top.with_new_file("exit-code", f"{told.exit_code}\n")
 
 
 def unpacked(reports: dict[str, bytes]) -> dagger.Directory:
@@ -103,6 +119,7 @@ async def keep(
 
     PreconditionError when the checkout is not the one whose gate ran: the evidence would not say what was asked.
     """
+    world.left[image.name] = run.folder
     await refuse_other_checkout(world, run.result.commit)
     run = _judged(run)
     evidence = Evidence(

@@ -11,11 +11,13 @@ import anyio
 from pydantic import TypeAdapter
 
 from pipeline.errors import PipelineError
+from pipeline.image import root_filesystem
 from pipeline.image.layout import check_layout
 from pipeline.image.lint import Lint, bootc_lint
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.image.packages import packages
 from pipeline.image.podman import labels, mounted
+from pipeline.image.tree import Tree
 from pipeline.image.unit import unit_tests
 from pipeline.policy.gate import verdict
 from pipeline.policy.waivers import Waiver
@@ -31,12 +33,13 @@ async def run_gate(
     `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass.
     """
     start = time.monotonic()
-    checks: list[Check] = []
+    checks, inputs = list[Check](), dict[str, str]()
     try:
         for machine, image in images.items():
             found = await _look_at(image, tests=tests, lint=lint, waivers=waivers, deadline=deadline)
             whose = f"{machine}/" if len(images) > 1 else ""
             checks += [check.model_copy(update={"name": whose + check.name}) for check in found]
+            inputs[whose + root_filesystem.INPUT] = root_filesystem.declared(Tree(await mounted(image)))
         outcome, reason = verdict(checks)
     except PipelineError as error:
         outcome, reason = error.outcome, str(error)
@@ -45,7 +48,7 @@ async def run_gate(
         outcome=outcome,
         reason=reason,
         checks=checks,
-        inputs=waivers.inputs(),
+        inputs=inputs | waivers.inputs(),
         duration=time.monotonic() - start,
     )
 

@@ -15,6 +15,7 @@ _DISK_TOOLS = [
     *("fdisk", "e2fsprogs", "dosfstools", "mtools"),
     *("syslinux", "syslinux-common", "systemd-boot-efi"),
     "qemu-utils",
+    *("xorriso", "cpio", "busybox-static"),
 ]
 
 
@@ -33,12 +34,12 @@ async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
     return [f"registry:{PORT}/{image}" for image in (DISK_BUILDER, TINY_OS)]
 
 
-def tiny_os(files: dagger.Directory) -> dagger.File:
-    """The lab's bootable base image, as an OCI archive."""
+def tiny_os(files: dagger.Directory, suite: str = "bookworm") -> dagger.File:
+    """The lab's bootable base image, of a suite of Debian, as an OCI archive."""
     return (
         toolbox()
         .with_mounted_directory("/tiny", files.directory("tiny"))
-        .with_mounted_file("/rootfs.tar", tiny_rootfs(files))
+        .with_mounted_file("/rootfs.tar", tiny_rootfs(files, suite))
         .with_mounted_temp(STORAGE)
         .with_exec(["/tiny/build", "/rootfs.tar", "/tiny.oci"], insecure_root_capabilities=True)
         .file("/tiny.oci")
@@ -56,12 +57,12 @@ def tiny_os_for_arm64(files: dagger.Directory) -> dagger.File:
     )
 
 
-def tiny_rootfs(files: dagger.Directory) -> dagger.File:
+def tiny_rootfs(files: dagger.Directory, suite: str = "bookworm") -> dagger.File:
     """A root file system made of Debian packages, as a tar."""
     return (
         debian("mmdebstrap")
         .with_mounted_file("/rootfs", files.file("tiny/rootfs"))
-        .with_exec(["/rootfs", "bookworm", "/rootfs.tar"], insecure_root_capabilities=True)
+        .with_exec(["/rootfs", suite, "/rootfs.tar"], insecure_root_capabilities=True)
         .file("/rootfs.tar")
     )
 

@@ -219,12 +219,12 @@ def for_stable(facts: StableFacts, *, allow_older: bool = False) -> Candidate:
             f"No {facts.tag.tag}-test has been promoted: expected a tag :{facts.tag.tag}-test in the registry. "
             f"Push the git tag {facts.tag.tag}-test and let it pass first."
         )
-    _same_revision(facts.digest, facts.revision, facts.commit)
     if facts.test_commit != facts.commit:
         raise PreconditionError(
             f"{facts.tag.tag} is commit {facts.commit}, but {facts.test_tag.tag} is {facts.test_commit or 'not in git'}"
             ": what is released must be what was tested. Put both tags on one commit."
         )
+    _same_revision(facts.digest, facts.revision, facts.commit)
     if facts.tagged not in (None, facts.digest):
         raise ConflictError(
             f":{facts.tag.tag} exists already and is {facts.tagged}, but {facts.test_tag.tag} is {facts.digest}. "

@@ -37,14 +37,14 @@ class Credentials:
         try:
             config = parse_json(docker_config_json)
         except ValueError:
-            raise UsageError(f"registry_auth is not JSON; {_WANTED}") from None
+            raise UsageError(f"--registry-auth is not JSON; {_WANTED}") from None
         auths = config.get("auths") or {} if isinstance(config, dict) else None
         if not isinstance(auths, dict) or not all(isinstance(entry, dict) for entry in auths.values()):
-            raise UsageError(f"registry_auth has no object of `auths`; {_WANTED}")
+            raise UsageError(f"--registry-auth has no object of `auths`; {_WANTED}")
         logins = {_normal(key): login for key, entry in auths.items() if (login := _login(key, entry))}
         given = config.get("credHelpers") or {}
         if not isinstance(given, dict):
-            raise UsageError(f"registry_auth: `credHelpers` is not an object; {_WANTED}")
+            raise UsageError(f"--registry-auth: `credHelpers` is not an object; {_WANTED}")
         helpers = {_normal(host): str(helper) for host, helper in given.items()}
         if store := config.get("credsStore"):
             # `docker login` leaves an empty entry for each host whose password went into the store
@@ -61,7 +61,7 @@ class Credentials:
                 return self._logins[prefix]
             if prefix in self._helpers:
                 raise UsageError(
-                    f"registry_auth leaves {prefix} to the credential helper {self._helpers[prefix]!r}, which cannot "
+                    f"--registry-auth leaves {prefix} to the credential helper {self._helpers[prefix]!r}, which cannot "
                     "run here; give a config.json with the login itself (`skopeo login --authfile FILE` writes one)"
                 )
         return None
@@ -90,6 +90,8 @@ def _login(key: str, entry: dict[str, Any]) -> Login | None:
         except (binascii.Error, UnicodeDecodeError, TypeError):
             colon = ""
         if not colon:
-            raise UsageError(f"registry_auth: `auth` of {key} is not the base64 of user:password; {_WANTED}") from None
+            raise UsageError(
+                f"--registry-auth: `auth` of {key} is not the base64 of user:password; {_WANTED}"
+            ) from None
     token = str(entry.get("identitytoken") or "")
     return Login(username, password.rstrip("\0"), token) if username or token else None

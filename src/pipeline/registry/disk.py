@@ -35,8 +35,9 @@ async def attach_disk(
     *,
     builder: str,
     annotations: Mapping[str, str] | None = None,
+    format: str = "qcow2",  # noqa: A002  what qemu-img and the record call it
 ) -> DiskRecord:
-    """Store the qcow2 file at `path`, as it is, beside the image `subject`.
+    """Store the file at `path` (a qcow2 unless another format is named), as it is, beside the image `subject`.
 
     Repeating it with the same file sends nothing and gives the same record. PreconditionError without that image.
     """
@@ -45,8 +46,8 @@ async def attach_disk(
         raise PreconditionError(
             f"{repo.repository} holds no {subject}; expected the image that the disk was built from"
         )
-    layer = await repo.push_file(path, media.QCOW2)
-    title = f"{repo.repository.path.rpartition('/')[2]}-{subject.short}-{platform.replace('/', '-')}.qcow2"
+    layer = await repo.push_file(path, media.DISK_FILE + format)
+    title = f"{repo.repository.path.rpartition('/')[2]}-{subject.short}-{platform.replace('/', '-')}.{format}"
     stored = artifact(
         media.DISK,
         [layer.with_annotations({_TITLE: title})],
@@ -55,7 +56,7 @@ async def attach_disk(
     )
     await repo.push_empty()
     await repo.push_manifest(stored, disk_tag(subject, stored.digest))
-    return DiskRecord(sha256=layer.digest, size=layer.size, manifest=stored.digest, builder=builder)
+    return DiskRecord(sha256=layer.digest, size=layer.size, manifest=stored.digest, format=format, builder=builder)
 
 
 async def read_disk(repo: RepositoryClient, manifest: Digest) -> DiskRecord:
@@ -65,14 +66,18 @@ async def read_disk(repo: RepositoryClient, manifest: Digest) -> DiskRecord:
         raise PreconditionError(f"{repo.repository} holds no {manifest}; expected the disk that a gate booted")
     try:
         (layer,) = found.layers
-        if found.artifact_type != media.DISK or layer.media_type != media.QCOW2:
+        if found.artifact_type != media.DISK or not layer.media_type.startswith(media.DISK_FILE):
             raise ValueError(f"it is a {found.artifact_type} of {layer.media_type}")
     except ValueError as error:
         raise PreconditionError(
-            f"{repo.repository.at(manifest)} is no disk: {error}; expected one layer, qcow2"
+            f"{repo.repository.at(manifest)} is no disk: {error}; expected one layer, the file"
         ) from error
     return DiskRecord(
-        sha256=layer.digest, size=layer.size, manifest=manifest, builder=found.annotations.get(_BUILDER, "unknown")
+        sha256=layer.digest,
+        size=layer.size,
+        manifest=manifest,
+        format=layer.media_type.removeprefix(media.DISK_FILE),
+        builder=found.annotations.get(_BUILDER, "unknown"),
     )
 
 
@@ -101,7 +106,12 @@ async def run(arguments: argparse.Namespace) -> DiskRecord:
             if not arguments.path.is_file():
                 raise UsageError(f"{arguments.path} is not there; expected the disk to push")
             return await attach_disk(
-                repo, arguments.subject, arguments.path, arguments.platform, builder=arguments.builder
+                repo,
+                arguments.subject,
+                arguments.path,
+                arguments.platform,
+                builder=arguments.builder,
+                format=arguments.format,
             )
         record = await read_disk(repo, arguments.manifest)
         if arguments.sha256 and record.sha256 != arguments.sha256:
@@ -117,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--repository", type=Repository.parse, required=True, help="ghcr.io/owner/image")
-    common.add_argument("--path", type=Path, required=True, help="the qcow2 file")
+    common.add_argument("--path", type=Path, required=True, help="the file")
     common.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
     common.add_argument("--address", help="host:port to connect to in place of the repository's host")
     common.add_argument("--auth-file", type=Path, help="docker config.json with the login")
@@ -127,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     push = commands.add_parser("push", parents=[common], help="store a disk beside its image")
     push.add_argument("--subject", type=Digest, required=True, help="digest of the image it was built from")
     push.add_argument("--platform", default="linux/amd64")
+    push.add_argument("--format", default="qcow2", help="of the file (default: %(default)s)")
     push.add_argument("--builder", required=True, help="the builder's image, by digest")
     fetch = commands.add_parser("fetch", parents=[common], help="fetch a disk, verified")
     fetch.add_argument("--manifest", type=Digest, required=True, help="digest of the disk artifact")

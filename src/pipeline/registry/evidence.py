@@ -12,12 +12,12 @@ newest follows from what they name (`Evidence.follows`), never from a date.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
-from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.errors import PreconditionError
 from pipeline.policy import chain
 from pipeline.policy.attached import evidence_tag, evidence_tags, names_evidence
 from pipeline.policy.gate import verdict
@@ -26,6 +26,7 @@ from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.clock import refuse_wrong_clock
 from pipeline.registry.content import Descriptor, Manifest, sha256
+from pipeline.registry.shown import show_to_others
 from pipeline.report.model import Result
 from pipeline.trust import statement as in_toto
 from pipeline.trust.notary import Refused
@@ -47,7 +48,7 @@ class DiskRecord(BaseModel):
     """Bytes."""
     manifest: Digest
     """The artifact that holds it."""
-    format: Literal["qcow2"] = "qcow2"
+    format: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] = "qcow2"
     builder: str
     """The image that built it, by digest."""
 
@@ -61,7 +62,7 @@ class Evidence(BaseModel):
     gate_version: str
     result: Result
     disks: dict[str, DiskRecord] = {}
-    """By platform (`linux/amd64`)."""
+    """By platform (`linux/amd64`), and what else was built for it behind that (`linux/amd64 iso`)."""
     module: str = ""
     """The version of this module that ran the gate; it decides nothing."""
     source: str = ""
@@ -74,6 +75,15 @@ class Evidence(BaseModel):
     """The report's archive; filled by `attach_evidence`."""
     follows: list[Digest] = []
     """The statements of this gate on this digest that were the newest when this one was made."""
+
+    @field_validator("disks")
+    @classmethod
+    def _called_what_they_are(cls, value: dict[str, DiskRecord]) -> dict[str, DiskRecord]:
+        """What boots is a qcow2: nothing else goes by the name of a platform alone."""
+        for name, disk in value.items():
+            if disk.format != (expected := name.partition(" ")[2] or "qcow2"):
+                raise ValueError(f"{name} has the format {disk.format}, expected {expected}")
+        return value
 
     @property
     def verdict(self) -> Outcome | None:
@@ -180,13 +190,8 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
     await repo.push_empty()
     await repo.push_manifest(stored, evidence_tag(evidence.gate, digest, stored.digest))
     if bundle:
-        await _show_to_others(repo, subject.descriptor, layers[2])
+        await show_to_others(repo, digest, layers[2])
     return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
-
-
-async def _show_to_others(repo: RepositoryClient, subject: Descriptor, bundle: Descriptor) -> None:
-    """Attach the bundle once more as cosign looks for it (cosign, specs/BUNDLE_SPEC.md); nothing here reads that."""
-    await repo.push_manifest(artifact(media.BUNDLE, [bundle], subject=subject))
 
 
 async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -> list[StoredEvidence]:
@@ -229,12 +234,7 @@ def _same(one: Evidence, other: Evidence) -> bool:
 
 
 async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest, gate: Channel) -> StoredEvidence | None:
-    manifest = await repo.manifest(tag)
-    if manifest is None:
-        raise InfrastructureError(
-            f"{repo.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
-            "Nothing has moved; run again, and if it stays so, find out who deleted it."
-        )
+    manifest = await repo.listed(tag)
     if not names_evidence(tag, manifest.digest):
         raise PreconditionError(
             f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "

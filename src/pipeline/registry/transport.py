@@ -9,6 +9,7 @@ a redirect or a Location led to, is never the registry's word. From TLS nothing 
 """
 
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -43,6 +44,8 @@ _HOPS = 5
 """Redirects that one request may follow."""
 _ERROR, _TOKEN = 64 << 10, 1 << 20
 """Bytes of an error's body and of a token server's answer that are looked at."""
+_UNKNOWN_HOST = 3
+"""Attempts at a host whose name nobody knows: a name server that comes up answers something else."""
 _LONGEST_TOKEN = 24 * 3600.0
 """Seconds that a token is believed to last at most."""
 _until: ContextVar[float] = ContextVar("until", default=inf)
@@ -174,6 +177,8 @@ class Transport:
                 except (httpx.RequestError, httpx.InvalidURL) as error:
                     _refuse_hopeless(asked, error)
                     came, wanted, limit = _described(error), None, inf
+                    if _is_unknown_host(error):
+                        came, limit = f"{came}: no name server knows this host, so look at its spelling", _UNKNOWN_HOST
                 failures += 1
                 pause = _pause(failures) if wanted is None else wanted
                 if failures >= limit or anyio.current_time() + pause >= until:
@@ -273,7 +278,7 @@ class Transport:
             who = f"as {need.login.username or 'the given identity'}" if need.login else "without a login"
             raise PreconditionError(
                 f"{where} {who}: {_answered(response)}. "
-                f"Expected an account with rights on {need.repository}; give one by registry_auth."
+                f"Expected an account with rights on {need.repository}; give one by --registry-auth."
             )
 
     def _note_time(self, repository: Repository, response: httpx.Response) -> None:
@@ -430,11 +435,23 @@ def _described(error: Exception) -> str:
     return f"{name}: {error}" if str(error) else name
 
 
+def _is_unknown_host(error: Exception) -> bool:
+    return any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_NONAME for one in _causes(error))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error, what it came from, and so on; libraries make circles of them."""
+    found: list[BaseException] = []
+    one: BaseException | None = error
+    while one and one not in found:
+        found.append(one)
+        one = one.__cause__ or one.__context__
+    return found
+
+
 def _refuse_hopeless(asked: str, error: Exception) -> None:
     """A certificate does not become right by waiting; nor does a server that speaks no TLS."""
-    cause: BaseException | None = error
-    while cause and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
+    cause = next((one for one in _causes(error) if isinstance(one, ssl.SSLError)), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise PreconditionError(
             f"{asked}: the server's certificate is not trusted ({cause.verify_message}). "
@@ -442,6 +459,6 @@ def _refuse_hopeless(asked: str, error: Exception) -> None:
         ) from error
     if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         raise UsageError(
-            f"{asked}: the server does not speak TLS. Expected https; if plain HTTP is meant, the configuration has "
-            "to name this registry as one."
+            f"{asked}: the server does not speak TLS. Expected https; if plain HTTP is meant, name its host with port "
+            "in plain_http of pipeline.toml."
         ) from error

@@ -40,17 +40,19 @@ def page(result: Result, artefacts: Artefacts | None = None) -> str:
     """The whole page. Everything that came out of the image is escaped; pictures are data URIs."""
     artefacts = artefacts or Artefacts()
     boots = [boot.chart(path, said, result.timeline) for path, said in artefacts.boot_times]
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            result=bounded(result),
-            artefacts=artefacts,
-            timeline=drawn(result.timeline),
-            boots=[(one, drawn(one.phases, one.estimated)) for one in boots if one],
-            wording=wording,
-        )
+    return render(
+        "report.html",
+        result=bounded(result),
+        artefacts=artefacts,
+        timeline=drawn(result.timeline),
+        boots=[(one, drawn(one.phases, one.estimated)) for one in boots if one],
+        wording=wording,
     )
+
+
+def render(template: str, **values: object) -> str:
+    """A page by its template, with everything escaped."""
+    return _environment().get_template(template).render(**values)
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,17 @@ _AFTER_SUCCESS = {
     "gate-testing": "The gate would let this image through; promote-testing moves the tags.",
     "promote-testing": "Try the image from :testing; to release it, tag the same commit vX.Y.Z (promote-stable).",
     "promote-stable": "Installed systems that follow this image get it with their next update.",
+    "rollback": "Installed systems take the older image with their next update; release-hold ends the hold.",
+    "hold": "Promotions stay away from the channel until release-hold.",
+    "release-hold": "The next promotion may move the channel again.",
     "plan": "If this is what you want, run the promotion itself.",
 }
 
 _MOVERS = {"build-next", "promote-testing", "promote-stable"}
 """Their gate's report is written before any tag moves, and must not speak as if it had."""
+
+DISK = "disk artifact"
+"""The input that names a disk in the registry; where there is none, nothing can be booted again."""
 
 _REPRODUCE = "dagger call reproduce --ref={digest} --public-key=$HOME/.ssh/id_ed25519.pub up"
 
@@ -69,7 +75,8 @@ def next_step(result: Result) -> str:
         if name in _MOVERS and not result.plan:
             return "This is what the gate found; status shows where the tags are."
         return _AFTER_SUCCESS.get(name, "Nothing.")
-    if result.outcome is Outcome.GATE_FAILED and command_name(result) == "promote-testing" and result.digest:
+    kept = any(name.rpartition("/")[2] == DISK for name in result.inputs)
+    if result.outcome is Outcome.GATE_FAILED and kept and result.digest:
         return f"{_AFTER[result.outcome]} To look around in it: {_REPRODUCE.format(digest=result.digest)}"
     return _AFTER[result.outcome]
 

@@ -24,6 +24,8 @@ _USERSPACE = re.compile(r"Run /\S+ as init process|Welcome to |systemd\[1\]: sys
 _UP = re.compile(
     r"Reached target (multi-user\.target|Multi-User System|graphical\.target|Graphical Interface)|\blogin: ?$"
 ).search
+_SYSTEMD = re.compile(r"systemd\[1\]: systemd (\d+)\S* running in").search
+_INSTALLER = re.compile(r"Starting installer|Started .*[Aa]naconda|anaconda \d\S* for \S+ \S+ started").search
 _SIGN = re.compile(
     r"(Started|Listening on) (sshd?\.(service|socket)|OpenSSH |OpenBSD Secure Shell)"
     r"|Reached target (network-online\.target|Network is Online)"
@@ -43,6 +45,8 @@ class Boot:
     """A login prompt or the multi-user target."""
     matches: int = 0
     """How many of its lines broke a rule, as far as they are kept."""
+    systemd: int | None = None
+    """The version that systemd gave as its own; a quiet console shows none."""
     signs: int = 0
     """How many lines told that SSH may be there now."""
 
@@ -65,6 +69,10 @@ class Console:
         self._tail_size = 0
         self._lines: deque[str] = deque(maxlen=200)
         self.total = 0
+        self.installer = ""
+        """The line with which an installer said that it is there."""
+        self.spoke = 0.0
+        """When it last said anything, in seconds since power on."""
         self.boots = [Boot(0.0)]
         self.matches: list[Match] = []
 
@@ -79,6 +87,7 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Take what the guest wrote."""
+        self.spoke = self._now()
         self._keep(data)
         *lines, self._partial = re.split(r"\r*\n\r*", self._partial + data.decode(errors="replace"))
         for line in lines:
@@ -131,6 +140,10 @@ class Console:
 
     def _milestone(self, line: str) -> None:
         boot, now = self.boot, self._now()
+        if not self.installer and _INSTALLER(line):
+            self.installer = line.strip()
+        if boot.systemd is None and (version := _SYSTEMD(line)):
+            boot.systemd = int(version[1])
         if boot.kernel is None and _KERNEL(line):
             boot.kernel = now
             self._say("kernel")

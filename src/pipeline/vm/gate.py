@@ -20,11 +20,13 @@ from pipeline.vm.disk import Base, overlay, sha256
 from pipeline.vm.guest import GuestLost, Key
 from pipeline.vm.machine import Dead, Machine, Overdue, running
 from pipeline.vm.progress import Progress
-from pipeline.vm.session import Session
+from pipeline.vm.session import Refusals, Refused, Session
 from pipeline.vm.spec import WAITED, Spec
 from pipeline.vm.spent import Stopwatch, during
+from pipeline.vm.starvation import steal_share
 from pipeline.vm.user_checks import UserChecks
 from pipeline.vm.verdict import NOT_RUN, Found, Skipped, Waivers, judge
+from pipeline.vm.ways import Refusal, Way, next_way
 
 BOOT, DISK = "boot", "disk"
 """What the gate finds out itself, besides the checks of `checks.ALL`."""
@@ -35,8 +37,13 @@ KEPT = "kept"
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What reading a guest's answer may end with: its programs are the image's, and may say anything."""
 
-STARVED = 0.6
-"""From this share of the time on, waiting for a processor explains a missed deadline."""
+
+class _AnotherWay(Exception):
+    """The system is up and does not let us in by this way; there is another."""
+
+    def __init__(self, way: Way, error: Refused) -> None:
+        super().__init__(str(error))
+        self.way, self.error = way, error
 
 
 class Gate:
@@ -92,34 +99,42 @@ class Gate:
 
     async def _attempts(self, base: Base, accel: Accelerator) -> PipelineError | None:
         """Returns what kept the gate from a verdict."""
-        try:
+        way, refusals, discarded = self._spec.ways[0], Refusals(), False
+        while True:
             try:
-                await self._attempt(base, accel)
+                await self._attempt(base, accel, way, refusals)
+            except _AnotherWay as refused:
+                self._set_aside(f"way-{way}", f"{way.text}: {refused}; next is {refused.way.text}")
+                way, refusals = refused.way, refusals.and_then(refused.error)
             except InfrastructureError as error:
+                if discarded:
+                    return error
+                discarded = True
                 self._set_attempt_aside(error)
-                await self._attempt(base, accel)
-        except PipelineError as error:
-            return error
-        return None
+            except PipelineError as error:
+                return error
+            else:
+                return None
 
-    async def _attempt(self, base: Base, accel: Accelerator) -> None:
+    async def _attempt(self, base: Base, accel: Accelerator, way: Way, refusals: Refusals) -> None:
         """One life of the machine.
 
-        Raises InfrastructureError when what happened says nothing about the image.
+        Raises InfrastructureError when what happened says nothing about the image, and _AnotherWay when it is to be
+        booted again for another way in.
         """
         spec, key, failure = self._spec, Key.generate(), None
         flash = firmware.find(spec.arch, spec.firmware)
         with TemporaryDirectory(prefix="vm-gate-") as temporary:
             files = qemu.Files.prepare(Path(temporary), flash, self._kept)
             await overlay(base, files.overlay)
-            served = relay.guestfwd(spec.upgrade.layout, self._folder / relay.LOG) if spec.upgrade else ""
-            command = qemu.command(spec, accel, flash, files, key.public, served)
+            served = relay.guestfwd(spec.upgrade.layout, self._folder / relay.LOG) if spec.upgrade else None
+            command = qemu.command(spec, accel, flash, files, key.public, [served] if served else [], way)
             async with self._running(command, files) as machine:
-                session = Session(spec, machine, accel, key, self._folder, self._say)
+                session = Session(spec, machine, accel, key, self._folder, self._say, way, files.shell, refusals)
                 session.disk_size, session.stopwatch = base.size, self.stopwatch
                 try:
                     await self._examine(session)
-                except InfrastructureError as error:
+                except (InfrastructureError, _AnotherWay) as error:
                     failure = error
                 self._timeline += session.phases()
                 if self._kept:
@@ -166,12 +181,22 @@ class Gate:
                 await session.connect(session.scaled(deadlines.boot))
                 await session.settle(session.scaled(deadlines.settle))
         except (Dead, Overdue, GuestLost) as error:
-            found = blame(error, session, "a system that answers over SSH")
+            self._try_another_way(session, error)
+            found = blame(error, session, "a system that lets root in by the key that it was given")
         else:
-            found = Found(note=f"SSH after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
-        self._inputs[WAITED] = f"{session.machine.starved():.2f}"
+            found = Found(note=f"in after {session.ready[0]:.1f} s, {session.state} after {session.settled[0]:.1f} s")
+        self._inputs["way_in"] = session.way.text + (f" ({session.refusals.text})" if session.refusals.texts else "")
+        self._inputs[WAITED] = f"{max(session.machine.lost(), await _stolen_from(session)):.2f}"
         judged = self._record(BOOT, found, session.machine.now())
         return session.connected and judged.status is not CheckStatus.FAILED
+
+    def _try_another_way(self, session: Session, error: Exception) -> None:
+        """Raise _AnotherWay when the system was up, and its systemd may let us in otherwise."""
+        slow = session.machine.excuse() is not None
+        if isinstance(error, Refused) and not (slow and error.refusal is Refusal.NO_ANSWER):
+            systemd = session.machine.console.boot.systemd
+            if way := next_way(self._spec.ways, session.way, error.refusal, systemd):
+                raise _AnotherWay(way, error)
 
     async def _ask(self, check: VmCheck, session: Session) -> None:
         if session.machine.dead:
@@ -211,14 +236,19 @@ class Gate:
         return result
 
     def _set_attempt_aside(self, error: InfrastructureError) -> None:
-        """Keep what the first attempt left, and start with a clean sheet."""
-        self._say(f"infrastructure: {error}; booting a second time")
-        aside = self._folder / "attempt-1"
+        """What the first attempt left is evidence, too."""
+        self._set_aside("attempt-1", f"infrastructure: {error}; booting a second time", error)
+        self._inputs["first_attempt"] = str(error)
+
+    def _set_aside(self, name: str, why: str, error: PipelineError | None = None) -> None:
+        """Keep what this boot left in a folder of its own, and start with a clean sheet."""
+        self._say(why)
+        aside = self._folder / name
         aside.mkdir()
         for file in [file for file in self._folder.iterdir() if file.is_file() or file.name == KEPT]:
             file.rename(aside / file.name)
-        (aside / "result.json").write_text(self._result(error).model_dump_json(indent=2) + "\n")
-        self._inputs["first_attempt"] = str(error)
+        if error:
+            (aside / "result.json").write_text(self._result(error).model_dump_json(indent=2) + "\n")
         self._checks, self._timeline = [], []
         self._waivers = Waivers(self._spec.waivers, self._started.date())
 
@@ -254,18 +284,25 @@ class Gate:
         )
 
 
+async def _stolen_from(session: Session) -> float:
+    """What the guest itself knows of time that it was not given."""
+    if not session.connected:
+        return 0.0
+    with suppress(GuestLost):
+        return steal_share(await session.guest.out("cat", "/proc/stat", within=session.scaled(20)))
+    return 0.0
+
+
 def blame(error: Dead | Overdue | GuestLost, session: Session, expected: str) -> Found:
     """Whose fault it is that the guest did not answer.
 
     Raises InfrastructureError when this machine did not let it.
     """
-    starved = session.machine.starved()
-    if starved > STARVED and not isinstance(error, Dead):
-        raise InfrastructureError(
-            f"{error}; but the guest's processors spent {starved:.0%} of the time waiting for this machine's: "
-            "run the gate where less is going on"
-        )
-    return Found([str(error)], expected, output=session.machine.console.tail())
+    why = None if isinstance(error, Dead) else session.machine.excuse()
+    if why:
+        raise InfrastructureError(f"{error}; but {why}")
+    before = f"; before: {session.refusals.text}" if isinstance(error, Refused) and session.refusals.texts else ""
+    return Found([f"{error}{before}"], expected, output=session.machine.console.tail())
 
 
 def verdict(results: Sequence[Check], stopped: PipelineError | None) -> tuple[Outcome, str]:

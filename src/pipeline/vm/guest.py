@@ -1,9 +1,9 @@
-"""The guest as one sees it over SSH: one connection, a channel for each command."""
+"""The guest as one sees it from inside: commands, over whatever way leads there."""
 
 import contextlib
 from dataclasses import dataclass
 from shlex import join
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 import asyncssh
@@ -54,19 +54,54 @@ class Key:
         return self.private.export_public_key().decode().strip()
 
 
-class Guest:
-    """An authenticated connection as root."""
+Reply = tuple[int, bytes, bytes]
+"""Status and both outputs, each as far as it is kept."""
+
+
+class Line(Protocol):
+    """What carries commands to the guest."""
+
+    async def run(self, text: str, stdin: bytes, within: float) -> Reply:
+        """Run a command line as root. Raises asyncssh.Error or OSError when the connection breaks."""
+
+    async def close(self) -> None:
+        """End the connection without asking the guest."""
+
+
+class Ssh:
+    """An authenticated connection, with a channel for each command."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self._connection = connection
-        self.worked: list[Interval] = []
-        """When it was busy with a command of ours."""
+
+    async def run(self, text: str, stdin: bytes, within: float) -> Reply:  # noqa: ARG002  whoever asks stops waiting
+        """Run a command line; it ends with its channel."""
+        async with self._connection.create_process(text, encoding=None) as process:
+            with contextlib.suppress(BrokenPipeError):  # a quick command has closed its end already
+                process.stdin.write(stdin)
+                process.stdin.write_eof()
+            out, err = await _gather(process.stdout, process.stderr)
+            await process.wait_closed()
+            return 255 if process.returncode is None else process.returncode, out, err
 
     async def close(self) -> None:
         """End the connection without asking the guest."""
         self._connection.abort()
         with anyio.move_on_after(1):
             await self._connection.wait_closed()
+
+
+class Guest:
+    """Root's commands in a guest."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self.worked: list[Interval] = []
+        """When it was busy with a command of ours."""
+
+    async def close(self) -> None:
+        """End the connection without asking the guest."""
+        await self._line.close()
 
     async def run(self, *command: str, within: float = 60, stdin: bytes = b"") -> Answer:
         """Run a command, given as its arguments.
@@ -76,18 +111,12 @@ class Guest:
         text = join(command)
         try:
             with during(self.worked), anyio.fail_after(within):
-                async with self._connection.create_process(text, encoding=None) as process:
-                    with contextlib.suppress(BrokenPipeError):  # a quick command has closed its end already
-                        process.stdin.write(stdin)
-                        process.stdin.write_eof()
-                    out, err = await _gather(process.stdout, process.stderr)
-                    await process.wait_closed()
-                    status = process.returncode
+                status, out, err = await self._line.run(text, stdin, within)
         except TimeoutError:
             raise GuestLost(f"`{text}` gave no answer in {within:.0f} s") from None
         except (asyncssh.Error, OSError) as error:
             raise GuestLost(f"the connection broke during `{text}`: {error}") from error
-        return Answer(status if status is not None else 255, out, err)
+        return Answer(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
     async def out(self, *command: str, within: float = 60) -> str:
         """The standard output of a command, stripped, whatever its status."""
@@ -98,23 +127,21 @@ class Guest:
         return (await self.run("sh", "-c", f"PATH=$PATH:/usr/sbin:/sbin; command -v {program}")).ok
 
 
-async def _gather(out: asyncssh.SSHReader[bytes], err: asyncssh.SSHReader[bytes]) -> tuple[str, str]:
+async def _gather(out: asyncssh.SSHReader[bytes], err: asyncssh.SSHReader[bytes]) -> tuple[bytes, bytes]:
     """Both outputs to their ends; when the connection breaks, its error itself and not a group of them."""
-    texts = ["", ""]
+    kept = [bytearray(), bytearray()]
     broken: list[Exception] = []
 
     async def take(index: int, reader: asyncssh.SSHReader[bytes]) -> None:
-        kept = bytearray()
         try:
             while chunk := await reader.read(1 << 16):
-                kept += chunk[: max(0, OUTPUT_LIMIT - len(kept))]
+                kept[index] += chunk[: max(0, OUTPUT_LIMIT - len(kept[index]))]
         except (asyncssh.Error, OSError) as error:
             broken.append(error)
-        texts[index] = kept.decode(errors="replace")
 
     async with anyio.create_task_group() as group:
         group.start_soon(take, 0, out)
         group.start_soon(take, 1, err)
     if broken:
         raise broken[0]
-    return texts[0], texts[1]
+    return bytes(kept[0]), bytes(kept[1])

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import anyio
 import asyncssh
 
-from pipeline.vm.guest import Guest, GuestLost, Key
+from pipeline.vm.guest import Guest, GuestLost, Key, Ssh
+from pipeline.vm.ways import Refusal
 
 PACE = 1.0
 """Seconds from the beginning of one connection to that of the next."""
@@ -58,6 +59,7 @@ class Knock:
         self._closed = 0
         self._network = False
         self.problem = NO_ANSWER
+        self.refusal = Refusal.NO_ANSWER
 
     async def until_open(self, port: int, idle: int | None = None) -> Guest:
         """Return the guest when root's key is accepted; the caller limits how long this may take.
@@ -98,7 +100,7 @@ class Knock:
                 if sock and await self._banner(sock, began):
                     return await self._log_in(sock)
             except (asyncssh.Error, OSError, GuestLost) as error:
-                self.problem = f"SSH answers and refuses us: {_said(error)}"
+                self._notice(f"SSH answers and refuses us: {_said(error)}", Refusal.LOGIN)
                 pause = REFUSED
             if sock:
                 sock.close()
@@ -133,7 +135,7 @@ class Knock:
                 await anyio.wait_readable(sock)
                 return self._greets(sock, began)
             if await self._outlook.established():
-                self.problem = "port 22 accepts and sends no SSH banner"
+                self._notice("port 22 accepts and sends no SSH banner", Refusal.SILENT)
             elif self._signs() > seen:
                 return False
 
@@ -146,11 +148,17 @@ class Knock:
         if time.monotonic() - began > GIVEN_UP:
             return False
         self._closed += 1
-        self.problem = (
+        self._notice(
             f"port 22 closed all of {self._closed} connections without an SSH banner: no SSH server listens, "
-            "or it drops whoever connects"
+            "or it drops whoever connects",
+            Refusal.CLOSED,
         )
         return False
+
+    def _notice(self, problem: str, refusal: Refusal) -> None:
+        """A server that has refused the key explains all that comes after it: it may not want to hear of us again."""
+        if refusal is Refusal.LOGIN or self.refusal is not Refusal.LOGIN:
+            self.problem, self.refusal = problem, refusal
 
     async def _log_in(self, sock: socket.socket) -> Guest:
         connection = await asyncssh.connect(
@@ -165,7 +173,7 @@ class Knock:
             keepalive_interval=15,
             keepalive_count_max=8,
         )
-        guest = Guest(connection)
+        guest = Guest(Ssh(connection))
         await guest.run("true", within=120)
         return guest
 

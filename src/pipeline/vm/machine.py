@@ -24,6 +24,7 @@ from qemu.qmp import QMPClient, QMPError
 from pipeline.errors import InfrastructureError
 from pipeline.vm.console import Console
 from pipeline.vm.rules import Match, Severity
+from pipeline.vm.starvation import Accounts, excuse
 
 
 class Dead(Exception):
@@ -37,6 +38,9 @@ class Overdue(Exception):
 FIRMWARE_RESETS = 3
 """How often firmware or boot loader may reset the machine before a kernel runs; shim does, after adding an entry."""
 
+ACCOUNTED = 2.0
+"""Seconds from one look at the kernel's accounts to the next."""
+
 
 class Machine:
     """One machine from power on to power off, over all its boots. Made by `running`."""
@@ -46,7 +50,8 @@ class Machine:
     ) -> None:
         self._command, self._socket, self._say, self._lenient = command, qmp_socket, say, lenient
         self._log = folder / "qemu.log"
-        self._start = self._launched = time.monotonic()
+        self._start = time.monotonic()
+        self._accounts: Accounts | None = None
         self._process: Process | None = None
         self._qmp = QMPClient("gate")
         self._phases: set[anyio.CancelScope] = set()
@@ -114,27 +119,36 @@ class Machine:
         """
         return re.search(r"TCP\[ESTABLISHED\]\s+\d+\s+\S+\s+\d+\s+\S+\s+22\s", await self._usernet()) is not None
 
-    async def screenshot(self, path: Path) -> bool:
-        """Write what the display shows as PNG; False when QEMU is gone or cannot."""
+    async def press(self, key: str) -> None:
+        """Press a key of the keyboard, by QEMU's name for it."""
+        with contextlib.suppress(QMPError, OSError):
+            await self._qmp.execute("send-key", {"keys": [{"type": "qcode", "data": key}]})
+
+    async def screenshot(self, path: Path, format: str = "png") -> bool:  # noqa: A002  what QEMU calls it
+        """Write what the display shows, as PNG or PPM; False when QEMU is gone or cannot."""
         try:
             with anyio.fail_after(10):
-                await self._qmp.execute("screendump", {"filename": str(path), "format": "png"})
+                await self._qmp.execute("screendump", {"filename": str(path), "format": format})
         except (QMPError, OSError, TimeoutError):
             return False
         return True
 
-    def starved(self) -> float:
-        """The share of its life that QEMU's hungriest thread spent waiting for a processor of this machine.
+    def lost(self) -> float:
+        """The share of this boot in which the guest wanted a processor of this machine and got none."""
+        return self._accounts.whole().lost if self._accounts else 0.0
 
-        From the kernel's own accounts (Documentation/scheduler/sched-stats.rst: run time, waiting time, slices).
-        """
-        if not self._process:
-            return 0.0
-        waited = [0.0]
-        for account in Path(f"/proc/{self._process.pid}/task").glob("*/schedstat"):
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                waited.append(int(account.read_text().split()[1]) / 1e9)
-        return max(waited) / (time.monotonic() - self._launched)
+    def excuse(self) -> str | None:
+        """Why a deadline that is missed now says more about this machine than about the guest."""
+        if not self._accounts:
+            return None
+        return excuse(self._accounts.whole(), self._accounts.recent(), self.now() - self.console.spoke)
+
+    async def keep_accounts(self) -> None:
+        """Note now and then what the guest gets."""
+        while True:
+            if self._accounts:
+                self._accounts.note()
+            await anyio.sleep(ACCOUNTED)
 
     async def stop(self) -> None:
         """Pull the plug."""
@@ -159,7 +173,6 @@ class Machine:
         Raises InfrastructureError when it does not.
         """
         self._shutdown_reason = ""
-        self._launched = time.monotonic()
         await self._hang_up()
         self._qmp = QMPClient("gate")
         self._socket.unlink(missing_ok=True)
@@ -171,6 +184,7 @@ class Machine:
                 )
             except OSError as error:
                 raise InfrastructureError(f"{self._command[0]} could not be started: {error.strerror}") from error
+        self._accounts = Accounts(self._process.pid)
 
         async def give_up_when_it_ends(process: Process) -> None:
             await process.wait()
@@ -316,6 +330,7 @@ async def running(
         await machine.launch()
         async with anyio.create_task_group() as group:
             group.start_soon(machine.live)
+            group.start_soon(machine.keep_accounts)
             try:
                 yield machine
             finally:

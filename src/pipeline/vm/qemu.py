@@ -1,7 +1,7 @@
 """The machine as a QEMU command line."""
 
-import base64
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,9 +9,11 @@ from typing import Self
 import anyio
 
 from pipeline.errors import InfrastructureError
+from pipeline.vm import way_out
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.firmware import Flash
 from pipeline.vm.spec import Arch, Bus, Spec
+from pipeline.vm.ways import PORT, Way, credentials
 
 SSH = 22
 IDLE = 61022
@@ -28,6 +30,11 @@ class Files:
     qmp: Path
     """The socket on which the harness waits for QEMU to call."""
 
+    @property
+    def shell(self) -> Path:
+        """The socket that leads to the virtio console, where there is one."""
+        return self.qmp.with_name("shell")
+
     @classmethod
     def prepare(cls, folder: Path, flash: Flash | None, kept: Path | None = None) -> Self:
         """Name the files in an empty folder, and give the machine its own copy of the firmware's variables.
@@ -41,13 +48,20 @@ class Files:
 
 
 def command(
-    spec: Spec, accelerator: Accelerator, flash: Flash | None, files: Files, public_key: str, network: str = ""
+    spec: Spec,
+    accelerator: Accelerator,
+    flash: Flash | None,
+    files: Files,
+    public_key: str,
+    served: Sequence[str] = (),
+    way: Way = Way.KEY,
 ) -> list[str]:
     """One option a line, grouped by purpose. The serial console is QEMU's standard output.
 
-    `network`: more of QEMU's user network, such as what the guest may reach in it.
+    `served`: more of QEMU's user network, such as what is served to the guest in it.
     """
     x86 = spec.arch is Arch.X86_64
+    told = credentials(way, public_key, way_out.hosts(spec.network))
     machine = ("q35" if x86 else "virt") + (",smm=on" if flash and flash.needs_smm else "")
     return [
         f"qemu-system-{spec.arch}",
@@ -64,12 +78,13 @@ def command(
         # The disk; the cache is unsafe because the overlay is thrown away.
         "-drive", f"if=none,id=disk,file={_escaped(files.overlay)},format=qcow2,cache=unsafe,discard=unmap",
         *_disk(spec.bus),
-        # The guest sees nobody but the harness, on ports that QEMU picks, and what is served to it.
-        "-netdev", ",".join(filter(None, ["user,id=net,restrict=on", *_forwards(SSH, IDLE), network])),
+        # The guest sees the harness, on ports that QEMU picks, what is served to it, and what the image asks for.
+        "-netdev", ",".join(["user,id=net", *way_out.network(spec.network), *_forwards(SSH, IDLE), *served]),
         "-device", "virtio-net-pci,netdev=net,romfile=",
         "-device", "virtio-rng-pci",
-        # systemd reads the key from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.
-        "-smbios", ",".join(["type=11", *(f"value={credential}" for credential in credentials(public_key))]),
+        # systemd reads what lets us in from SMBIOS (systemd.system-credentials(7)): nothing is baked into the image.
+        "-smbios", ",".join(["type=11", *(f"value={credential}" for credential in told)]),
+        *_shell(files, way),
         # Screenshots need a display adapter, people do not.
         "-display", "none",
         *(["-vga", "std"] if x86 else ["-device", "ramfb"]),
@@ -111,26 +126,29 @@ def _disk(bus: Bus) -> list[str]:
             return ["-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk,bootindex=0"]
 
 
+def drive(medium: Path) -> list[str]:
+    """A drive with a medium in it, from which the machine boots when its disk is empty."""
+    return [
+        "-drive", f"if=none,id=medium,media=cdrom,readonly=on,format=raw,file={_escaped(medium)}",
+        "-device", "virtio-scsi-pci,id=drives",
+        "-device", "scsi-cd,drive=medium,bus=drives.0,bootindex=1",
+        "-device", "qemu-xhci", "-device", "usb-kbd",
+    ]  # fmt: skip
+
+
+def _shell(files: Files, way: Way) -> list[str]:
+    if way is not Way.SHELL:
+        return []
+    return [
+        "-device", "virtio-serial-pci",
+        "-chardev", f"socket,id=shell,path={_escaped(files.shell)},server=on,wait=off",
+        "-device", f"virtserialport,chardev=shell,name={PORT}",
+    ]  # fmt: skip
+
+
 def _escaped(path: Path | None) -> str:
     """A comma in an option's value is written twice."""
     return str(path).replace(",", ",,")
-
-
-def credentials(public_key: str) -> list[str]:
-    """Let root in by this key (systemd.system-credentials(7)), also where the image has an authorized_keys already.
-
-    The first credential makes the file when there is none; the second appends to it (tmpfiles.d(5), `w+~`).
-    """
-    key = _base64(public_key.strip() + "\n")
-    append = _base64(f"w+~ /root/.ssh/authorized_keys - - - - {key}\n")
-    return [
-        f"io.systemd.credential.binary:ssh.authorized_keys.root={key}",
-        f"io.systemd.credential.binary:tmpfiles.extra={append}",
-    ]
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
 
 
 async def version(arch: Arch) -> str:

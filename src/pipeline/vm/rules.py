@@ -360,6 +360,16 @@ RULES: tuple[Rule, ...] = (
         "(sd-exec-strv)[201]: /usr/lib/systemd/system-generators/zram-generator failed with exit status 1.",
         "systemd-gpt-auto-generator[202]: Failed to dissect, ignoring: no such device",
         "systemd src/shared/exec-util.c; " + _KOLA,
+        unless="systemd-ssh-generator",
+    ),
+    Rule(
+        "no address for SSH over vsock",
+        (r"/system-generators/systemd-ssh-generator failed with",),
+        Severity.WARNING,
+        "(sd-exec-[147]: /usr/lib/systemd/system-generators/systemd-ssh-generator failed with exit status 1.",
+        "systemd-ssh-generator[155]: Binding SSH to AF_UNIX socket /run/ssh-unix-local/socket.",
+        "systemd src/ssh-generator/ssh-generator.c: systemd 257 calls it a failure that the machine, which is ours, "
+        "has no vsock device (systemd issue 42188)",
     ),
     Rule(
         "unit restarts too often",

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
@@ -16,13 +16,42 @@ from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.guest import Guest, GuestLost, Key
 from pipeline.vm.knock import Knock, Outlook
 from pipeline.vm.machine import Machine, Overdue
+from pipeline.vm.shell import Shell
 from pipeline.vm.spec import Spec
 from pipeline.vm.spent import Stopwatch, during
+from pipeline.vm.ways import Refusal, Way
 
 T = TypeVar("T")
 
+LIVES = (Refusal.CLOSED, Refusal.LOGIN)
+"""What only a guest does that has come as far as its network, also where no console shows that it is up."""
 SILENCE = 30.0
 """Seconds with KVM after which SSH is tried although nothing told that the guest has a network."""
+
+
+class Refused(Overdue):
+    """The system was up, and this way in led nowhere."""
+
+    def __init__(self, text: str, refusal: Refusal) -> None:
+        super().__init__(text)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """The ways that were tried in vain before this one: what stood in each, and how the first was refused."""
+
+    texts: tuple[str, ...] = ()
+    first: Refusal | None = None
+
+    def and_then(self, error: Refused) -> "Refusals":
+        """With one more."""
+        return Refusals((*self.texts, str(error)), self.first or error.refusal)
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        return "; then ".join(self.texts)
 
 
 @dataclass
@@ -36,6 +65,10 @@ class Session:
     folder: Path
     """Where a check may leave files for the report."""
     say: Callable[[str], None]
+    way: Way = Way.KEY
+    shell: Path = Path("shell")
+    """QEMU's end of the virtio console, where there is one."""
+    refusals: Refusals = Refusals()
     run: str = field(default_factory=lambda: uuid4().hex)
     """A name that no other run has, for what a check leaves in the guest and looks for again."""
     port: int = 0
@@ -78,21 +111,47 @@ class Session:
         return cast("T", self._answers[name])
 
     async def connect(self, deadline: float) -> None:
-        """Wait for a working SSH connection, at most `deadline` seconds (already scaled).
+        """Wait until the guest answers, at most `deadline` seconds (already scaled).
 
-        Raises Dead, Overdue or InfrastructureError with what stood in the way.
+        Raises Dead, Overdue or InfrastructureError with what stood in the way; Refused when the system was up.
         """
+        if self.way is Way.SHELL:
+            await self._connect_shell(deadline)
+        else:
+            await self._connect_ssh(deadline)
+        self.ready.append(self.machine.now())
+        self.say("ssh ready" if self.way is not Way.SHELL else "shell ready")
+
+    async def _connect_ssh(self, deadline: float) -> None:
         boot = self.machine.console.boot
-        outlook = Outlook(self.machine.guest_accepted, lambda: boot.signs, self.scaled(SILENCE))
-        knock = Knock(self.key, outlook)
-        with self.machine.phase(deadline, lambda: self._stuck(deadline, knock.problem)) as scope:
+        knock = Knock(self.key, Outlook(self.machine.guest_accepted, lambda: boot.signs, self.scaled(SILENCE)))
+        with self._wait(deadline, lambda: (knock.problem, knock.refusal)) as scope:
             self.port = await self.machine.port(qemu.SSH)
             async with anyio.create_task_group() as group:
                 group.start_soon(self._hurry, scope)
                 self._guest = await knock.until_open(self.port, await self.machine.port(qemu.IDLE))
                 group.cancel_scope.cancel()
-        self.ready.append(self.machine.now())
-        self.say("ssh ready")
+
+    async def _connect_shell(self, deadline: float) -> None:
+        """Whatever is asked first waits until the guest's shell listens."""
+        with self._wait(deadline, lambda: ("no shell answers on its virtio console", Refusal.NO_ANSWER)) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._hurry, scope)
+                guest = Guest(await Shell.open(self.shell))
+                await guest.run("true", within=deadline)
+                self._guest = guest
+                group.cancel_scope.cancel()
+
+    @contextlib.contextmanager
+    def _wait(self, deadline: float, problem: Callable[[], tuple[str, Refusal]]) -> Iterator[anyio.CancelScope]:
+        try:
+            with self.machine.phase(deadline, lambda: self._stuck(deadline, problem()[0])) as scope:
+                yield scope
+        except Overdue as error:
+            refusal = problem()[1]
+            if self.machine.console.boot.up is None and refusal not in LIVES:
+                raise
+            raise Refused(str(error), refusal) from None
 
     async def settle(self, deadline: float) -> None:
         """Wait until systemd has no start-up jobs left; `state` says how that ended."""
@@ -163,7 +222,8 @@ class Session:
         boot = self.machine.console.boot
         last = self.machine.console.tail(1)
         if boot.up is not None:
-            return f"the system came up ({boot.up:.0f} s) without a usable SSH server: {problem}"
+            what = "an answering shell" if self.way is Way.SHELL else "a usable SSH server"
+            return f"the system came up ({boot.up:.0f} s) without {what}: {problem}"
         if boot.userspace is not None:
             return f"no SSH within {deadline:.0f} s: {problem}; last on the console: {last!r}"
         if boot.kernel is not None:

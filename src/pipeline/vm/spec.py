@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.domain import Digest
 from pipeline.policy.waivers import Waiver
+from pipeline.vm.ways import Way
 
 
 class Firmware(StrEnum):
@@ -126,8 +127,12 @@ class Spec(BaseModel):
     """How much longer everything may take without KVM."""
     deadlines: Deadlines = Deadlines()
 
+    ways: tuple[Way, ...] = Field(tuple(Way), min_length=1)
+    """How to get in, in the order in which it is tried."""
+    network: bool | tuple[str, ...] = False
+    """What the guest reaches of the outside: nothing, everything, or these HOST:PORT (`pipeline.vm.way_out`)."""
     services: list[str] = []
-    """Units that must be active, besides the SSH server that the gate itself uses."""
+    """Units that must be active; what the image enables must have been started anyway."""
     boot_budget: float | None = None
     """Seconds from power on until the system has settled; multiplied by `tcg_factor` under TCG."""
     image_size: int | None = None
@@ -155,7 +160,7 @@ class Spec(BaseModel):
         {
             *("no-bootc", "no-selinux-policy", "not-promised", "not-configured"),
             *("first-release", "same-as-stable", "stable-no-bootc"),
-            *("other-accelerator", "no-stable-evidence"),
+            *("other-accelerator", "no-stable-evidence", "no-ssh"),
         }
     )
     """Skip reasons that let a required check through, because the image or its configuration does not ask for it."""

@@ -24,13 +24,18 @@ from pipeline.image.suite import read_suite
 from pipeline.policy.suite import overlooked_vm_checks
 from pipeline.vm.guest import OUTPUT_LIMIT, GuestLost
 from pipeline.vm.knock import REFUSED
+from pipeline.vm.served import served
 from pipeline.vm.session import Session
 from pipeline.vm.spent import during
 from pipeline.vm.verdict import Found, Skipped
+from pipeline.vm.ways import Way
 
 GUEST_FOLDER = "/run/gate-checks"
 HOST = "ssh://guest"
 """The system under test as testinfra calls it, after which it names each test."""
+BACKEND, SERVED = "pipeline.vm.testinfra_backend", "gate://guest"
+"""The pytest plugin by which testinfra reaches a guest without SSH, and what it calls the guest."""
+SOURCES = Path(__file__).parents[2]
 SKIP = 77
 LOGIN = 60.0
 """Seconds with KVM that a second login may take: OpenSSH refuses for 15 s at least whom it has a reason to refuse."""
@@ -105,22 +110,27 @@ class UserChecks:
     async def _pytest(self, session: Session) -> list[UserResult]:
         with TemporaryDirectory(prefix="gate-pytest-") as temporary:
             folder = Path(temporary)
+            report = folder / "junit.xml"
+            if session.way is Way.SHELL:
+                socket = folder / "guest"
+                async with served(session.guest, socket, session.scaled(TIMEOUT)):
+                    return await self._modules(session, ["-p", BACKEND, f"--hosts={SERVED}?context={socket}"], report)
             config = _ssh_config(folder, session)
             async with _shared_login(config, folder, session.scaled(LOGIN)) as refusal:
                 if refusal:
                     return [UserResult("user/pytest", Found([refusal], "a second login as root"), 0.0)]
-                return await self._modules(session, config, folder / "junit.xml")
+                return await self._modules(session, [f"--hosts={HOST}", f"--ssh-config={config}"], report)
 
-    async def _modules(self, session: Session, config: Path, report: Path) -> list[UserResult]:
+    async def _modules(self, session: Session, hosts: list[str], report: Path) -> list[UserResult]:
         command = [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-            f"--hosts={HOST}",
-            f"--ssh-config={config}",
+            *hosts,
             f"--junitxml={report}",
             *map(str, self.modules),
         ]  # fmt: skip
         limit, log = session.scaled(TIMEOUT), session.folder / "user-pytest.txt"
-        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        paths = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH", "")]))
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": paths}
         with during(session.stopwatch.user_pytest), anyio.move_on_after(limit) as scope:
             status = await _bounded(command, self.folder, environment, log)
         if scope.cancelled_caught:
@@ -218,7 +228,9 @@ def read_junit(text: str) -> list[UserResult]:
     results = []
     for case in ET.fromstring(text).iter("testcase"):  # noqa: S314  our own pytest wrote it a moment ago
         module = case.get("classname", "").rpartition(".")[2]
-        test = (case.get("name") or "").replace(f"[{HOST}]", "").replace(f"[{HOST}-", "[")
+        test = case.get("name") or ""
+        for host in HOST, SERVED:
+            test = test.replace(f"[{host}]", "").replace(f"[{host}-", "[")
         name = f"user/{module}.py::{test}"
         trouble = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
         found: Found | Skipped = Found()

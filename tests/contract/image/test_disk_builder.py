@@ -16,10 +16,12 @@ from pipeline.containers.base import Reach
 from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, examine
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
-from pipeline.domain import Digest, Repository
+from pipeline.containers.qemu import boot_installer
+from pipeline.domain import Digest, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, UsageError
 from pipeline.lab.images import disk_builder, tiny_os
 from pipeline.lab.registry import PORT, registry
+from pipeline.vm.spec import Spec
 
 ROOT = Path(__file__).parents[3]
 HOST = f"registry:{PORT}"
@@ -34,9 +36,11 @@ class Lab:
     reach: Reach
     images: dict[str, Digest]
 
-    async def build(self, builder: Builder, image: str = "tiny", config: dagger.File | None = None) -> Disk:
+    async def build(
+        self, builder: Builder, image: str = "tiny", config: dagger.File | None = None, kind: str = "qcow2"
+    ) -> Disk:
         repository = Repository(HOST, f"test/{image}")
-        return await build_disk(self.reach, builder, repository, self.images[image], "linux/amd64", REF, config)
+        return await build_disk(self.reach, builder, repository, self.images[image], "linux/amd64", REF, config, kind)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,13 @@ async def lab(engine: None) -> Lab:
     script = """
         skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny
         printf 'FROM localhost/tiny\\nLABEL lab.small=0\\n' | podman build --quiet --network host --tag localhost/bare -
-        for image in tiny bare; do
+        install=/usr/lib/bootc/install/00-tiny.toml
+        change() {
+            printf 'FROM localhost/tiny\\nRUN %s\\n' "$2" | podman build --quiet --network host --tag localhost/$1 -
+        }
+        change xfs "sed -i s/ext4/xfs/ $install"
+        change undeclared "rm $install"
+        for image in tiny bare xfs undeclared; do
             skopeo copy --quiet --digestfile /digest containers-storage:localhost/$image docker://$HOST/test/$image
             echo "$image=$(cat /digest)"
         done
@@ -86,9 +96,24 @@ async def test_the_disk_is_built_under_the_update_reference_and_nothing_is_left_
     assert looked.stdout == ""
 
 
+async def test_the_root_file_system_is_the_one_that_the_image_declares(lab: Lab) -> None:
+    assert "root file system: xfs, declared by the image" in (await lab.build(builder(), image="xfs")).log
+    with pytest.raises(NotBuilt, match="no default root filesystem type specified"):
+        await lab.build(builder(), image="undeclared")
+
+
 async def test_the_successor_is_called_as_it_wants(lab: Lab) -> None:
     called = builder(args=["--type", "raw", "--output", "{output}/here", "{ref}"], disk="here/image/disk.raw")
     assert await (await lab.build(called)).file.size() > 1024**2
+
+
+@pytest.mark.thorough
+async def test_an_iso_of_the_same_image_boots_to_its_installer(lab: Lab) -> None:
+    medium = await lab.build(builder(outputs=["qcow2", "iso"]), kind="iso")
+    result, report = await boot_installer(lab.reach, medium.file, Spec())
+    assert result.outcome is Outcome.PASSED, result.reason
+    assert "Starting installer, one moment..." in result.reason
+    assert {"installer.png", "console.log", "result.json"} <= set(await report.entries())
 
 
 @pytest.mark.parametrize(

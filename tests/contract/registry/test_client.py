@@ -176,7 +176,7 @@ async def test_a_login_is_needed_and_used(guarded_registry: str, registry_login:
     where = Repository(guarded_registry, "test/guarded")
     for credentials in (None, Credentials.parse(config("wrong"))):
         async with RegistryClient(credentials, plain_http={guarded_registry}) as client:
-            with pytest.raises(PreconditionError, match="registry_auth"):
+            with pytest.raises(PreconditionError, match="registry-auth"):
                 await client.repository(where).tags()
     async with RegistryClient(Credentials.parse(config(right)), plain_http={guarded_registry}) as client:
         repo = client.repository(where)

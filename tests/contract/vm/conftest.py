@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ collect_ignore = ["checks"]
 
 ROOT = Path(__file__).parents[3]
 
-SIGNED = ("shim-signed", "grub-efi-amd64-signed")
-"""What Secure Boot accepts; for a disk, not for this machine."""
+LOADERS = ("shim-signed", "grub-efi-amd64-signed", "systemd-boot-efi", "systemd-ukify")
+"""What Secure Boot accepts, and what makes a unified kernel image; for a disk, not for this machine."""
 
 _BUILD = (
     ": >/run/.containerenv"
@@ -54,15 +55,22 @@ Gate = Callable[..., Awaitable[Ran]]
 
 @pytest.fixture(scope="session")
 async def toolbox(engine: None) -> dagger.Container:
-    """QEMU, the harness, and the disk at /base.raw."""
+    """QEMU, the harness, and the tiny OS's disk at /bookworm.raw."""
     files = dag.host().directory(str(ROOT / "ci" / "lab"))
-    tools = with_harness(debian(*PACKAGES[Arch.X86_64], "e2fsprogs", "fdisk", "mtools", *SIGNED))
+    tools = with_harness(debian(*PACKAGES[Arch.X86_64], "e2fsprogs", "fdisk", "mtools", *LOADERS))
     return await (
-        tools.with_mounted_file("/base.raw", disk_of(files, tiny_os(files)))
+        tools.with_mounted_file("/bookworm.raw", disk_of(files, tiny_os(files)))
         .with_mounted_file("/derive", files.file("broken/derive"))
         .with_mounted_directory("/scripted-bootc", files.directory("scripted-bootc"))
         .sync()
     )
+
+
+@pytest.fixture(scope="session")
+def modern(toolbox: dagger.Container) -> dagger.Container:
+    """The same with a newer one at /trixie.raw: systemd 257, OpenSSH 10."""
+    files = dag.host().directory(str(ROOT / "ci" / "lab"))
+    return toolbox.with_mounted_file("/trixie.raw", disk_of(files, tiny_os(files, "trixie")))
 
 
 @pytest.fixture(scope="session")
@@ -128,11 +136,17 @@ def layout(tmp_path: Path) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def gate(toolbox: dagger.Container, tmp_path: Path) -> Gate:
+def gate(toolbox: dagger.Container, modern: dagger.Container, tmp_path: Path) -> Gate:
     """Derive a disk from the tiny OS as a folder of ci/lab/broken says, and run the gate over it."""
 
-    async def run(case: Path, spec: dict[str, Any], checks: Path | None = None) -> Ran:
-        container = toolbox.with_mounted_directory("/case", dag.host().directory(str(case)))
+    async def run(
+        case: Path, spec: dict[str, Any], checks: Path | None = None, outside: dagger.Service | None = None
+    ) -> Ran:
+        base = tomllib.loads((case / "case.toml").read_text()).get("base", "bookworm")
+        tools = modern if base == "trixie" else toolbox
+        container = tools.with_mounted_directory("/case", dag.host().directory(str(case)))
+        if outside:
+            container = container.with_service_binding("updates.example.org", outside)
         if checks:
             container = container.with_directory("/checks", dag.host().directory(str(checks)))
             spec = spec | {"checks": "/checks"}
@@ -141,7 +155,7 @@ def gate(toolbox: dagger.Container, tmp_path: Path) -> Gate:
             offered = candidate(tmp_path / "candidate", tag)
             container = container.with_directory("/candidate", dag.host().directory(str(tmp_path / "candidate")))
             spec = spec | {"upgrade": spec["upgrade"] | {"layout": "/candidate", "digests": [offered]}}
-        derived = container.with_exec(["/derive", "/base.raw", "/case", "/disk.raw", "/scripted-bootc"])
+        derived = container.with_exec(["/derive", f"/{base}.raw", "/case", "/disk.raw", "/scripted-bootc"])
         return await boot(derived, {"bus": "nvme"} | spec)
 
     return run

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.commands.doctor import SKEW, compared, verdict
+from pipeline.commands.doctor import SKEW, compared, root_filesystem_of, verdict
 from pipeline.domain import Outcome
 from pipeline.errors import PreconditionError
 
@@ -31,3 +31,22 @@ def test_clocks_that_differ_are_told_with_their_direction(ahead, said):
 
 def test_clocks_that_agree():
     assert compared(-0.2, "https://o") == "within 1 s of https://o"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "said"),
+    [
+        ({"root file system": "xfs"}, ["--type", "qcow2"], "the image declares xfs"),
+        ({"root file system": "none declared"}, ["--rootfs", "ext4"], "the disk builder is told by --rootfs"),
+        ({"root file system": "none declared"}, ["--rootfs=ext4"], "the disk builder is told by --rootfs=ext4"),
+        ({"x86_64/root file system": "ext4", "aarch64/root file system": "xfs"}, [], "the image declares ext4, xfs"),
+        ({}, [], "no candidate was looked at yet"),
+    ],
+)
+def test_what_the_root_file_system_will_be_is_known_before_a_builder_asks(inputs, arguments, said):
+    assert root_filesystem_of(inputs, arguments) == said
+
+
+def test_an_image_that_declares_no_root_file_system_is_seen_coming():
+    with pytest.raises(PreconditionError, match="declares no root file system"):
+        root_filesystem_of({"aarch64/root file system": "none declared"}, ["--type", "qcow2"])

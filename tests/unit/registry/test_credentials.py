@@ -80,7 +80,7 @@ def test_a_credential_store_is_named_for_the_hosts_it_keeps() -> None:
     ],
 )
 def test_broken_secrets_are_refused_without_being_shown(text: str) -> None:
-    with pytest.raises(UsageError, match="registry_auth") as refused:
+    with pytest.raises(UsageError, match="registry-auth") as refused:
         Credentials.parse(text)
     assert "canary" not in str(refused.value)
     assert refused.value.__cause__ is None

@@ -104,7 +104,10 @@ def changed(*path: str, to: object) -> bytes:
         (changed(*CLAIM, "result", "digest", to=OTHER), "a result about"),
         (changed(*CLAIM, "platforms", to={}), "about"),
         (changed(*CLAIM, "gate", to="production"), "gate"),
-        (changed(*CLAIM, "disks", "linux/amd64", "format", to="raw"), "format"),
+        (
+            changed(*CLAIM, "disks", "linux/amd64", "format", to="raw"),
+            "linux/amd64 has the format raw, expected qcow2",
+        ),
     ],
 )
 def test_anything_else_is_no_evidence(content: bytes, found: str) -> None:

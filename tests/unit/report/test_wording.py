@@ -48,3 +48,9 @@ def test_a_check_that_does_not_count_says_so() -> None:
 def test_a_gates_report_is_not_taken_for_the_promotion(make, command: str) -> None:
     assert "status shows" in next_step(make(command=command, plan=[]))
     assert "status shows" not in next_step(make(command=command))
+
+
+@pytest.mark.parametrize(("inputs", "offered"), [({"disk artifact": "sha256:1"}, True), ({"disk size": "1"}, False)])
+def test_reproduce_is_offered_where_there_is_a_disk(make, inputs: dict[str, str], offered: bool) -> None:
+    said = next_step(make(Outcome.GATE_FAILED, command="promote-testing", inputs=inputs, digest=f"sha256:{'1' * 64}"))
+    assert ("dagger call reproduce --ref=sha256:1" in said) is offered

@@ -20,3 +20,10 @@ def test_the_key_holds_image_version_architecture_digest_and_disk() -> None:
 def test_what_is_no_part_of_a_file_name_is_refused(image: str) -> None:
     with pytest.raises(UsageError):
         object_key(image, "1.2.3", "x86_64", DIGEST, DISK)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("iso", ".iso"), ("anaconda-iso", ".iso"), ("gce", ".tar.gz"), ("ami", ".ami.raw")]
+)
+def test_what_else_was_built_is_known_by_its_suffix(kind: str, suffix: str) -> None:
+    assert object_key("os", "1.2.3", "x86_64", DIGEST, DISK, kind).endswith(f"-{DISK.short}{suffix}")

@@ -22,6 +22,7 @@ from pipeline.vm.checks import (
     secure_boot,
     services,
     size,
+    units,
     upgrade,
     usr,
 )
@@ -52,6 +53,64 @@ def test_services_that_are_not_active_are_named_with_their_state() -> None:
         {"sshd.service": "active", "a.service": "failed"}, ["sshd.service", "a.service", "b.service"]
     )
     assert found.findings == ["a.service is failed", "b.service is unknown"]
+
+
+SHOWN = """Id=chronyd.service
+LoadState=loaded
+ActiveState=active
+ConditionTimestampMonotonic=1
+WantedBy=multi-user.target
+
+Id=once.service
+LoadState=loaded
+ActiveState=inactive
+ConditionTimestampMonotonic=1
+WantedBy=multi-user.target
+
+Id=lost.service
+LoadState=loaded
+ActiveState=inactive
+ConditionTimestampMonotonic=0
+RequiredBy=
+WantedBy=graphical.target multi-user.target
+
+Id=down.service
+LoadState=loaded
+ActiveState=failed
+ConditionTimestampMonotonic=1
+WantedBy=multi-user.target
+
+Id=asleep.service
+LoadState=loaded
+ActiveState=inactive
+ConditionTimestampMonotonic=0
+WantedBy=sleep.target
+
+Id=masked.service
+LoadState=masked
+ActiveState=inactive
+ConditionTimestampMonotonic=0
+WantedBy=multi-user.target"""
+
+
+def test_what_the_image_enables_was_started_and_did_not_fail() -> None:
+    found = services.judge_enabled(list(services.read_units(SHOWN)), {"multi-user.target", "basic.target"})
+    assert found.findings == ["lost.service is enabled and was never started", "down.service is failed"]
+    assert found.note == "2 enabled services were started"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("starting\ncurl: (6) Could not resolve host: dl.flathub.org\nexit 6", True),
+        ("Error: dl.flathub.org: Temporary failure in name resolution", True),
+        ("connect: Network is unreachable", True),
+        ("bash: /etc/nothing: No such file or directory", False),
+        ("", False),
+    ],
+)
+def test_a_unit_that_wanted_the_network_is_named_as_such(said: str, wanted: bool) -> None:
+    assert ("gates.testing.network" in units.asked_for_network(said)) is wanted
 
 
 @pytest.fixture(params=sorted(CAPTURES.glob("*.json")), ids=lambda path: path.stem)

@@ -16,8 +16,10 @@ from pipeline.vm import qemu
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.disk import Base
 from pipeline.vm.gate import Gate
-from pipeline.vm.machine import Overdue
+from pipeline.vm.machine import Dead, Overdue
+from pipeline.vm.session import Refused, Session
 from pipeline.vm.spec import Firmware, Spec
+from pipeline.vm.ways import Refusal, Way
 
 PANIC = {"console": "[ 0.000000] Linux version 6\r\nKernel panic - not syncing: no init found\r\n", "hang": True}
 CRASH = {"console": "[ 0.000000] Linux version 6\r\n", "stderr": "qemu: out of memory\n", "exit": 1}
@@ -110,10 +112,41 @@ async def test_a_disk_that_changes_under_the_gate_fails_it(play: Any, tmp_path: 
 async def test_a_deadline_missed_on_a_machine_that_gave_no_time_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     class Busy:
         class machine:
-            starved = staticmethod(lambda: 0.8)
+            excuse = staticmethod(lambda: "the guest was kept waiting")
 
-    with pytest.raises(InfrastructureError, match="spent 80% of the time waiting"):
+    with pytest.raises(InfrastructureError, match="no SSH within 600 s; but the guest was kept waiting"):
         under_test.blame(Overdue("no SSH within 600 s"), Busy(), "")  # type: ignore[arg-type]
+
+
+async def test_a_system_that_lets_nobody_in_is_booted_again_for_another_way(
+    play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {Way.KEY: ("port 22 closed", Refusal.CLOSED), Way.SERVER: ("nothing there", Refusal.CLOSED)}
+
+    async def connect(session: Session, deadline: float) -> None:
+        if session.way in said:
+            raise Refused(*said[session.way])
+        raise Dead("the guest's kernel panicked")
+
+    monkeypatch.setattr(Session, "connect", connect)
+    hang = {"console": "[ 0.000000] Linux version 6\r\n", "hang": True}
+    result = (await play(hang, hang, hang)).result
+    assert result.reason.startswith("boot: the guest's kernel panicked")
+    shell = "a shell on a virtio console, without SSH"
+    assert result.inputs["way_in"] == f"{shell} (port 22 closed; then nothing there)"
+    assert (tmp_path / "report" / "way-key" / "console.log").exists()
+    assert (tmp_path / "report" / "way-server" / "console.log").exists()
+    assert "first_attempt" not in result.inputs
+
+
+async def test_a_system_that_lets_nobody_in_by_any_way_fails(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(session: Session, deadline: float) -> None:
+        raise Refused(f"{session.way} is shut", Refusal.CLOSED)
+
+    monkeypatch.setattr(Session, "connect", connect)
+    result = (await play({"hang": True}, {"hang": True}, {"hang": True})).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert result.reason.startswith("boot: shell is shut; before: key is shut; then server is shut; expected")
 
 
 async def test_what_the_machine_wrote_is_kept_when_asked_for_and_the_report_says_where(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import asyncssh
 import pytest
 
-from pipeline.vm.guest import Guest, GuestLost
+from pipeline.vm.guest import Guest, GuestLost, Ssh
 
 
 class Broken:
@@ -35,7 +35,7 @@ def guest(stdout, stderr, write=lambda data: None, status=0):
         stdin = SimpleNamespace(write=write, write_eof=lambda: None)
         yield SimpleNamespace(stdin=stdin, stdout=stdout, stderr=stderr, wait_closed=closed, returncode=status)
 
-    return Guest(SimpleNamespace(create_process=create_process))
+    return Guest(Ssh(SimpleNamespace(create_process=create_process)))
 
 
 async def test_both_outputs_that_break_at_once_are_one_lost_guest():

@@ -12,6 +12,7 @@ from pipeline.vm import firmware, qemu
 from pipeline.vm.accelerator import Accelerator, Countdown, boot_sector, judge_race
 from pipeline.vm.firmware import Flash
 from pipeline.vm.spec import Arch, Bus, Firmware, Spec
+from pipeline.vm.ways import Way, credentials
 
 KVM = Accelerator("kvm", "", 1)
 TCG = Accelerator("tcg", "", 5)
@@ -41,7 +42,7 @@ def test_a_comma_in_a_path_is_no_option() -> None:
 
 
 def test_the_key_reaches_the_guest_also_where_it_has_keys_of_its_own() -> None:
-    made, appended = qemu.credentials(KEY)
+    made, appended = credentials(Way.KEY, KEY)
     assert base64.b64decode(made.split("=", 1)[1]).decode() == KEY + "\n"
     line = base64.b64decode(appended.split("=", 1)[1]).decode().split()
     assert line[:2] == ["w+~", "/root/.ssh/authorized_keys"]

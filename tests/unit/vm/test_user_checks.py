@@ -15,6 +15,7 @@ from pipeline.vm.guest import Key
 from pipeline.vm.spent import Stopwatch
 from pipeline.vm.user_checks import UserChecks, judge_status, read_junit
 from pipeline.vm.verdict import Found, Skipped
+from pipeline.vm.ways import Way
 
 
 def test_executables_and_pytest_modules_are_found_and_the_rest_is_data(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def session(tmp_path: Path) -> Any:
 
     report = tmp_path / "report"
     report.mkdir()
-    return SimpleNamespace(port=1, key=Key.generate(), folder=report, scaled=scaled, stopwatch=Stopwatch())
+    return SimpleNamespace(way=Way.KEY, port=1, key=Key.generate(), folder=report, scaled=scaled, stopwatch=Stopwatch())
 
 
 async def test_all_connections_of_the_users_tests_share_one_login(tmp_path: Path, session: Any) -> None:

@@ -12,6 +12,8 @@ from pipeline.policy.retention.rules import Rules
 _VERSION = r"v?\d+\.\d+\.\d+(?:-test(?:\.\d+)?)?"
 _DISK = r"(?:-[0-9a-f]{12,64})?"
 """The disk's own checksum, which older keys lack."""
+SUFFIXES = r"qcow2|raw|iso|vmdk|vhd|ami\.raw|tar\.gz"
+"""Of the files that are uploaded (`object_key`)."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def plan_disks(
     and it is older than `older_than` (and than 24 hours). Others may upload to the same place under the same name: what
     the books of this pipeline do not know is theirs.
     """
-    ours = re.compile(rf"(?:.*/)?{re.escape(image)}-{_VERSION}-[A-Za-z0-9_]+-([0-9a-f]{{12}}){_DISK}\.qcow2")
+    ours = re.compile(rf"(?:.*/)?{re.escape(image)}-{_VERSION}-[A-Za-z0-9_]+-([0-9a-f]{{12}}){_DISK}\.(?:{SUFFIXES})")
     staying, known = {digest.short for digest in kept}, {digest.short for digest in gone}
     goes: list[StoredDisk] = []
     reasons: dict[str, str] = {}

@@ -19,6 +19,7 @@ from pipeline.vm.checks import (
     selinux,
     services,
     size,
+    ssh,
     system_state,
     units,
     upgrade,
@@ -28,6 +29,7 @@ from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.spec import Spec
 
 ALL: tuple[VmCheck, ...] = (
+    ssh.CHECK,
     kernel.CHECK,
     secure_boot.CHECK,
     bootc.DIGEST,

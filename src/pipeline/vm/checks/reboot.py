@@ -19,7 +19,7 @@ async def _look(session: Session) -> Found | Skipped:
     findings, outputs = await look_again(session)
     took = session.ready[-1] - session.machine.console.boot.started
     return Found(
-        findings, "a second boot as clean as the first", f"SSH {took:.1f} s after the reset", "\n".join(outputs)
+        findings, "a second boot as clean as the first", f"in {took:.1f} s after the reset", "\n".join(outputs)
     )
 
 

@@ -1,0 +1,1 @@
+"""What a repository that begins with this pipeline gets, from what can be seen in it."""

@@ -1,0 +1,193 @@
+"""The files that a repository gets. One that is there already stays as it is, whoever wrote it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from pipeline.policy.adoption import seen as looking
+from pipeline.policy.adoption.seen import ImageSeen, Seen
+
+CONFIGURATION = "pipeline.toml"
+WORKFLOWS = ("build-next", "refresh-next", "pull-request", "test-qemu", "release-stable", "channels", "prune")
+STAGE = ".github/workflows/stage.yml"
+_HERE = "./.github/workflows/stage.yml"
+_PASSWORD = "      REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}\n"  # noqa: S105 - where it is, not what
+_SAMPLES = {
+    "tests/os/os-release": "os-release",
+    "tests/vm/test_system.py": "testinfra.txt",
+    "openqa/scenarios.yaml": "scenarios.yaml",
+}
+"""What goes where, from the folder `samples`; the first line of a script makes it one that can be run."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is new."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    """Text by path."""
+
+    @property
+    def executable(self) -> set[str]:
+        """Those that are programs."""
+        return {path for path, text in self.files.items() if text.startswith("#!")}
+
+
+def proposal(seen: Seen, address: str, own: Mapping[str, str]) -> Proposal:
+    """What this repository lacks.
+
+    Args:
+        seen: the repository.
+        address: of this module, with a version: `github.com/OWNER/REPO@v1.2.3`.
+        own: the text of this module's own workflows, by path.
+    """
+    host, _ = looking.registry(seen)
+    wanted = {CONFIGURATION: configuration(seen, address)}
+    wanted |= {path: _sample(name) for path, name in _SAMPLES.items() if not _has_folder(seen, path)}
+    wanted |= {
+        f".github/workflows/{name}.yml": workflow(own[f".github/workflows/{name}.yml"], address, host, _branch(seen))
+        for name in WORKFLOWS
+    }
+    if not _project(address):
+        wanted[STAGE] = own[STAGE]
+    return Proposal({path: text for path, text in wanted.items() if path not in seen.paths})
+
+
+def workflow(text: str, address: str, registry: str, branch: str) -> str:
+    """One of this module's own workflows for another repository."""
+    if found := _project(address):
+        project, version = found
+        text = text.replace(f"uses: {_HERE}", f"uses: {project}/.github/workflows/stage.yml@{version}")
+    text = text.replace("branches: [main]", f"branches: [{branch}]").replace("commit on main", f"commit on {branch}")
+    text = text.replace("      module: .\n", f"      module: {address}\n")
+    if registry in ("", "ghcr.io") or "stage: gate-next" in text:
+        return text
+    head, _, rest = text.partition("    secrets:")
+    note, _, others = rest.partition("\n")
+    login = f"      registry: {registry}\n      registry-user: ${{{{ vars.REGISTRY_USER }}}}\n"
+    return f"{head}{login}    secrets:{note}\n{_PASSWORD}{others}"
+
+
+def configuration(seen: Seen, address: str) -> str:
+    """pipeline.toml, with what could not be known at its top."""
+    blocks = [_head(seen, address)]
+    if (branch := _branch(seen)) != "main":
+        blocks.append(f'main_branch = "{branch}" # only commits on it are pushed\n')
+    blocks += [_image(seen, image) for image in _images(seen)]
+    blocks += [_next_gate(), _testing_gate(seen), _sample("stable.toml")]
+    return "\n".join(blocks)
+
+
+def unknown(seen: Seen) -> list[str]:
+    """What somebody has to say or look at, one sentence each."""
+    host, path = looking.registry(seen)
+    found, (_, other_disks) = looking.images(seen), looking.disk_configuration(seen)
+    told = []
+    if not found:
+        told.append("No Containerfile was found: say in containerfile what the image is built from.")
+    if not host or not path:
+        told.append("Nothing tells to which registry images go: correct repository.")
+    elif host != "ghcr.io":
+        told.append(
+            f"Whether images lie below {host}/{path}: correct repository. "
+            "The workflows want the variable REGISTRY_USER and the secret REGISTRY_PASSWORD."
+        )
+    if len(found) > 1:
+        told.append("Each Containerfile is taken for an image of its own; remove the tables of those that are not.")
+    told += [f"{one.containerfile} has ARG lines without a value: build_args below." for one in found if one.open_args]
+    told += [
+        f"{one.containerfile} mounts {', '.join(one.secrets)}: build.secrets, and BUILD_SECRETS of build-next.yml."
+        for one in found
+        if one.secrets
+    ]
+    told += [
+        f"{one} configures a disk, and which one is not known: gates.testing.builder.config." for one in other_disks
+    ]
+    told += [f"{one} pushes images, too: let it stop once build-next.yml does." for one in looking.pushes(seen)]
+    if release := looking.highest_release(seen):
+        told.append(f"There are releases up to {release}: the next one of the pipeline has to be above the stable one.")
+    told.append(
+        "Which openQA server and which object store: [gates.stable] below; without them nothing gets to :stable."
+    )
+    return told
+
+
+def schema_address(address: str) -> str:
+    """Where editors find the schema; empty for a module that is not at GitHub."""
+    if not (found := _project(address)):
+        return ""
+    project, version = found
+    return f"https://raw.githubusercontent.com/{project}/{version}/pipeline.schema.json"
+
+
+def _project(address: str) -> tuple[str, str] | None:
+    """Project and version of a module at GitHub, whose workflows others can call."""
+    found = re.fullmatch(r"(?:https://)?github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?@([\w./-]+)", address)
+    return (found[1], found[2]) if found else None
+
+
+def _branch(seen: Seen) -> str:
+    return seen.branch if re.fullmatch(r"[\w./-]+", seen.branch) else "main"
+
+
+def _images(seen: Seen) -> list[ImageSeen]:
+    return looking.images(seen) or [ImageSeen(seen.project[2] or "os", "Containerfile")]
+
+
+def _has_folder(seen: Seen, path: str) -> bool:
+    """A folder of tests that is there is the user's, whatever is in it."""
+    folder = path.rpartition("/")[0]
+    return any(one.startswith(f"{folder}/") for one in seen.paths)
+
+
+def _head(seen: Seen, address: str) -> str:
+    lines = [f"#:schema {schema}"] if (schema := schema_address(address)) else []
+    lines += ["# How the image goes from next through testing to stable.", "# Not known, and for you to look at:"]
+    return "".join(f"{line}\n" for line in [*lines, *(f"# - {one}" for one in unknown(seen))])
+
+
+def _image(seen: Seen, image: ImageSeen) -> str:
+    host, path = looking.registry(seen)
+    repository = f"{host or 'registry.example.org'}/{path or 'owner'}/{image.name}"
+    lines = [f"[images.{image.name.replace('.', '-')}]", f'repository = "{repository}"']
+    if image.containerfile != "Containerfile":
+        lines.append(f'containerfile = "{image.containerfile}"')
+    if len(looking.platforms(seen)) > 1:
+        lines.append(f"platforms = {_list(looking.platforms(seen))} # by what the workflows build")
+    if image.open_args:
+        values = ", ".join(f'{name} = ""' for name in image.open_args)
+        lines.append(f"# build_args = {{ {values} }}")
+    if image.secrets:
+        lines.append(f"# build = {{ secrets = {_list(list(image.secrets))} }}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _next_gate() -> str:
+    return '[gates.next]\ntests = "tests/os" # programs that run inside the built image, without network\n'
+
+
+def _testing_gate(seen: Seen) -> str:
+    builder = []
+    if kind := looking.root_file_system(seen):
+        builder.append(f"args = {_list(['--type', 'qcow2', '--rootfs', kind])}")
+    if disk := looking.disk_configuration(seen)[0]:
+        builder.append(f'config = "{disk}"')
+    lines = ["[gates.testing]"]
+    if builder:
+        lines.append(f"builder = {{ {', '.join(builder)} }}")
+    lines += [
+        'services = ["sshd.service"] # must be active after the boot',
+        'boot_budget = "5m"',
+        'checks = "tests/vm" # programs and pytest-testinfra modules against the booted system',
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _list(words: list[str]) -> str:
+    return json.dumps(words)
+
+
+def _sample(name: str) -> str:
+    return (files("pipeline.policy.adoption") / "samples" / name).read_text(encoding="utf-8")
