@@ -88,7 +88,7 @@ async def image_gate(
         recipe = await recipe_of(world, image, commit, bases, needed=needed, afresh=refresh is Refresh.ALWAYS)
         local = await local.build(image, world.given.source, recipe)
     except GateFailed as error:
-        run = _run_of(image, commit, _not_built(command, error), evidence.new_folder())
+        run = _run_of(world, image, commit, _not_built(command, error), evidence.new_folder())
         return Gated(image, number, run, partial(local.push, image), None)
     if newest and proof and await _same_layers(world, image, newest.digest, await local.layers(image)):
         note = "the new build has the same layers"
@@ -177,11 +177,11 @@ async def _look_at(world: World, image: Image, commit: Commit, command: str, loc
     known = world.config.waivers_in(Channel.NEXT)
     result, report = await local.gate(image, world.config.gates.next, world.given.source, known)
     told = result.model_copy(update={"command": command})
-    world.left[image.name] = await evidence.exported(report)
-    return _run_of(image, commit, told, world.left[image.name])
+    return _run_of(world, image, commit, told, await evidence.exported(report))
 
 
-def _run_of(image: Image, commit: Commit, result: Result, folder: Path) -> GateRun:
+def _run_of(world: World, image: Image, commit: Commit, result: Result, folder: Path) -> GateRun:
+    world.left[image.name] = folder
     found = {"image": image.name, "repository": str(image.repository), "commit": commit}
     return GateRun(result.model_copy(update=found), folder)
 
