@@ -87,7 +87,9 @@ class World:
 
     def repository(self, image: Image, channel: Channel = Channel.NEXT) -> RepositoryClient:
         """An image's part of the repository of a channel; candidates are gated in that of next and testing."""
-        return self.registry.repository(image.home(channel)).under(image.prefix, map(image.tags.channel, Channel))
+        repository = self.registry.repository(image.home(channel)).under(image.prefix)
+        repository.expect(image.tags.channel(channel))
+        return repository
 
     async def gate_version(self, image: Image, gate: Channel) -> str:
         """What a gate asks of an image: evidence of another version does not count."""

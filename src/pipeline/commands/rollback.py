@@ -5,21 +5,26 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import anyio
+
 from pipeline.commands.status import resolve
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates.evidence import verdict_on
 from pipeline.policy.names import CREATED, Facts, Kind, date_of
-from pipeline.policy.past import earlier
+from pipeline.policy.past import Step, earlier
 from pipeline.policy.plan import Desired
 from pipeline.registry import ledger
 from pipeline.registry.retention import see_whole
-from pipeline.report.model import Result
+from pipeline.report.model import Move, Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.release import version_at
 from pipeline.world import World
+
+_LATER = 5.0
+"""Seconds after which an answer that does not fit the ledger is asked for again."""
 
 
 async def rollback(world: World, channel: Channel, to: str, reason: str) -> list[Result]:
@@ -33,6 +38,8 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
     targets = {image.name: await _target(world, image, channel, to) for image in world.images}
     wanted = [wish for image in world.images for wish in await _desired(world, image, channel, targets[image.name])]
     moves = await promotion.plan(world, wanted)
+    for image in world.images:
+        _as_found(image, channel, targets[image.name], moves)
     taken_back = Promotion(channel, wanted, {}, "rollback", reason, kind=ledger.Kind.ROLLBACK)
     await promotion.carry_out(world, taken_back, moves)
     return [
@@ -72,6 +79,8 @@ class _Target:
     """Where a channel goes back to."""
 
     digest: Digest
+    now: Digest | None
+    """Where the channel was when this was decided."""
     passed_over: tuple[str, ...] = ()
     """Why not to one that came before it."""
 
@@ -117,6 +126,19 @@ def _before(records: Sequence[ledger.Record], taken_back: Digest | None) -> Iter
             yield tag, good
 
 
+def _as_found(image: Image, channel: Channel, target: _Target, moves: Sequence[Move]) -> None:
+    """ConflictError when the channel is not any more where it was when its target was found."""
+    mine = [
+        move for move in moves if (move.repository, move.tag) == (str(image.home(channel)), image.tags.channel(channel))
+    ]
+    now = mine[0].old if mine else target.digest
+    if now != target.now:
+        raise ConflictError(
+            f"{_place(image, channel)} was {target.now or 'not there'} when this command looked and is "
+            f"{now or 'not there'} now: somebody else moved it. Nothing has moved here; run again."
+        )
+
+
 def _told(channel: Channel, target: _Target, *, moved: bool) -> str:
     over = "".join(f"; {why}" for why in target.passed_over)
     if moved:
@@ -141,7 +163,7 @@ async def _hold(world: World, image: Image, channel: Channel, reason: str) -> Re
 
 async def _under_way(world: World, image: Image, channel: Channel) -> str:
     """A promotion that was recorded before the hold may still arrive: a registry cannot compare and swap."""
-    steps = await promotion.past(world, image, channel)
+    steps = await promotion.recorded(world, image, channel)
     now = await world.repository(image, channel).digest(image.tags.channel(channel))
     if not steps or steps[0].back or now in (steps[0].new, None):
         return ""
@@ -203,27 +225,38 @@ def _noted(command: str, image: Image, channel: Channel, outcome: Outcome, reaso
 
 
 async def _target(world: World, image: Image, channel: Channel, to: str) -> _Target:
+    steps = await promotion.past(world, image, channel)
     if to:
         digest = await resolve(world, image, to)
         if why := await _unfit(world, image, digest, channel):
             raise PreconditionError(f"{image.home(channel).at(digest)} {why}. Nothing has moved.")
-        return _Target(digest)
-    steps = await promotion.past(world, image, channel)
+        return _Target(digest, await _where(world, image, channel, steps))
     standing = await ledger.standing(world.repository(image, channel), channel)
     if steps and steps[0].back and any(one.entry.moves for one in standing.holds):
-        return _Target(steps[0].new)  # this command before: done, or to be finished
-    now = await world.repository(image, channel).digest(image.tags.channel(channel))
+        # this command before: done, or to be finished
+        return _Target(steps[0].new, await _where(world, image, channel, steps))
+    now = await _where(world, image, channel, steps)
     passed_over: list[str] = []
     for before in earlier(steps, now):
         why = await _unfit(world, image, before, channel)
         if not why:
-            return _Target(before, tuple(passed_over))
+            return _Target(before, now, tuple(passed_over))
         passed_over.append(f"not {before.short}: it {why}")
     raise PreconditionError(
         f"{_place(image, channel)} has no earlier digest to go back to in its ledger"
         + "".join(f"; {why}" for why in passed_over)
         + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. Nothing has moved."
     )
+
+
+async def _where(world: World, image: Image, channel: Channel, steps: Sequence[Step]) -> Digest | None:
+    """What the channel names; looked at again where the ledger says otherwise: an old answer leads too far back."""
+    registry, tag = world.repository(image, channel), image.tags.channel(channel)
+    now = await registry.digest(tag)
+    if steps and now != steps[0].new:
+        await anyio.sleep(_LATER)
+        now = await registry.digest(tag)
+    return now
 
 
 async def _unfit(world: World, image: Image, digest: Digest, channel: Channel) -> str:

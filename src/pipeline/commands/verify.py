@@ -265,11 +265,20 @@ async def _about_withdrawal(
 
 
 async def _about_ledger(world: World, image: Image, channel: Channel, digest: Digest) -> str:
-    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel."""
+    """Walk the whole chain, so that a broken one shows, and compare its last move with the channel.
+
+    A promotion that a hold or a withdrawal refused after it was recorded moved nothing.
+    """
     try:
-        steps = await promotion.past(world, image, channel)
+        steps = await promotion.recorded(world, image, channel)
+        if not steps:
+            return "no entry of the ledger moved it"
+        if explained(steps, digest) or explained(await promotion.past(world, image, channel), digest):
+            return ""
+        last = steps[0]
+        refused = last.can_be_held and last.old == digest and await promotion.withdrawals(world, image, last.new)
     except PreconditionError as error:
         return str(error)
-    if not steps:
-        return "no entry of the ledger moved it"
-    return "" if explained(steps, digest) else f"the ledger's last move is to {steps[0].new}, the channel is {digest}"
+    if refused and explained(steps[1:], digest):
+        return ""
+    return f"the ledger's last move is to {last.new}, the channel is {digest}"

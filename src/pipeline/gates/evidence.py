@@ -169,7 +169,7 @@ async def passed(
     """
     asked = await world.gate_version(image, gate)
     found = await find_evidence(world.repository(image, at), digest, gate)
-    proof = passes([stored for stored in found if stored.evidence.gate_version == asked])
+    proof = passes(found, asked)
     return Proof(proof.digest, proof.evidence) if proof else None
 
 

@@ -30,7 +30,7 @@ from pipeline.policy.platforms import short_name
 from pipeline.policy.tags import ReleaseTag
 from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
-from pipeline.report.model import Phase, Result
+from pipeline.report.model import Check, Phase, Result
 from pipeline.upload.key import asset_key, object_key
 from pipeline.world import World
 
@@ -60,6 +60,11 @@ class _Ran:
     begun: float
     ended: float
     """Both on the monotonic clock."""
+
+    @property
+    def checks(self) -> list[Check]:
+        """Each with the name of the part."""
+        return [check.model_copy(update={"name": self.part.name + check.name}) for check in self.outcome.checks]
 
     def phases(self, start: float) -> list[Phase]:
         """The run on a timeline that begins at `start`."""
@@ -97,37 +102,41 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
     async def also_there(key: str) -> dict[str, str]:
         platform, kind = platform_and_kind(key)
         record = tested.evidence.disks[key]
-        _, uploaded = await _uploaded(world, target, subject, tag, record, platform)
-        return {f"{named(platform, kind)}: {name}": value for name, value in uploaded.items()}
+        _, inputs = await _uploaded(world, target, subject, tag, record, platform)
+        return {f"{named(platform, kind)}: {name}": value for name, value in inputs.items()}
 
     others = await each(beside, also_there)
     uploaded = time.monotonic()
     parts = await each(_parts(server, platforms), ran)
-    worst = next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
     result = Result(
         command=command,
-        outcome=worst.outcome,
-        reason=worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts),
+        outcome=_worst(parts).outcome,
+        reason=_reason(parts),
         image=subject.image.name,
         repository=str(subject.image.repository),
         digest=subject.candidate.digest,
         commit=subject.candidate.commit,
         tag=tag.tag,
-        checks=[
-            check.model_copy(update={"name": one.part.name + check.name})
-            for one in parts
-            for check in one.outcome.checks
-        ],
-        inputs={f"asset {name}": url for name, url in assets.items()}
-        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()}
-        | {name: value for inputs in others for name, value in inputs.items()},
+        checks=[check for one in parts for check in one.checks],
         timeline=[
             Phase(name="disks to the store", start=0.0, end=uploaded - start),
             *(phase for one in parts for phase in one.phases(start)),
         ],
+        inputs={f"asset {name}": url for name, url in assets.items()}
+        | {one.part.name + name: value for one in parts for name, value in one.inputs.items()}
+        | {name: value for found in others for name, value in found.items()},
         duration=time.monotonic() - start,
     )
     return GateRun(result, folder)
+
+
+def _worst(parts: Sequence[_Ran]) -> GateOutcome:
+    return next((one.outcome for one in parts if one.outcome.outcome.exit_code), parts[0].outcome)
+
+
+def _reason(parts: Sequence[_Ran]) -> str:
+    worst = _worst(parts)
+    return worst.reason if worst.outcome.exit_code else "; ".join(one.outcome.reason for one in parts)
 
 
 async def keep_openqa_results(world: World, results: list[Result], tag: ReleaseTag) -> list[str]:

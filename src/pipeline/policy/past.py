@@ -20,6 +20,10 @@ class Step:
     """The version tag that was promoted with it."""
     back: bool = False
     """A rollback."""
+    number: int = 0
+    """Of the entry."""
+    can_be_held: bool = False
+    """A promotion that was not told to go over a hold."""
 
 
 def overtaken(

@@ -5,7 +5,7 @@ Source of the rules: OCI distribution specification 1.1. Everything that comes i
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from datetime import datetime, timedelta
@@ -18,8 +18,8 @@ import anyio
 from anyio import to_thread
 from pydantic import ValidationError
 
-from pipeline.domain import Channel, Digest, Repository, Tag, usual_platform
-from pipeline.errors import PreconditionError
+from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
 from pipeline.registry.attached import referrers_tag
@@ -140,26 +140,28 @@ class RepositoryClient:
         """Tags that this client wrote: the registry said that it has them."""
         self._named: set[Tag] = set()
         """Tags that this client read: something was behind them."""
+        self._expected: set[Tag] = set()
+        """Tags that would be there, were there any."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
         """Before every tag of the image whose part of the repository this is; evidence and disks have none."""
         self._parts: dict[str, RepositoryClient] = {"": self}
-        self._landmarks = {Tag(channel) for channel in Channel}
-        """Tags of which one is there if anything is."""
 
-    def under(self, prefix: str, landmarks: Iterable[Tag] = ()) -> "RepositoryClient":
+    def under(self, prefix: str) -> "RepositoryClient":
         """The part of the repository that belongs to an image, with all that was read here; the same object each time.
 
         What is asked for by digest or by a whole tag is the same in every part; a ledger is that of the prefix.
-        `landmarks`: the image's channels, which are asked for by name when a list of tags is empty.
         """
-        self._landmarks.update(landmarks)
         if prefix not in self._parts:
             part = copy(self)
             part.prefix = prefix
             self._parts[prefix] = part
         return self._parts[prefix]
+
+    def expect(self, tag: Tag) -> None:
+        """Ask for this tag before an empty list of tags is believed."""
+        self._expected.add(tag)
 
     def refuse_promoted(self, tag: Tag) -> None:
         """ValueError for tags that only a promotion writes."""
@@ -208,8 +210,20 @@ class RepositoryClient:
         if isinstance(ref, Digest):
             described = await self.describe(ref)
             return described.digest if described else None
-        found = await self._look.once((self.repository, ref), partial(self.manifest, ref))
+        found = await self._behind(ref)
         return found.digest if found else None
+
+    async def listed(self, tag: Tag) -> Manifest:
+        """What is behind a tag of the list; InfrastructureError when the registry says that there is nothing."""
+        if found := await self._behind(tag):
+            return found
+        raise InfrastructureError(
+            f"{self.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
+            "Nothing has moved; run again, and if it stays so, find out who deleted it."
+        )
+
+    async def _behind(self, tag: Tag) -> Manifest | None:
+        return await self._look.once((self.repository, tag), partial(self.manifest, tag))
 
     async def describe(self, ref: Tag | Digest) -> Descriptor | None:
         """The descriptor of the manifest behind `ref`, by HEAD; by GET where HEAD does not tell enough."""
@@ -230,11 +244,11 @@ class RepositoryClient:
     async def _see_known(self, listed: list[Tag]) -> None:
         """Transient for a list that lacks what is there: it is an old one, or a part, and tells nothing of absence.
 
-        That is what this client wrote; what it read, if it is there still; in an empty list, any channel.
+        That is what this client wrote; what it read, if it is there still; in an empty list, any that is expected.
         """
         if missing := sorted(self._tagged - set(listed)):
             raise Transient(f"a list of tags without {missing[0]}, which it had taken")
-        known = self._named if listed else self._named | self._landmarks
+        known = self._named if listed else self._named | self._expected
         for tag in sorted(known - set(listed)):
             if await self.read_once(tag):
                 raise Transient(f"a list of tags without {tag}, which is there")

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.domain import Channel, Digest, Outcome, Tag
-from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.errors import PreconditionError
 from pipeline.policy import chain
 from pipeline.policy.attached import evidence_tag, evidence_tags, names_evidence
 from pipeline.policy.gate import verdict
@@ -26,6 +26,7 @@ from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.clock import refuse_wrong_clock
 from pipeline.registry.content import Descriptor, Manifest, sha256
+from pipeline.registry.shown import show_to_others
 from pipeline.report.model import Result
 from pipeline.trust import statement as in_toto
 from pipeline.trust.notary import Refused
@@ -189,13 +190,8 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
     await repo.push_empty()
     await repo.push_manifest(stored, evidence_tag(evidence.gate, digest, stored.digest))
     if bundle:
-        await _show_to_others(repo, subject.descriptor, layers[2])
+        await show_to_others(repo, digest, layers[2])
     return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
-
-
-async def _show_to_others(repo: RepositoryClient, subject: Descriptor, bundle: Descriptor) -> None:
-    """Attach the bundle once more as cosign looks for it (cosign, specs/BUNDLE_SPEC.md); nothing here reads that."""
-    await repo.push_manifest(artifact(media.BUNDLE, [bundle], subject=subject))
 
 
 async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -> list[StoredEvidence]:
@@ -210,16 +206,21 @@ async def find_evidence(repo: RepositoryClient, digest: Digest, gate: Channel) -
     return [found[statement] for statement in chain.newest_first(_follows(found.values()))]
 
 
-def verdicts(found: Sequence[StoredEvidence]) -> list[StoredEvidence]:
-    """The verdicts that stand: the newest one, or several that were reached side by side."""
-    reached = [one.statement for one in found if one.evidence.verdict]
+def verdicts(found: Sequence[StoredEvidence], gate_version: str = "") -> list[StoredEvidence]:
+    """The verdicts that stand: the newest one, or several that were reached side by side.
+
+    `gate_version`: only those of a gate as it is configured now, for the image that it is now; which is newer than
+    which is told by all.
+    """
+    counted = [one for one in found if not gate_version or one.evidence.gate_version == gate_version]
+    reached = [one.statement for one in counted if one.evidence.verdict]
     standing = chain.newest(_follows(found), reached)
     return [one for one in found if one.statement in standing]
 
 
-def passes(found: Sequence[StoredEvidence]) -> StoredEvidence | None:
+def passes(found: Sequence[StoredEvidence], gate_version: str) -> StoredEvidence | None:
     """The evidence by which a gate was passed: its newest verdict, if no other was reached beside it that failed."""
-    standing = verdicts(found)
+    standing = verdicts(found, gate_version)
     failed = any(one.evidence.verdict is not Outcome.PASSED for one in standing)
     return None if failed or not standing else standing[0]
 
@@ -233,12 +234,7 @@ def _same(one: Evidence, other: Evidence) -> bool:
 
 
 async def _behind(repo: RepositoryClient, tag: Tag, subject: Digest, gate: Channel) -> StoredEvidence | None:
-    manifest = await repo.manifest(tag)
-    if manifest is None:
-        raise InfrastructureError(
-            f"{repo.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
-            "Nothing has moved; run again, and if it stays so, find out who deleted it."
-        )
+    manifest = await repo.listed(tag)
     if not names_evidence(tag, manifest.digest):
         raise PreconditionError(
             f"{repo.repository.tagged(tag)} is {manifest.digest}, which is not what its name says: somebody wrote over "

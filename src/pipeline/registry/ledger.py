@@ -38,6 +38,7 @@ from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.clock import refuse_wrong_clock
 from pipeline.registry.content import Manifest, sha256
+from pipeline.registry.shown import show_to_others
 from pipeline.report.model import Move
 from pipeline.trust import statement as in_toto
 from pipeline.trust.notary import Refused
@@ -222,6 +223,8 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
     written = artifact(media.LEDGER, layers)
     name = Name(entry.number, written.digest, entry.channel, entry.kind, repo.prefix)
     await repo.push_manifest(written, name.tag)
+    if bundle and (passed := _lets_in(entry)):
+        await show_to_others(repo, passed, layers[1])
     await repo.tags()  # does not answer before it has the tag
     return Record(written.digest, entry)
 
@@ -276,15 +279,20 @@ def _place(repo: RepositoryClient, channel: Channel) -> str:
 
 
 def _statement(repo: RepositoryClient, entry: Entry) -> bytes:
-    """About the digest that the channel is to have; without one, about the entry itself."""
+    """About the digest that the entry lets into the channel; without one, about the entry itself."""
     claim = entry.model_dump(mode="json")
     place = _place(repo, entry.channel)
-    moved = entry.channel_move.new if entry.channel_move else None
-    if moved is None or entry.kind is Kind.ROLLBACK:
-        about = in_toto.Subject(place, moved or sha256(entry.model_dump_json().encode()))
+    if (passed := _lets_in(entry)) is None:
+        about = in_toto.Subject(place, sha256(entry.model_dump_json().encode()))
         return in_toto.written([about], in_toto.LEDGER, {}, claim)
-    passed = in_toto.verification(entry.channel, repo.repository.at(moved), entry.at, entry.evidence, MODULE_VERSION)
-    return in_toto.written([in_toto.Subject(place, moved)], in_toto.VERIFICATION, passed, claim)
+    resource = repo.repository.at(passed)
+    summary = in_toto.verification(entry.channel, resource, entry.at, entry.evidence, MODULE_VERSION)
+    return in_toto.written([in_toto.Subject(place, passed)], in_toto.VERIFICATION, summary, claim)
+
+
+def _lets_in(entry: Entry) -> Digest | None:
+    """The digest that an entry lets into the channel because it passed its gates; a rollback is another matter."""
+    return entry.channel_move.new if entry.channel_move and entry.kind is not Kind.ROLLBACK else None
 
 
 def _same(written: Entry, entry: Entry) -> bool:

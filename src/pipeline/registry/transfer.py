@@ -65,12 +65,7 @@ async def _copy_named(source: RepositoryClient, target: RepositoryClient, digest
     listed = [tag for tag in await source.tags() if subject_of_tag(tag) in subjects]
     found = []
     for tag in (tag for tag in listed if not any(tag == referrers_tag(subject) for subject in subjects)):
-        manifest = await source.manifest(tag)
-        if manifest is None:
-            raise InfrastructureError(
-                f"{source.repository} lists the tag {tag}, but answers that there is no manifest behind it. "
-                "Nothing has moved; run the command again."
-            )
+        manifest = await source.listed(tag)
         await _copy_tagged(source, target, tag, manifest)
         found.append(manifest.digest)
     return found

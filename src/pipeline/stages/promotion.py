@@ -145,14 +145,30 @@ async def refuse_withdrawn(world: World, image: Image, digest: Digest, *, overri
         )
 
 
-async def past(world: World, image: Image, channel: Channel) -> list[Step]:
+async def recorded(world: World, image: Image, channel: Channel) -> list[Step]:
     """The entries of the ledger that were to move the channel, newest first."""
-    steps = []
-    async for record in ledger.walk(world.repository(image, channel), channel):
-        if move := record.entry.channel_move:
-            back = record.entry.kind is ledger.Kind.ROLLBACK
-            steps.append(Step(move.old, move.new, _version_of(image, record.entry), back))
-    return steps
+    records = await ledger.entries(world.repository(image, channel), channel)
+    return [_step(image, record, move) for record in records if (move := record.entry.channel_move)]
+
+
+async def past(world: World, image: Image, channel: Channel) -> list[Step]:
+    """The same without the promotions that a hold keeps away: they were recorded beside it or after it."""
+    held = (await ledger.standing(world.repository(image, channel), channel)).holds
+    since = min((hold.entry.number for hold in held), default=None)
+    steps = await recorded(world, image, channel)
+    return [step for step in steps if since is None or step.number < since or not step.can_be_held]
+
+
+def _step(image: Image, record: ledger.Record, move: Move) -> Step:
+    entry = record.entry
+    return Step(
+        move.old,
+        move.new,
+        _version_of(image, entry),
+        back=entry.kind is ledger.Kind.ROLLBACK,
+        number=entry.number,
+        can_be_held=entry.kind is ledger.Kind.PROMOTION,
+    )
 
 
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
@@ -170,7 +186,7 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
         done.append(move)
 
     try:
-        await _record_standing_channels(world, promotion, moves)
+        await each(_stays(promotion, moves), lambda move: _record_version(world, promotion, move, entries[move]))
         for kind in ORDER:
             await each(promotion.of(kind, moves), make)
     except PipelineError as error:
@@ -188,23 +204,11 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
 async def _signed_entries(world: World, promotion: Promotion, moves: Sequence[Move]) -> dict[Move, ledger.Entry]:
     """What will be recorded of each channel's move; signed, where this command signs, before the first tag moves."""
     entries = dict[Move, ledger.Entry]()
-    for move in promotion.of(Kind.CHANNEL, moves):
+    for move in (*promotion.of(Kind.CHANNEL, moves), *_stays(promotion, moves)):
         image = world.config.images[promotion.wish(move).image]
         entries[move] = await _entry(world, promotion, image, move)
         await ledger.sign_ahead(world.repository(image, promotion.channel), entries[move])
     return entries
-
-
-async def _record_standing_channels(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
-    """A version of what its channel is at already is recorded, too: no move of the channel will do it."""
-    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
-    versioned = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)}
-    for wish in promotion.desired:
-        if wish.kind is Kind.CHANNEL and wish.image in versioned - moving:
-            image = world.config.images[wish.image]
-            stays = Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
-            entry = await _entry(world, promotion, image, stays)
-            await _record(world.repository(image, promotion.channel), entry)
 
 
 async def _make(world: World, promotion: Promotion, move: Move, entry: ledger.Entry | None) -> None:
@@ -231,6 +235,23 @@ async def _make(world: World, promotion: Promotion, move: Move, entry: ledger.En
     else:
         await _write(world, source, repository, move)
     await _read_back(world, repository, move.tag, move.new)
+
+
+def _stays(promotion: Promotion, moves: Sequence[Move]) -> list[Move]:
+    """The channels that are at the digest of a further version already, as moves that change nothing."""
+    moving = {promotion.wish(move).image for move in promotion.of(Kind.CHANNEL, moves)}
+    further = {promotion.wish(move).image for move in promotion.of(Kind.VERSION, moves)} - moving
+    return [
+        Move(repository=str(wish.repository), tag=wish.tag, old=wish.digest, new=wish.digest)
+        for wish in promotion.desired
+        if wish.kind is Kind.CHANNEL and wish.image in further
+    ]
+
+
+async def _record_version(world: World, promotion: Promotion, stays: Move, entry: ledger.Entry) -> None:
+    """A version of what the channel names already has an entry, too: nobody but a promotion writes a version tag."""
+    image = world.config.images[promotion.wish(stays).image]
+    await _record(world.repository(image, promotion.channel), entry)
 
 
 async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:

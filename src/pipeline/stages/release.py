@@ -73,12 +73,20 @@ async def _version_of(
 
     A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case.
     """
-    registry: RepositoryClient = world.repository(image, channel)
-    written = {head.entry.version for head in await ledger.heads(registry, channel) if head.entry.version}
-    for version in reversed(read(image.tags.versions(written.union(await registry.tags())))):
-        if await registry.digest(image.tags.version(version.tag)) == digest:
+    registry = world.repository(image, channel)
+    listed = set(image.tags.versions(await registry.tags()))
+    written = await _written_last(registry, image, channel)
+    for version in reversed(read(listed.union(written))):
+        tag = image.tags.version(version.tag)
+        named = (await registry.listed(tag)).digest if version.tag in listed else await registry.digest(tag)
+        if named == digest:
             return version
     return None
+
+
+async def _written_last(registry: RepositoryClient, image: Image, channel: Channel) -> list[Tag]:
+    heads = await ledger.heads(registry, channel)
+    return image.tags.versions(head.entry.version for head in heads if head.entry.version)
 
 
 def promotion_of(

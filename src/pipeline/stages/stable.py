@@ -134,6 +134,8 @@ async def _highest_attempt(world: World, image: Image, tag: ReleaseTag) -> TestT
     """A list of tags may have been cut: the attempt after the last one is asked for by name."""
     registry = world.repository(image)
     highest = highest_test_tag(image.tags.versions(await registry.tags()), tag.version)
+    if highest:
+        await registry.listed(image.tags.version(highest.tag))
     following = highest.following if highest else TestTag(tag.version)
     while await registry.digest(image.tags.version(following.tag)):
         highest, following = following, following.following

@@ -2,21 +2,42 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
 
+import dagger
 import pytest
 from dagger import dag
 
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.cosign import Signing, attest, public_key
 from pipeline.containers.execution import attempt
+from pipeline.domain import Channel, Outcome, Repository, Tag
 from pipeline.errors import UsageError
+from pipeline.registry import ledger
+from pipeline.registry.client import RegistryClient
 from pipeline.registry.content import sha256
+from pipeline.registry.evidence import Evidence, attach_evidence
+from pipeline.report.model import Check, CheckStatus, Move, Result
 from pipeline.trust.bundle import read_bundle
 from pipeline.trust.keys import PublicKey
+from pipeline.trust.notary import Notary
 
 PASSWORD = "canary-signing-password"
 BLOB = "an image"
+DOCS = Path(__file__).parents[3] / "docs" / "trust.md"
+OFFLINE = [
+    "--key",
+    "/given/cosign.pub",
+    "--new-bundle-format",
+    "--insecure-ignore-tlog",
+    "--trusted-root",
+    "/given/root.json",
+]
 NO_ROOT = '{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1"}'
 """Else cosign asks Sigstore's servers for what a key does not need."""
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
@@ -78,16 +99,45 @@ async def test_what_cannot_sign_is_said_without_showing_it(
     assert "canary" not in str(refused.value)
 
 
+async def test_what_lies_in_a_registry_is_taken_by_cosign_alone(pair: Pair, any_registry: str) -> None:
+    """No code of ours: the public key, and the policies that docs/trust.md shows."""
+    sign = partial(attest, Reach(), pair.signing())
+    async with RegistryClient(plain_http={any_registry}, notary=Notary(sign=sign)) as client:
+        repo = client.repository(Repository(any_registry, f"test/{uuid4().hex}"))
+        layer = await repo.push_blob(b"an image", "text/plain")
+        digest = (await repo.push_artifact("application/x.image", [layer])).digest
+        checks = [Check(name="boot", status=CheckStatus.PASSED)]
+        result = Result(command="gate", outcome=Outcome.PASSED, reason="fine", digest=digest, checks=checks)
+        evidence = Evidence(gate=Channel.TESTING, gate_version="1", result=result)
+        stored = await attach_evidence(repo, digest, evidence, b"report")
+        move = Move(repository=str(repo.repository), tag=Tag("stable"), old=None, new=digest)
+        told = {"moves": [move], "evidence": [stored.digest], "by": "alice", "at": datetime.now(UTC), "reason": ""}
+        kind = {"channel": Channel.STABLE, "kind": ledger.Kind.PROMOTION, "command": "promote-stable"}
+        await ledger.append(repo, ledger.Entry.model_validate(told | kind))
+    tested, passed = re.findall(r"```cue\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    host, path = any_registry.rpartition(":")[2], repo.repository.path
+    container = with_cosign(pair).with_service_binding(
+        "registry", dag.host().service([dagger.PortForward(backend=int(host), frontend=5000)])
+    )
+    for kind, policy, code in [
+        (TEST_RESULT, tested, 0),
+        (TEST_RESULT, tested.replace("testing", "next"), 1),
+        ("https://slsa.dev/verification_summary/v1", passed, 0),
+        ("https://slsa.dev/verification_summary/v1", passed.replace("STABLE", "NEXT"), 1),
+    ]:
+        command = ["cosign", "verify-attestation", *OFFLINE, "--allow-http-registry", "--type", kind]
+        asked = container.with_new_file("/policy.cue", policy).with_env_variable("RUN", uuid4().hex)
+        ran = await attempt(asked, [*command, "--policy", "/policy.cue", f"registry:5000/{path}@{digest}"])
+        assert ran.code == code, ran.said
+
+
 async def cosign_says(bundle: str, pair: Pair) -> str:
     """By cosign alone."""
-    container = (
-        debian("cosign", "ca-certificates")
-        .with_new_file("/bundle.json", bundle)
-        .with_new_file("/cosign.pub", pair.public)
-        .with_new_file("/root.json", NO_ROOT)
-        .with_new_file("/blob", BLOB)
-    )
-    command = ["cosign", "verify-blob-attestation", "--key", "/cosign.pub", "--bundle", "/bundle.json"]
-    told = ["--new-bundle-format", "--insecure-ignore-tlog", "--trusted-root", "/root.json", "--type", TEST_RESULT]
-    ran = await attempt(container, [*command, *told, "/blob"])
-    return ran.said
+    container = with_cosign(pair).with_new_file("/bundle.json", bundle).with_new_file("/blob", BLOB)
+    command = ["cosign", "verify-blob-attestation", *OFFLINE, "--bundle", "/bundle.json", "--type", TEST_RESULT]
+    return (await attempt(container, [*command, "/blob"])).said
+
+
+def with_cosign(pair: Pair) -> dagger.Container:
+    files = dag.directory().with_new_file("cosign.pub", pair.public).with_new_file("root.json", NO_ROOT)
+    return debian("cosign", "ca-certificates").with_directory("/given", files)

@@ -1,13 +1,15 @@
 """A registry in memory behind httpx, and the weather between it and its clients: crashes, outages, delays."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import anyio
@@ -17,6 +19,8 @@ from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import media
+
+T = TypeVar("T")
 
 HOST = "registry.test"
 ELSEWHERE = "elsewhere.test"
@@ -73,6 +77,14 @@ class Lie(StrEnum):
     UNAUTHORIZED_ELSEWHERE = "401 from another host"
 
 
+@dataclass(frozen=True)
+class Delay:
+    """How long a request is under way before it takes effect or, `after` that, its answer is."""
+
+    seconds: float
+    after: bool = False
+
+
 @dataclass
 class Weather:
     """The `bad` thing that the `at`-th request meets, and all after it when it is `lasting`."""
@@ -90,6 +102,8 @@ class Weather:
     """Called ahead of the `at`-th request: somebody else acts."""
     slow: Random | None = None
     """Draws how long each request and each answer is under way: up to 30 ms."""
+    delays: Callable[[str], Delay | None] | None = None
+    """Asked at each request, by its method and path."""
     asked: list[str] = field(default_factory=list)
     """The method and the path of every request so far."""
 
@@ -286,7 +300,13 @@ class MemoryRegistry:
 
         async def handle(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
             await request.aread()
-            async with self._under(f"{request.method} {request.url.path}") as bad:
+            what = f"{request.method} {request.url.path}"
+            if delay := self._delay(what):
+                try:
+                    return await _held_up(delay, lambda: self._registry(request), request.extensions["timeout"]["read"])
+                except TimeoutError:
+                    raise httpx.ReadTimeout("no answer") from None
+            async with self._under(what) as bad:
                 return await self._answer(request, bad)
 
         with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle):
@@ -323,6 +343,9 @@ class MemoryRegistry:
             case Bad.WRONG_DIGEST if "docker-content-digest" in answer.headers:
                 answer.headers["docker-content-digest"] = "sha256:" + "f" * 64
         return answer
+
+    def _delay(self, what: str) -> Delay | None:
+        return self.weather.delays(what) if self.weather.delays else None
 
     def _of_another_host(self, request: httpx.Request) -> httpx.Response:
         if "password" in request.url.path:
@@ -439,9 +462,9 @@ class MemoryRegistry:
 
     async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
-        await self._tool(lambda: None)
-        await self._tool(lambda: self._carry(self.store(source.path), self.store(target.path), digest))
-        await self._tool(lambda: self.tag(target.path, tag, digest))
+        await self._tool("reads", lambda: None)
+        await self._tool("writes", lambda: self._carry(self.store(source.path), self.store(target.path), digest))
+        await self._tool(f"tags {tag}", lambda: self.tag(target.path, tag, digest))
 
     def _carry(self, ours: Store, theirs: Store, digest: Digest) -> None:
         """A manifest and all below it."""
@@ -456,14 +479,17 @@ class MemoryRegistry:
 
     async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
         """What podman and skopeo do with an image that was built here."""
-        await self._tool(lambda: None)
+        await self._tool("writes", lambda: None)
         digest = self.put_image(path, labels, seed)
         pushed[path, tag] = digest
-        await self._tool(lambda: self.tag(path, tag, digest))
+        await self._tool(f"tags {tag}", lambda: self.tag(path, tag, digest))
 
-    async def _tool(self, effect: Callable[[], object]) -> None:
-        """One request of a tool, which has no patience of its own."""
-        async with self._under("tool") as bad:
+    async def _tool(self, what: str, effect: Callable[[], object]) -> None:
+        """One request of a tool, which waits for an answer as long as it takes, and tries nothing twice."""
+        if delay := self._delay(f"tool {what}"):
+            await _held_up(delay, effect, inf)
+            return
+        async with self._under(f"tool {what}") as bad:
             if bad is Lie.STALE:  # it says that it is done
                 return
             if isinstance(bad, Lie):
@@ -474,6 +500,31 @@ class MemoryRegistry:
                 raise Crash
             if bad:
                 raise InfrastructureError(f"skopeo met {bad}")
+
+
+async def _held_up(delay: Delay, act: Callable[[], T], patience: float) -> T:
+    """What `act` answers; it takes effect also when nobody waits for it any more. TimeoutError when that is so."""
+    answer = asyncio.get_running_loop().create_future()
+
+    def take_effect() -> None:
+        try:
+            told = act()
+        except InfrastructureError as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(told)
+
+    if delay.after:
+        take_effect()
+        with anyio.fail_after(patience):
+            await anyio.sleep(delay.seconds)
+    else:
+        asyncio.get_running_loop().call_later(delay.seconds, take_effect)
+    with anyio.fail_after(patience):
+        found: T = await answer
+    return found
 
 
 def _copied(stores: dict[str, Store]) -> dict[str, Store]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import anyio
 import memory_registry
 
 from pipeline.commands import rollback as taking_back
@@ -175,6 +176,8 @@ class Bench:
     gate_runs: list[tuple[Channel, Outcome]] = field(default_factory=list)
     acknowledged: dict[tuple[str, Channel], list[Digest]] = field(default_factory=dict)
     """Every ledger entry of which a command was told that it is written."""
+    gate_takes: float = 0.0
+    """Seconds that the boot, and openQA, go on."""
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
@@ -261,6 +264,7 @@ class Bench:
         return Result(command=f"gate-{gate}", outcome=outcome, reason=check.reason, checks=[check])
 
     async def _gate(self, gate: Channel, subject: Subject) -> GateRun:
+        await anyio.sleep(self.gate_takes)
         if self.during_gate:
             act, self.during_gate = self.during_gate, None
             await act()

@@ -191,6 +191,24 @@ def test_no_lie_moves_or_loses_anything(
     tell(capsys, name, play_all(name, FEW))
 
 
+def test_an_old_answer_does_not_lead_a_rollback_too_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what it says of the channel taken for a rollback that was made before."""
+    monkeypatch.chdir(tmp_path)
+    theatre = Theatre(STORIES["rollback"], apart=False, referrers_api=False)
+    with theatre.registry.serving():
+        run(theatre.before())
+        start, undisturbed = theatre.registry.saved(), Weather()
+        theatre.play(undisturbed)
+        expected = theatre.tags(), theatre.ledgers()
+        for at, what in enumerate(undisturbed.asked, start=1):
+            if what.endswith("/manifests/stable"):
+                theatre.registry.restore(start)
+                (found,) = theatre.play(Weather(Lie.STALE, at))
+                assert found.outcome in (Outcome.PASSED, Outcome.CONFLICT), found.reason
+                theatre.play()
+                assert (theatre.tags(), theatre.ledgers()) == expected
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", STORIES)
 @pytest.mark.parametrize(("apart", "referrers_api"), [(False, False), (True, False), (False, True)])

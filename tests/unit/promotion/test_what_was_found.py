@@ -419,3 +419,15 @@ async def test_a_next_of_a_foreign_history_is_refused_before_anything_is_built(l
     assert "which is not in this history" in result.reason
     assert not lab.gate_runs
     assert commit not in lab.registry.store("os").tags
+
+
+async def test_a_further_version_of_what_a_channel_names_is_recorded(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.git.tags |= dict.fromkeys(("v1.0.1-test", "v1.0.1"), lab.git.tags["v1.0.0"])
+    assert outcome(await lab.promote_testing("v1.0.1-test")) == Outcome.PASSED
+    assert outcome(await lab.promote_stable("v1.0.1")) == Outcome.PASSED
+    assert lab.stable() == lab.released("v1.0.1") == lab.released("v1.0.0")
+    (found,) = await lab.verify()
+    assert found.outcome is Outcome.PASSED, found.reason
+    for act, tag in ((lab.promote_testing, "v1.0.1-test"), (lab.promote_stable, "v1.0.1")):
+        assert outcome(await act(tag)) == Outcome.UNCHANGED

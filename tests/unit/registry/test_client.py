@@ -322,9 +322,10 @@ async def test_a_tags_answer_that_does_not_name_its_digest_is_held_against_the_d
 async def test_a_list_of_tags_without_what_is_there_is_no_list(
     web: respx.Router, manifests: dict[str, httpx.Response], impatient: RepositoryClient
 ) -> None:
-    """An empty one is held against the channels, any against what was read."""
+    """An empty one is held against what is expected, any against what was read."""
     tags = web.get(url__startswith=f"{BASE}/tags/list").mock(return_value=httpx.Response(200, json={"tags": []}))
     assert await impatient.tags() == []
+    impatient.expect(Tag("stable"))
     manifests["stable"] = answer()
     with pytest.raises(InfrastructureError, match="a list of tags without stable, which is there"):
         await impatient.tags()

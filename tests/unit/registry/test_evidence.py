@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.domain import Channel, Commit, Outcome
 from pipeline.registry.content import sha256
-from pipeline.registry.evidence import DiskRecord, Evidence, read_statement, statement
+from pipeline.registry.evidence import DiskRecord, Evidence, StoredEvidence, passes, read_statement, statement
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.trust.statement import GATE, TEST_RESULT
 
@@ -113,3 +113,25 @@ def changed(*path: str, to: object) -> bytes:
 def test_anything_else_is_no_evidence(content: bytes, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         read_statement(content, SUBJECT)
+
+
+def _stored(name: str, version: str, outcome: Outcome, *follows: str) -> StoredEvidence:
+    status = CheckStatus.PASSED if outcome is Outcome.PASSED else CheckStatus.FAILED
+    result = EVIDENCE.result.model_copy(update={"outcome": outcome, "checks": [Check(name="sshd", status=status)]})
+    told = {"gate_version": version, "result": result, "follows": [sha256(one.encode()) for one in follows]}
+    statement = sha256(name.encode())
+    return StoredEvidence(EVIDENCE.model_copy(update=told), statement, statement, None)
+
+
+def test_what_one_image_failed_and_passed_later_stays_in_order_although_another_came_between() -> None:
+    """Two images of one digest have one chain; each counts only what was asked of it."""
+    found = [
+        _stored("gnome, again", "gnome", Outcome.PASSED, "kde"),
+        _stored("kde", "kde", Outcome.GATE_FAILED, "gnome"),
+        _stored("gnome", "gnome", Outcome.GATE_FAILED),
+    ]
+    assert passes(found, "gnome") == found[0]
+    assert passes(found, "kde") is None
+    assert passes(found, "lts") is None
+    turned = [_stored("late", "gnome", Outcome.GATE_FAILED, "kde"), found[1], _stored("gnome", "gnome", Outcome.PASSED)]
+    assert passes(turned, "gnome") is None
