@@ -93,6 +93,8 @@ class Git:
         return self.tags.get(tag)
 
     async def count(self, older: str, newer: str) -> int | None:
+        if older not in self.commits or newer not in self.commits:
+            return None
         return self.commits.index(Commit(newer)) - self.commits.index(Commit(older))
 
     async def subjects(self, older: str, newer: str) -> list[str]:
