@@ -41,11 +41,11 @@ from pipeline.api.arguments import (
     Token,
     WhichGate,
 )
-from pipeline.api.calls import acting, api_object, ending, lasting, opened, results_of, told
+from pipeline.api.calls import acting, api_object, checking, ending, lasting, opened, results_of, told
 from pipeline.api.commands import Commands
 from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
-from pipeline.commands import board, init, prune, reproduce, run_stage, status
+from pipeline.commands import board, configuration, init, prune, reproduce, run_stage, status
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Refresh
 from pipeline.ending import CallFailed
@@ -166,9 +166,10 @@ class BootcPipeline:
     @acting
     async def run_stage(
         self,
-        stage: Annotated[str, Doc("build-next, refresh-next, gate-next, promote-testing, promote-stable or verify")],
+        stage: Annotated[str, Doc("build-next, gate-next, promote-testing, promote-stable or verify")],
         tag: Annotated[str, Doc("The pushed git tag, for those that promote")] = "",
         image: Images = None,
+        refresh: Another = Refresh.NONE,
     ) -> dagger.Directory:
         """Run a stage as a workflow does: its report, passed or failed, with the exit code in the file `exit-code`."""
         left: dict[str, Path] = {}
@@ -176,9 +177,20 @@ class BootcPipeline:
         async def run(world: World) -> list[Result]:
             nonlocal left
             left = world.left
-            return await run_stage.run_stage(world, stage, tag)
+            return await run_stage.run_stage(world, stage, tag, refresh)
 
         return run_directory(await results_of(stage, self.given, image, run), left)
+
+    @checking
+    async def next_gate(self) -> str:
+        """Build, lint and test without pushing; fails when the gate does, as `dagger check` wants it."""
+        return _told(await self.results().gate_next(), as_json=False)
+
+    @checking
+    async def configuration(self) -> str:
+        """Read pipeline.toml, and say what it asks of each image; fails when it cannot be read."""
+        async with opened("configuration", self.given) as world:
+            return configuration.told(world.config)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -293,7 +305,7 @@ class BootcPipeline:
         with ending("init"):
             return await init.init(self.given.source, address)
 
-    @acting
+    @checking
     async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:
         """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
         return _told(await self.results().doctor(image), as_json)
@@ -321,7 +333,7 @@ class BootcPipeline:
         answer = await self.results().why(ref, image)
         return answer.json if as_json else answer.text
 
-    @acting
+    @checking
     async def verify(
         self, channel: Channels = None, anchor: Anchors = None, image: Images = None, as_json: AsJson = False
     ) -> str:

@@ -82,3 +82,9 @@ def test_a_whole_release_by_its_tags(act, repository):
         assert registry.digest(repository.image, channel) == registry.digest(repository.image, repository.head())
     assert act.run("schedule", "channels", {}, SECRETS).exit_code == 0
     assert act.run("schedule", "prune", {}, SECRETS).exit_code == 0
+
+
+def test_the_board_shows_what_the_workflows_moved(act, repository, caller, tmp_path):
+    caller.passes("board", "export", "--path", str(tmp_path / "site"))
+    assert registry.digest(repository.image, "next")[7:19] in (tmp_path / "site" / "index.html").read_text()
+    assert (tmp_path / "site" / "badges" / "sample-os-next.svg").exists()
