@@ -228,8 +228,8 @@ class Bench:
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))
 
-    async def verify(self) -> list[Result]:
-        return await self._run(lambda world: verify(world, list(Channel)))
+    async def verify(self, *anchors: str) -> list[Result]:
+        return await self._run(lambda world: verify(world, list(Channel), anchors))
 
     async def _run(self, command: Callable[[World], Awaitable[list[Result]]]) -> list[Result]:
         async with self.world() as world:
