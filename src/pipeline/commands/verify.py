@@ -11,7 +11,7 @@ from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.names import CREATED, Facts, Kind, date_of
+from pipeline.policy.names import CREATED, Kind
 from pipeline.policy.past import explained
 from pipeline.quantities import duration_text
 from pipeline.registry import ledger
@@ -19,7 +19,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
-from pipeline.stages.release import version_at
+from pipeline.stages.release import aliases_of
 from pipeline.trust.signers import LEDGER
 from pipeline.world import World
 
@@ -236,13 +236,11 @@ async def _about_aliases(
     One that a later release left behind may be gone: retention takes those.
     """
     registry = world.repository(image, channel)
-    version = await version_at(world, image, channel, digest)
-    facts = Facts(version, date_of((await registry.labels(digest)).get(CREATED, "")))
-    following = {image.tags.alias(template, facts): digest for template in image.tags.aliases[channel]}
+    following = dict.fromkeys(await aliases_of(world, image, channel, digest), digest)
     recorded: dict[Tag, Digest] = {}
     for move in (move for record in records for move in record.entry.aliases):  # the newest entry first
         recorded.setdefault(move.tag, move.new)
-    names = {tag: image.tags.read(tag) for tag in {*await registry.tags(), *recorded, *filter(None, following)}}
+    names = {tag: image.tags.read(tag) for tag in {*await registry.tags(), *recorded, *following}}
     mine = {tag: name for tag, name in names.items() if name and name.kind is Kind.ALIAS and name.channel is channel}
     findings = []
     for tag, name in sorted(mine.items()):
