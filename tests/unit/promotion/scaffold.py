@@ -23,6 +23,7 @@ from pipeline.errors import GateFailed, PipelineError
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.subject import Subject
 from pipeline.image.assembly import Assembled
+from pipeline.image.packages import FILE as PACKAGES
 from pipeline.policy.tags import ReleaseTag
 from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -98,7 +99,8 @@ class Git:
         return self.commits.index(Commit(newer)) - self.commits.index(Commit(older))
 
     async def subjects(self, older: str, newer: str) -> list[str]:
-        return []
+        between = self.commits[self.commits.index(Commit(older)) + 1 : self.commits.index(Commit(newer)) + 1]
+        return [f"{commit[:7]} What was done" for commit in reversed(between)]
 
     async def describe(self, commit: Commit) -> str:
         return commit[:12]
@@ -147,7 +149,9 @@ class LocalImage:
         return self.bench.found(Channel.NEXT), self
 
     async def export(self, folder: str) -> None:
-        """The report has no files of its own."""
+        """What a report of the gate has besides."""
+        if self.bench.packages:
+            (Path(folder) / PACKAGES).write_text("\n".join(self.bench.packages))
 
     async def push(self, image: Image, tag: Tag) -> Digest:
         if self.handed_over:
@@ -183,6 +187,8 @@ class Bench:
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
+    packages: Sequence[str] = ()
+    """What is in the image that is built next, as `name version`."""
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
     only: Sequence[str] = ()
