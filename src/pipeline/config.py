@@ -648,6 +648,17 @@ class Gates(_Table):
     """Before `:stable`."""
 
 
+class StaleAfter(_Table):
+    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
+
+    next: Duration | None = None
+    """Since the image of `:next` was built."""
+    testing: Duration | None = None
+    """Since the image of `:testing` was built."""
+    stable: Duration | None = None
+    """Since the image of `:stable` was built."""
+
+
 class Signer(_Table):
     """One of those whose signatures count."""
 
@@ -684,17 +695,6 @@ class Trust(_Table):
         return {name: found for name, found in named.items() if found}
 
 
-class StaleAfter(_Table):
-    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
-
-    next: Duration | None = None
-    """Since the image of `:next` was built."""
-    testing: Duration | None = None
-    """Since the image of `:testing` was built."""
-    stable: Duration | None = None
-    """Since the image of `:stable` was built."""
-
-
 class Config(_Table):
     """The whole file."""
 
@@ -714,10 +714,10 @@ class Config(_Table):
     """Known findings that may ship for a while."""
     retention: Rules = Rules()
     """What `prune` may delete."""
-    trust: Trust | None = None
-    """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
     stale_after: StaleAfter = StaleAfter()
     """When a channel counts as stale."""
+    trust: Trust | None = None
+    """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -914,9 +914,9 @@ def _explain(file: str, detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = detail["input"]
+            message = message.removeprefix(f"{found!r} is not ")
             if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
                 return f"{file}: {key}: {message}."
-            message = message.removeprefix(f"{found!r} is not ")
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)
