@@ -166,9 +166,10 @@ class BootcPipeline:
     @acting
     async def run_stage(
         self,
-        stage: Annotated[str, Doc("build-next, refresh-next, gate-next, promote-testing, promote-stable or verify")],
+        stage: Annotated[str, Doc("build-next, gate-next, promote-testing, promote-stable or verify")],
         tag: Annotated[str, Doc("The pushed git tag, for those that promote")] = "",
         image: Images = None,
+        refresh: Another = Refresh.NONE,
     ) -> dagger.Directory:
         """Run a stage as a workflow does: its report, passed or failed, with the exit code in the file `exit-code`."""
         left: dict[str, Path] = {}
@@ -176,7 +177,7 @@ class BootcPipeline:
         async def run(world: World) -> list[Result]:
             nonlocal left
             left = world.left
-            return await run_stage.run_stage(world, stage, tag)
+            return await run_stage.run_stage(world, stage, tag, refresh)
 
         return run_directory(await results_of(stage, self.given, image, run), left)
 
