@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ from pipeline.report.model import Result
 from pipeline.report.release import merge
 from pipeline.version import MODULE_VERSION
 from pipeline.world import World
+
+_UNPACKED = 512 << 20
+"""Bytes of a report's files, at most."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,24 @@ def run_directory(results: Sequence[Result], left: Mapping[str, Path]) -> dagger
 
 def unpacked(reports: dict[str, bytes]) -> dagger.Directory:
     """The same for reports that come out of the registry as archives (tar.gz)."""
-    return _directory({image: _extracted(archive) for image, archive in reports.items()})
+    return _directory({image: extracted(archive) for image, archive in reports.items()})
 
 
-def _extracted(archive: bytes) -> Path:
-    folder = new_folder()
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
-        packed.extractall(folder, filter="data")
+def extracted(archive: bytes) -> Path:
+    """The files of a report; PreconditionError for what no gate has stored: anybody may push beside an image."""
+    folder, left = new_folder(), _UNPACKED
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
+            for member in packed:
+                left -= member.size
+                if left < 0:
+                    raise tarfile.TarError(f"it unpacks to more than {_UNPACKED >> 20} MiB")
+                packed.extract(member, folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise PreconditionError(
+            f"A report in the registry cannot be unpacked ({type(error).__name__}: {error}); expected a tar.gz as a "
+            "gate stores it. Run that gate again, and find out who else writes there."
+        ) from error
     return folder
 
 
@@ -178,7 +193,7 @@ async def kept_run(world: World, image: Image, digest: Digest, proof: Proof) -> 
     repository = world.repository(image)
     found = await find_evidence(repository, digest, proof.evidence.gate)
     stored = next(one for one in found if one.digest == proof.digest)
-    return GateRun(proof.evidence.result, _extracted(await fetch_report(repository, stored)))
+    return GateRun(proof.evidence.result, extracted(await fetch_report(repository, stored)))
 
 
 async def verdict_on(registry: RepositoryClient, digest: Digest, gate: Channel) -> Evidence | None:

@@ -368,8 +368,13 @@ class _Need:
 
 
 async def read(response: httpx.Response, limit: int) -> bytes:
-    """The body, kept for who reads it again; Transient when it is longer than `limit` bytes."""
+    """The body, kept for who reads it again; Transient when it is longer than `limit` bytes.
+
+    None is asked for compressed, and none is taken: a little of it may be any amount of memory.
+    """
     if "body" not in response.extensions:
+        if (encoding := response.headers.get("content-encoding", "").lower()) not in ("", "identity"):
+            raise Transient(f"answer {response.status_code} in the encoding {encoding}, not asked for", attempts=3)
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk

@@ -1,5 +1,6 @@
 """What the client makes of answers that the registries of the contract tests do not give."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -294,6 +295,18 @@ async def test_without_the_api_the_fallback_tag_is_read(
     web.get(f"{BASE}/manifests/{referrers_tag(subject)}").mock(return_value=listing(index))
     web.get(url__startswith=f"{BASE}/manifests/sha256:").mock(return_value=UNKNOWN)
     assert await repo.referrers(subject) == [IMAGE.descriptor]
+
+
+async def test_a_compressed_answer_which_nobody_asked_for_is_not_unpacked(
+    web: respx.Router, impatient: RepositoryClient
+) -> None:
+    packed = gzip.compress(IMAGE.raw)
+    sent = httpx.ByteStream(packed)
+    web.get(f"{BASE}/manifests/next").mock(
+        side_effect=lambda _: httpx.Response(200, stream=sent, headers={"content-encoding": "gzip"})
+    )
+    with pytest.raises(InfrastructureError, match="in the encoding gzip, not asked for"):
+        await impatient.manifest(Tag("next"))
 
 
 @pytest.fixture
