@@ -55,47 +55,63 @@ def test_services_that_are_not_active_are_named_with_their_state() -> None:
     assert found.findings == ["a.service is failed", "b.service is unknown"]
 
 
-SHOWN = """Id=chronyd.service
-LoadState=loaded
-ActiveState=active
-ConditionTimestampMonotonic=1
-WantedBy=multi-user.target
+LINKS = """multi-user.target.wants/chronyd.service
+multi-user.target.wants/once.service
+graphical.target.wants/lost.service
+multi-user.target.requires/lost.service
+multi-user.target.wants/down.service
+sleep.target.wants/asleep.service
+multi-user.target.wants/masked.service
+"""
 
-Id=once.service
-LoadState=loaded
-ActiveState=inactive
-ConditionTimestampMonotonic=1
-WantedBy=multi-user.target
-
-Id=lost.service
+SHOWN = """Id=asleep.service
 LoadState=loaded
 ActiveState=inactive
 ConditionTimestampMonotonic=0
-RequiredBy=
-WantedBy=graphical.target multi-user.target
+
+Id=chronyd.service
+LoadState=loaded
+ActiveState=active
+ConditionTimestampMonotonic=1
 
 Id=down.service
 LoadState=loaded
 ActiveState=failed
 ConditionTimestampMonotonic=1
-WantedBy=multi-user.target
 
-Id=asleep.service
+Id=graphical.target
+LoadState=loaded
+ActiveState=inactive
+
+Id=alias.service
 LoadState=loaded
 ActiveState=inactive
 ConditionTimestampMonotonic=0
-WantedBy=sleep.target
 
 Id=masked.service
 LoadState=masked
 ActiveState=inactive
 ConditionTimestampMonotonic=0
-WantedBy=multi-user.target"""
+
+Id=multi-user.target
+LoadState=loaded
+ActiveState=active
+
+Id=once.service
+LoadState=loaded
+ActiveState=inactive
+ConditionTimestampMonotonic=1
+
+Id=sleep.target
+LoadState=loaded
+ActiveState=inactive"""
 
 
 def test_what_the_image_enables_was_started_and_did_not_fail() -> None:
-    found = services.judge_enabled(list(services.read_units(SHOWN)), {"multi-user.target", "basic.target"})
-    assert found.findings == ["lost.service is enabled and was never started", "down.service is failed"]
+    links = services.read_links(LINKS)
+    names = sorted({name for link in links for name in link})
+    found = services.judge_enabled(links, dict(zip(names, services.read_units(SHOWN), strict=True)))
+    assert found.findings == ["down.service is failed", "lost.service is enabled and was never started"]
     assert found.note == "2 enabled services were started"
 
 

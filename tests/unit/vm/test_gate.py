@@ -22,6 +22,7 @@ from pipeline.vm.spec import Firmware, Spec
 from pipeline.vm.ways import Refusal, Way
 
 PANIC = {"console": "[ 0.000000] Linux version 6\r\nKernel panic - not syncing: no init found\r\n", "hang": True}
+BOOTS = {"console": "[ 0.000000] Linux version 6\r\n", "hang": True}
 CRASH = {"console": "[ 0.000000] Linux version 6\r\n", "stderr": "qemu: out of memory\n", "exit": 1}
 
 
@@ -118,19 +119,25 @@ async def test_a_deadline_missed_on_a_machine_that_gave_no_time_is_no_verdict(mo
         under_test.blame(Overdue("no SSH within 600 s"), Busy(), "")  # type: ignore[arg-type]
 
 
+async def has_begun(session: Session) -> None:
+    """Until the scene of this machine is on."""
+    while session.machine.console.boot.kernel is None:
+        await session.machine.change()
+
+
 async def test_a_system_that_lets_nobody_in_is_booted_again_for_another_way(
     play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {Way.KEY: ("port 22 closed", Refusal.CLOSED), Way.SERVER: ("nothing there", Refusal.CLOSED)}
 
     async def connect(session: Session, deadline: float) -> None:
+        await has_begun(session)
         if session.way in said:
             raise Refused(*said[session.way])
         raise Dead("the guest's kernel panicked")
 
     monkeypatch.setattr(Session, "connect", connect)
-    hang = {"console": "[ 0.000000] Linux version 6\r\n", "hang": True}
-    result = (await play(hang, hang, hang)).result
+    result = (await play(BOOTS, BOOTS, BOOTS)).result
     assert result.reason.startswith("boot: the guest's kernel panicked")
     shell = "a shell on a virtio console, without SSH"
     assert result.inputs["way_in"] == f"{shell} (port 22 closed; then nothing there)"
@@ -141,10 +148,11 @@ async def test_a_system_that_lets_nobody_in_is_booted_again_for_another_way(
 
 async def test_a_system_that_lets_nobody_in_by_any_way_fails(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(session: Session, deadline: float) -> None:
+        await has_begun(session)
         raise Refused(f"{session.way} is shut", Refusal.CLOSED)
 
     monkeypatch.setattr(Session, "connect", connect)
-    result = (await play({"hang": True}, {"hang": True}, {"hang": True})).result
+    result = (await play(BOOTS, BOOTS, BOOTS)).result
     assert result.outcome is Outcome.GATE_FAILED
     assert result.reason.startswith("boot: shell is shut; before: key is shut; then server is shut; expected")
 

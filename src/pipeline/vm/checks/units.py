@@ -29,9 +29,8 @@ async def for_want_of_network(session: Session, unit: str) -> str:
     """Behind the name of a unit that failed or does not end: that it asked for what the gate gives only on request."""
     if session.spec.network is True:
         return ""
-    said = await session.guest.out(
-        "journalctl", "--boot", "--no-pager", "--output=cat", f"--lines={_LINES}", "-u", unit
-    )
+    command = ("journalctl", "--boot", "--no-pager", "--output=cat", f"--lines={_LINES}", f"--unit={unit}")
+    said = await session.guest.out(*command, within=session.scaled(30))
     return asked_for_network(said)
 
 
