@@ -37,6 +37,7 @@ from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
 from pipeline.registry.artifacts import looks_promoted
+from pipeline.trust.keyless import FULCIO, REKOR
 from pipeline.vm.spec import Spec
 from pipeline.vm.way_out import MOST
 from pipeline.vm.ways import Way
@@ -648,11 +649,32 @@ class Gates(_Table):
     """Before `:stable`."""
 
 
-class Signer(_Table):
-    """One of those whose signatures count."""
+class StaleAfter(_Table):
+    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
 
-    key: RelativePath
+    next: Duration | None = None
+    """Since the image of `:next` was built."""
+    testing: Duration | None = None
+    """Since the image of `:testing` was built."""
+    stable: Duration | None = None
+    """Since the image of `:stable` was built."""
+
+
+class Signer(_Table):
+    """One of those whose signatures count: by a key, or by an identity."""
+
+    key: RelativePath | None = None
     """A file of the repository with a public key (PEM), as cosign.pub."""
+    issuer: Url | None = None
+    """Who vouches for the identity: `https://token.actions.githubusercontent.com` for a workflow on GitHub."""
+    identity: Annotated[str, Field(min_length=2)] | None = None
+    """Whom the certificate must name; `*` is anything: `https://github.com/O/R/.github/workflows/x.yml@refs/tags/v*`."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Signer":
+        if [bool(self.key), bool(self.issuer), bool(self.identity)] not in ([True, False, False], [False, True, True]):
+            raise ValueError("expected either key, or issuer and identity")
+        return self
 
 
 Signers = Annotated[
@@ -677,22 +699,17 @@ class Trust(_Table):
     """Whose entries count in every ledger besides: of those who hold, roll back and release by hand."""
     cosign: ImageReference | None = None
     """An image with cosign 2 as its entrypoint, for keys in a KMS; Debian's cosign has no drivers for those."""
+    trusted_root: RelativePath | None = None
+    """A file of the repository: trusted_root.json of a Sigstore of your own. The public one's without it."""
+    fulcio: Url = FULCIO
+    """The certificate authority that signing with an identity token asks; of your own only with trusted_root."""
+    rekor: Url = REKOR
+    """The log that it writes to."""
 
     def signers(self) -> dict[str, tuple[Signer, ...]]:
         """By gate and `ledger`, those that are named."""
         named = {"next": self.next, "testing": self.testing, "stable": self.stable, "ledger": self.ledger}
         return {name: found for name, found in named.items() if found}
-
-
-class StaleAfter(_Table):
-    """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
-
-    next: Duration | None = None
-    """Since the image of `:next` was built."""
-    testing: Duration | None = None
-    """Since the image of `:testing` was built."""
-    stable: Duration | None = None
-    """Since the image of `:stable` was built."""
 
 
 class Config(_Table):
@@ -714,10 +731,10 @@ class Config(_Table):
     """Known findings that may ship for a while."""
     retention: Rules = Rules()
     """What `prune` may delete."""
-    trust: Trust | None = None
-    """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
     stale_after: StaleAfter = StaleAfter()
     """When a channel counts as stale."""
+    trust: Trust | None = None
+    """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -914,9 +931,9 @@ def _explain(file: str, detail: Any) -> str:
         case _:
             message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             found = detail["input"]
+            message = message.removeprefix(f"{found!r} is not ")
             if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
                 return f"{file}: {key}: {message}."
-            message = message.removeprefix(f"{found!r} is not ")
             shown = _without_login(found)
             if shown != found:
                 message = message.replace(str(found), shown)

@@ -45,7 +45,7 @@ def test_a_push_to_main_moves_next_and_a_pull_request_from_a_fork_moves_nothing(
 
 
 @pytest.mark.thorough
-def test_what_fails_is_red_with_the_report_of_this_run(act, repository):
+def test_what_fails_is_red_with_the_report_of_this_run(act, repository, caller, tmp_path):
     """A gate in a pull request, a commit off main that was to be pushed, and a release that nobody tested."""
     before = _tags(repository)
     repository.check_out("--detach")
@@ -60,6 +60,9 @@ def test_what_fails_is_red_with_the_report_of_this_run(act, repository):
     told = json.loads(run.report("build-next", "result.json"))
     assert (told["outcome"], told["exit_code"]) == ("precondition", 3)
     assert "is not on main" in told["reason"]
+
+    caller.fails("precondition", "build-next", "--must-push")
+    caller.fails("gate failed", "gate-next", "--fail", "export", "--path", str(tmp_path / "report"))
 
     repository.check_out("main")
     repository.tag("v2.0.0")
@@ -82,3 +85,9 @@ def test_a_whole_release_by_its_tags(act, repository):
         assert registry.digest(repository.image, channel) == registry.digest(repository.image, repository.head())
     assert act.run("schedule", "channels", {}, SECRETS).exit_code == 0
     assert act.run("schedule", "prune", {}, SECRETS).exit_code == 0
+
+
+def test_the_board_shows_what_the_workflows_moved(act, repository, caller, tmp_path):
+    caller.passes("board", "export", "--path", str(tmp_path / "site"))
+    assert registry.digest(repository.image, "next")[7:19] in (tmp_path / "site" / "index.html").read_text()
+    assert (tmp_path / "site" / "badges" / "sample-os-next.svg").exists()

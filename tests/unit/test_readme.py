@@ -52,7 +52,7 @@ def test_every_command_of_the_papers_exists(name: str, options: list[str]) -> No
 
 @pytest.mark.parametrize("name", sorted(_api().keys() - {CONSTRUCTOR}))
 def test_every_command_is_in_the_papers(name: str) -> None:
-    assert re.search(rf"[`\s]{name}[`\s]", PAGES["commands"]), f"docs/commands.md lacks {name}"
+    assert re.search(rf"[`\s]{name}[`\s]", "\n".join(PAGES.values())), f"no page of docs/ names {name}"
 
 
 def test_every_secret_of_the_papers_is_an_argument() -> None:
@@ -66,7 +66,6 @@ def test_every_call_of_the_workflows_exists(name: str, options: list[str]) -> No
 
 def test_every_login_of_the_workflows_is_an_argument() -> None:
     text = (WORKFLOWS / "stage.yml").read_text()
-    assert set(re.findall(r"given[+]?=\(--([a-z-]+)", text)) == {"actor", "registry-auth", "openqa-auth", "upload-auth"}
     assert set(re.findall(r"given[+]?=\(--([a-z-]+)", text)) <= _api()[CONSTRUCTOR]
 
 

@@ -23,6 +23,7 @@ CHECKS: Mapping[Channel, tuple[str, ...]] = {
     ),
     Channel.TESTING: (
         "boot",
+        "ssh",
         "kernel",
         "secure-boot",
         "bootc-digest",

@@ -10,7 +10,7 @@ from pipeline.policy.adoption import seen as looking
 from pipeline.policy.adoption.seen import ImageSeen, Seen
 
 CONFIGURATION = "pipeline.toml"
-WORKFLOWS = ("build-next", "pull-request", "test-qemu", "release-stable", "channels", "prune")
+WORKFLOWS = ("build-next", "refresh-next", "pull-request", "test-qemu", "release-stable", "channels", "prune")
 STAGE = ".github/workflows/stage.yml"
 _HERE = "./.github/workflows/stage.yml"
 _PASSWORD = "      REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}\n"  # noqa: S105 - where it is, not what
