@@ -1,7 +1,7 @@
 """What a build is told: labels, arguments, secrets, and which images it starts from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import dagger
@@ -40,6 +40,8 @@ class Bases:
     """What the image is based on, as the Containerfile names it; empty when it starts from nothing."""
     found: Mapping[str, Reference]
     """By that name, with digest: those that are in a registry."""
+    written: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By that name: how the Containerfile writes it, with variables."""
     unknown: tuple[str, ...] = ()
     """Those that no registry could be asked for."""
 
@@ -59,8 +61,13 @@ class Bases:
 
     @property
     def pinned(self) -> dict[str, str]:
-        """What podman takes in place of a moving name: a tag that moves while it builds changes nothing."""
-        return {name: _at(reference) for name, reference in self.found.items() if "@" not in name}
+        """What podman takes in place of a moving name: a tag that moves while it builds changes nothing.
+
+        It looks for `FROM` as that is written and for `COPY --from` with its variables filled in; a name with `=` in it
+        cannot be said to it.
+        """
+        moving = {name: {name, *self.written.get(name, ())} for name in self.found if "@" not in name}
+        return {text: _at(self.found[name]) for name, texts in moving.items() for text in texts if "=" not in text}
 
 
 def _named(reference: Reference) -> str:
@@ -91,7 +98,8 @@ async def bases_of(world: World, image: Image, needed: Needed = NOTHING) -> Base
 
     found = await each(named.all, ask)
     known = {name: reference for name, reference in found if reference}
-    return Bases(named.final, known, tuple(name for name in named.all if name not in known))
+    unknown = tuple(name for name in named.all if name not in known)
+    return Bases(named.final, known, named.written, unknown)
 
 
 async def _containerfile(source: dagger.Directory, image: Image) -> str:

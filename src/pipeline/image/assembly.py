@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.domain import Digest
-from pipeline.errors import PipelineError, PreconditionError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
 from pipeline.registry import media
 from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json
 
@@ -221,6 +221,9 @@ def main() -> int:
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.outcome.exit_code
+    except OSError as error:
+        print(f"{error}; expected layouts that can be read and room for another one", file=sys.stderr)
+        return InfrastructureError.outcome.exit_code
     except ValueError as error:
         print(f"A part of the image cannot be read: {error}. Build or export it again.", file=sys.stderr)
         return PreconditionError.outcome.exit_code

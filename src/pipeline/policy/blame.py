@@ -62,6 +62,11 @@ _IMMUTABLE = Blame(
 _QUOTA = Blame(PreconditionError, "The repository's quota is used up: raise it, or delete what `prune` lists.")
 _LARGE = Blame(PreconditionError, "The registry or a proxy before it takes nothing so large: raise its limit.")
 _TYPE = Blame(PreconditionError, "The registry takes no such manifest: allow OCI images and artifacts in it.")
+_NOT_OCI = Blame(
+    PreconditionError,
+    "It is no OCI image, so an OCI layout cannot hold it as it is: push it as one (podman push --format=oci), or hand "
+    "over one index by its digest.",
+)
 _SCHEMA_1 = Blame(PreconditionError, "The image is of Docker's schema 1, which nobody serves any more: build it anew.")
 _PLAIN = Blame(UsageError, "The registry speaks plain HTTP: name it in plain_http of pipeline.toml.")
 _TRUST = Blame(PreconditionError, "Its certificate is not trusted here: give the registry one that is.")
@@ -79,6 +84,7 @@ _TABLE = [
     _Sign(_CARRIED, r"quota", _QUOTA),
     _Sign(_CARRIED, r"\b413\b|entity too large|SIZE_INVALID|(blob|manifest|layer) .*too large", _LARGE),
     _Sign(_ANYWHERE, r"schema ?(version )?1\b|manifest\.v1\+(pretty)?jws", _SCHEMA_1),
+    _Sign(Work.PULL, r"Instructed to preserve digests", _NOT_OCI),
     _Sign(_CARRIED, r"unsupported (manifest )?media ?type|MANIFEST_INVALID|manifest invalid|\b415\b", _TYPE),
     _Sign(_ANYWHERE, r"server gave HTTP response to HTTPS client", _PLAIN),
     _Sign(_ANYWHERE, r"(x509|tls): .*certificate|certificate signed by unknown authority", _TRUST),

@@ -26,6 +26,8 @@ class Bases:
     """What the built stage is based on, through stages of the file; empty for one that starts from nothing."""
     all: tuple[str, ...] = ()
     """Every image that the built stage needs, `FROM` of any stage, `COPY --from` and `RUN --mount=from=`."""
+    written: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False)
+    """By that name: how the file writes it, with its variables (`${BASE}:10`)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Reference:
         """None for what is in no registry (`localhost/…`, `oci-archive:…`) or does not say in which (`fedora:43`)."""
         name, _, digest = text.removeprefix("docker://").partition("@")
         path, _, tag = name.rpartition(":") if ":" in name.rpartition("/")[2] else (name, "", "latest")
+        path = re.sub(r"^docker\.io/(?=[^/]+$)", "docker.io/library/", path)  # as every client of Docker Hub has it
         try:
             repository = Repository.parse(path)
             found = cls(repository, Tag(tag), Digest(digest) if digest else None)
@@ -63,7 +66,8 @@ class _Stage:
     image: str
     """The image that it starts from."""
     stages: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
+    images: dict[str, str] = field(default_factory=dict)
+    """Those that it takes, with the way in which they are written."""
 
 
 def bases(text: str, args: Mapping[str, str], *, target: str = "", contexts: Collection[str] = ()) -> Bases:
@@ -79,11 +83,12 @@ def bases(text: str, args: Mapping[str, str], *, target: str = "", contexts: Col
     """
     stages = _stages(text, args, {name.lower() for name in contexts})
     wanted = _stage_named(target, stages) if target else next(reversed(stages), "")
-    found = [image for name in _needed(stages, wanted) for image in stages[name].images]
+    found = [image for name in _needed(stages, wanted) for image in stages[name].images.items()]
+    written = {name: frozenset(text for image, text in found if image == name) for name, _ in found}
     final = wanted
     while final and (below := stages[final].base):
         final = below
-    return Bases(stages[final].image if final else "", tuple(dict.fromkeys(found)))
+    return Bases(stages[final].image if final else "", tuple(written), written)
 
 
 def _needed(stages: Mapping[str, _Stage], wanted: str) -> list[str]:
@@ -125,13 +130,14 @@ def _stages(text: str, given: Mapping[str, str], contexts: Collection[str]) -> d
             if words:
                 base, image = split(_filled(words[0], values))
                 named = words[2].lower() if len(words) > 2 and words[1].upper() == "AS" else f"#{len(stages)}"
-                stages[named] = _Stage(base, image, [base] if base else [], [image] if image else [])
+                stages[named] = _Stage(base, image, [base] if base else [], {image: words[0]} if image else {})
         elif stages and keyword in ("COPY", "ADD", "RUN"):
             current = stages[next(reversed(stages))]
             for reference in (_MOUNT_FROM if keyword == "RUN" else _FROM_OPTION).findall(rest):
                 stage, image = split(_filled(reference, values))
                 current.stages += [stage] if stage else []
-                current.images += [image] if image else []
+                if image:
+                    current.images.setdefault(image, reference)
     return stages
 
 

@@ -111,7 +111,7 @@ async def test_a_build_like_theirs(lab: Lab) -> None:
         args={"COMMIT": "c0ffee"},
         annotations={"note": "well"},
         secrets={"TOKEN": dag.set_secret("token", CANARY)},
-        pinned={f"{HOST}/base:moving": f"{HOST}/base@{lab.first}"},
+        pinned=dict.fromkeys((f"{HOST}/base:moving", "${BASE}:moving"), f"{HOST}/base@{lab.first}"),
     )
     await lab.storage().build(image, source, recipe)
     name = "localhost/os:1-x86_64"

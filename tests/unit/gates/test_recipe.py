@@ -39,4 +39,4 @@ def test_what_has_changed(now: Bases, labels: dict[str, str], changed: str) -> N
 
 def test_what_nobody_can_be_asked_for_is_no_answer() -> None:
     with pytest.raises(UsageError, match="fedora:43"):
-        moved(Bases("fedora:43", {}, ("fedora:43",)), {})
+        moved(Bases("fedora:43", {}, unknown=("fedora:43",)), {})

@@ -72,6 +72,8 @@ D = "sha256:" + "a" * 64
         ("registry.lan:5000/b", ("registry.lan:5000/b", "latest", None)),
         (f"quay.io/a/b:1@{D}", ("quay.io/a/b", "1", D)),
         (f"docker://quay.io/a/b@{D}", ("quay.io/a/b", "latest", D)),
+        ("docker.io/fedora:43", ("docker.io/library/fedora", "43", None)),
+        ("docker.io/a/b:43", ("docker.io/a/b", "43", None)),
         ("fedora:43", None),
         ("library/fedora", None),
         ("localhost/built-before:1", None),

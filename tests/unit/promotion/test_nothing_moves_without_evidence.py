@@ -85,6 +85,7 @@ class Releases(RuleBasedStateMachine):
         self.builds = 0
         self.over = False
         """Whether the command overrides holds."""
+        self.racing = False
         self.checked = 0
         self.base_moves()
         commit = self.bench.git.commit()
@@ -219,7 +220,9 @@ class Releases(RuleBasedStateMachine):
         self.runner.run(both())
         self.registry.weather = Weather()
         assert set(found) <= GOOD | REFUSALS | {Outcome.CONFLICT, Outcome.PARTIAL}
+        self.racing = True
         self.check_writes()
+        self.racing = False
         self.count("races")
 
         async def afterwards() -> None:
@@ -320,7 +323,7 @@ class Releases(RuleBasedStateMachine):
                 assert write.old in (None, write.new), f"{write.tag} moved"
                 gate = Channel.TESTING if "-test" in write.tag else Channel.STABLE
                 assert write.verdicts[gate] == Outcome.PASSED
-            if CANDIDATE.fullmatch(write.tag):
+            if CANDIDATE.fullmatch(write.tag) and not self.racing:  # no registry has a tag that is only created
                 assert write.old in (None, write.new), f"the candidate {write.tag} was written again"
             if write.tag in list(Channel) and write.by_us:
                 needed = list(Channel)[: list(Channel).index(Channel(write.tag)) + 1]

@@ -91,7 +91,8 @@ async def test_podman_is_told_all_of_it(lab: Lab) -> None:
     assert recipe.labels[BASE_DIGEST_LABEL] == base
     assert recipe.labels[BASES_LABEL] == f"{HOST}/base@{base} {HOST}/tools@{tools}"
     options = build_options(lab.images[0], recipe)
-    assert f"--build-context={HOST}/base:10=docker-image://{HOST}/base@{base}" in options
+    for name in (f"{HOST}/base:10", "$BASE:10"):
+        assert f"--build-context={name}=docker-image://{HOST}/base@{base}" in options
     assert {"--target=os", "--build-arg-file=args", "--build-arg=PLAIN=1", "--build-context=more=more"} <= set(options)
     assert {f"--cache-from={HOST}/cache", "--secret=id=TOKEN,src=/run/secrets/build/TOKEN"} <= set(options)
     assert options[-1] == "--ulimit=nofile=512"
