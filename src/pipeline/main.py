@@ -289,6 +289,12 @@ class BootcPipeline:
         return answer.json if as_json else answer.text
 
     @acting
+    async def notes(self, tag: TagName, image: Images = None, as_json: AsJson = False) -> str:
+        """Write the release notes of a version: commits, packages, digests, what its gates found, how to check it."""
+        answer = await self.results().notes(tag, image)
+        return answer.json if as_json else answer.text
+
+    @acting
     async def board(self, image: Images = None) -> dagger.Directory:
         """Where all channels stand, as a page to publish with a badge for each: index.html and badges/."""
         async with opened("board", self.given, image) as world:

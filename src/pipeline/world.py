@@ -15,7 +15,7 @@ from pipeline.config import Config, Image
 from pipeline.config import Signer as SignerTable
 from pipeline.config import Trust as TrustTable
 from pipeline.containers.base import Reach
-from pipeline.containers.cosign import Signing, attest
+from pipeline.containers.cosign import Signing, attestor
 from pipeline.containers.git import History
 from pipeline.containers.identity import sign_with_identity
 from pipeline.containers.secrets import read_secret
@@ -209,7 +209,7 @@ def _sign(reach: Reach, given: Given, told: TrustTable | None, sigstore: Sigstor
         given.signing_kms_auth,
         image=(told and told.cosign) or "",
     )
-    return partial(attest, reach, signing)
+    return attestor(reach, signing)
 
 
 async def _configuration(source: dagger.Directory) -> Config:

@@ -154,6 +154,24 @@ def test_no_expression_reaches_a_shell(stage: Workflow) -> None:
         assert "${{" not in step.get("run", "")
 
 
+def test_a_github_release_is_made_only_when_asked_for(stage: Workflow) -> None:
+    assert _read(STAGE)["on"]["workflow_call"]["inputs"]["github-release"]["default"] == "false"
+    (step,) = [step for step in stage["steps"] if "gh release" in step.get("run", "")]
+    assert step["if"] == "inputs.stage == 'notes' && inputs.github-release"
+    assert {name for name in step["env"] if "secrets." in step["env"][name]} == set()
+    writing = [step for step in stage["steps"] if "GH_TOKEN" in step.get("env", {})]
+    assert writing == [step]
+
+
+def test_the_notes_job_of_the_papers_is_one_that_the_workflow_takes() -> None:
+    (told,) = re.findall(r"```yaml\n(  notes:\n.*?)```", (ROOT / "docs" / "github.md").read_text(), re.DOTALL)
+    job = yaml.load(told, Loader=yaml.BaseLoader)["notes"]
+    assert job["permissions"] == {"contents": "write", "packages": "read"}
+    assert set(job["with"]) <= set(_read(STAGE)["on"]["workflow_call"]["inputs"])
+    assert "secrets" not in job
+    assert job["needs"] in _read(WORKFLOWS / "release-stable.yml")["jobs"]
+
+
 def test_secrets_reach_only_the_stage_that_needs_them(stage: Workflow) -> None:
     (step,) = [step for step in stage["steps"] if step.get("name") == "Run the stage"]
     secrets = {name: text for name, text in step["env"].items() if "secrets." in text or "token" in text}

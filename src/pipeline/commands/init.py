@@ -44,7 +44,7 @@ async def _seen(source: dagger.Directory) -> Seen:
     read = [path for pattern in _READ for path in await tree.glob(pattern)][:_MOST]
     texts = await each(read, lambda path: tree.file(path).contents())
     return Seen(
-        paths=await tree.glob("**/*"),
+        paths=sorted({*await tree.glob("**/*"), *read}),
         texts={path: text[:_LONGEST] for path, text in zip(read, texts, strict=True)},
         origin=await history.origin(),
         branch=await history.branch(),

@@ -17,10 +17,11 @@ from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.commands.history import history, history_text
+from pipeline.commands.notes import notes
 from pipeline.commands.status import channels
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Repository, Tag
-from pipeline.errors import InfrastructureError
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import ledger, media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -446,3 +447,24 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
         assert len(lab.gate_runs) == runs + (not proven)
         lab.registry.restore(saved)
     assert works == 3  # the rehearsal, the evidence, the entry
+
+
+# Notes ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_notes_tell_the_key_that_really_signed_the_release(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    fresh = Key("stable-2027")
+    lab.trust = Trust({**TRUST.signers, "stable": [fresh.signer, STABLE.signer]})
+    async with lab.world() as world:
+        (one,) = await notes(world, "v1.0.0")
+    assert one.key == "keys/stable.pub"
+    assert one.options == ("--insecure-ignore-tlog=true", "--key", "keys/stable.pub")
+
+
+async def test_notes_do_not_vouch_for_a_release_that_a_stranger_signed(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.trust = Trust({**TRUST.signers, "stable": [Key("another").signer]})
+    async with lab.world() as world:
+        with pytest.raises(PreconditionError, match=r"in no ledger entry of stable(.|\n)*does not count: signed by"):
+            await notes(world, "v1.0.0")
