@@ -188,7 +188,7 @@ def spelled(names: Names, told: Facts) -> list[Tag]:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(images, images, facts)
 def test_two_images_have_no_tag_in_common_or_are_refused(one: Names, other: Names, told: Facts):
     assert all(one.read(tag) for tag in spelled(one, told))
