@@ -146,8 +146,8 @@ def _awaited(made: Callable[[], Awaitable[object]]) -> Refused:
 
 FIRST_HOUR: dict[str, Refused] = {
     "no pipeline.toml": _says(world._no_configuration([])),
-    "pipeline.toml in a sub-folder": _says(world._no_configuration(["os/pipeline.toml"])),
-    "no git repository": lambda: commit_named("1" * 64),
+    "a pipeline.toml in a sub-folder": _says(world._no_configuration(["os/pipeline.toml"])),
+    "a git repository whose objects have sha256 names": lambda: commit_named("1" * 64),
     "not TOML": _config("[images.os\n"),
     "a misspelt key": _config(OS + 'contianerfile = "x"\n'),
     "a key in the wrong table": _config(OS + 'firmware = "bios"\n'),

@@ -45,7 +45,7 @@ def test_a_push_to_main_moves_next_and_a_pull_request_from_a_fork_moves_nothing(
 
 
 @pytest.mark.thorough
-def test_what_fails_is_red_with_the_report_of_this_run(act, repository):
+def test_what_fails_is_red_with_the_report_of_this_run(act, repository, caller, tmp_path):
     """A gate in a pull request, a commit off main that was to be pushed, and a release that nobody tested."""
     before = _tags(repository)
     repository.check_out("--detach")
@@ -60,6 +60,9 @@ def test_what_fails_is_red_with_the_report_of_this_run(act, repository):
     told = json.loads(run.report("build-next", "result.json"))
     assert (told["outcome"], told["exit_code"]) == ("precondition", 3)
     assert "is not on main" in told["reason"]
+
+    caller.fails("precondition", "build-next", "--must-push")
+    caller.fails("gate failed", "gate-next", "--fail", "export", "--path", str(tmp_path / "report"))
 
     repository.check_out("main")
     repository.tag("v2.0.0")

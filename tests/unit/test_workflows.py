@@ -15,7 +15,7 @@ STAGE = WORKFLOWS / "stage.yml"
 FILTERS = {"test-qemu": "v[0-9]+.[0-9]+.[0-9]+-test*", "release-stable": "v[0-9]+.[0-9]+.[0-9]+"}
 CALLS = {
     "build-next": ("build-next", "write"),
-    "refresh-next": ("build-next", "write"),
+    "refresh-next": ("refresh-next", "write"),
     "pull-request": ("gate-next", "read"),
     "test-qemu": ("promote-testing", "write"),
     "release-stable": ("promote-stable", "write"),
@@ -65,7 +65,7 @@ def test_every_workflow_file_is_looked_at() -> None:
 
 
 def test_every_action_is_pinned_to_a_commit() -> None:
-    uses = re.findall(r"uses: (\S+)(.*)", STAGE.read_text() + (WORKFLOWS / "real.yml").read_text())
+    uses = re.findall(r"uses: (\S+)(.*)", STAGE.read_text())
     assert uses
     for action, comment in uses:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
@@ -96,12 +96,6 @@ def test_rights_are_nothing_but_what_the_job_needs(name: str, workflow: Workflow
 def test_the_trigger_is_what_the_stage_is_for(name: str, workflow: Workflow) -> None:
     expected = {"tags": [FILTERS[name]]} if name in FILTERS else {"branches": ["main"]}
     assert workflow["on"] == {"push": expected}
-
-
-def test_every_night_a_commit_is_built_again_when_its_base_has_changed() -> None:
-    nightly = _read(WORKFLOWS / "refresh-next.yml")
-    assert nightly["on"] == {"schedule": [{"cron": "41 3 * * *"}], "workflow_dispatch": ""}
-    assert nightly["jobs"]["refresh-next"]["with"]["refresh"] == "auto"
 
 
 def test_a_pull_request_runs_without_the_rights_of_the_base() -> None:
@@ -179,9 +173,7 @@ def test_secrets_reach_only_the_stage_that_needs_them(stage: Workflow) -> None:
         *("OPENQA_AUTH", "UPLOAD_AUTH", "BUILD_SECRETS", "API_TOKEN"),
         *("SIGNING_KEY", "SIGNING_PASSWORD"),
     }
-    assert all(
-        text.startswith(("${{ inputs.stage == '", "${{ inputs.stage != 'gate-next'")) for text in secrets.values()
-    )
+    assert all(re.match(r"\$\{\{ \(?inputs\.stage (== '|!= 'gate-next')", text) for text in secrets.values())
     (login,) = [step for step in stage["steps"] if step.get("name") == "Log in to the registry"]
     assert login["if"] == "inputs.stage != 'gate-next'"
     assert not re.search(r"--[\w-]+-auth=(?!env://|\"?file://)", step["run"])

@@ -7,6 +7,7 @@ import dagger
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Anchors,
     Another,
     Archives,
     BuiltFrom,
@@ -195,9 +196,11 @@ class Commands:
             return Answer(text="\n\n".join(map(history.why_text, found)), json=json_of(found))
 
     @acting
-    async def verify(self, channel: Channels = None, image: Images = None) -> CommandResult:
+    async def verify(self, channel: Channels = None, anchor: Anchors = None, image: Images = None) -> CommandResult:
         """Derive again from git, evidence and ledger whether each channel may point where it points."""
-        return await self._result("verify", image, lambda world: verify.verify(world, channel or list(Channel)))
+        return await self._result(
+            "verify", image, lambda world: verify.verify(world, channel or list(Channel), anchor or [])
+        )
 
     @acting
     async def rollback(

@@ -403,7 +403,8 @@ async def _entry(repo: RepositoryClient, manifest: Manifest) -> Entry:
 
 
 def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:
+    refused = "".join(f"\n{one}." for one in repo.notary.refusals(channel)[:3])
     return (
-        f"the {repo.prefix}{channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 "
-        "on; somebody rewrote or deleted history, so find out who before anything moves."
+        f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 on; "
+        f"somebody rewrote or deleted history, so find out who before anything moves.{refused}"
     )

@@ -127,6 +127,8 @@ async def superseded(
     """
     if not await _moved_on(world, wanted, planned):
         return []
+    with world.registry.no_look():
+        await promotion.record_written_versions(world, wanted)
     return [
         Result(
             command=wanted.command,

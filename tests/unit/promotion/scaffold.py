@@ -234,8 +234,8 @@ class Bench:
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))
 
-    async def verify(self) -> list[Result]:
-        return await self._run(lambda world: verify(world, list(Channel)))
+    async def verify(self, *anchors: str) -> list[Result]:
+        return await self._run(lambda world: verify(world, list(Channel), anchors))
 
     async def _run(self, command: Callable[[World], Awaitable[list[Result]]]) -> list[Result]:
         async with self.world() as world:
@@ -328,13 +328,15 @@ def configured(
     apart: bool = False,
     stable_host: str = "",
     platforms: Sequence[str] = ("linux/amd64", "linux/arm64"),
+    aliases: Sequence[str] = (),
 ) -> Config:
     """A configuration with these images below `host`; `apart` with releases in repositories of their own.
 
-    `stable_host`: where those are, when in another registry.
+    `stable_host`: where those are, when in another registry. `aliases`: what follows stable.
     """
     images = "".join(
         f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\nplatforms = {list(platforms)}\n'
+        + f"aliases.stable = {list(aliases)}\n"
         + (f'stable_repository = "{stable_host or host}/{name}-stable"\n' if apart else "")
         for name in names
     )

@@ -362,6 +362,35 @@ async def test_a_ledger_that_was_cut_is_refused(lab: Lab) -> None:
     assert "entry 2 is missing" in told.reason
 
 
+async def test_a_key_that_is_listed_no_more_takes_its_entries_along_and_is_named(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.hold(Channel.STABLE)
+    lab.trust = Trust({**TRUST.signers, "stable": [Key("stable-2027").signer]})
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PRECONDITION
+    assert "entry 1 is missing" in told.reason
+    assert "entry 1 (promotion) of the stable ledger" in told.reason
+    assert "expected a signature by keys/stable-2027.pub" in told.reason
+
+
+async def test_an_anchor_finds_what_was_cut_from_the_end(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.hold(Channel.STABLE)
+    (before,) = await lab.verify()
+    (anchor,) = (check.reason for check in before.checks if check.name == "stable/anchor")
+    assert outcome(await lab.verify(anchor)) == Outcome.PASSED
+    (cut,) = (tag for tag in lab.tags if "ledger-stable-2-hold" in tag)
+    assert cut.endswith(anchor.removeprefix("sha256:"))
+    del lab.tags[cut]
+    assert outcome(await lab.verify()) == Outcome.PASSED
+    (told,) = await lab.verify(anchor)
+    assert told.outcome is Outcome.PRECONDITION
+    assert f"entry {anchor} was in a ledger and is in none that counts now" in told.reason
+    assert outcome(await lab.verify("stable")) == Outcome.USAGE
+
+
 async def test_entries_from_before_signatures_were_asked_for_do_not_count_and_break_nothing(lab: Lab) -> None:
     lab.trust = Trust()
     await lab.release("v1.0.0")
