@@ -1,6 +1,6 @@
 """What pipeline.toml may hold, for editors (JSON Schema) and for people (a page), both from the models.
 
-And the page of the first hour's mistakes, from the messages.
+And the page of the first hour's mistakes, from the messages; the picture of the parts, from the imports.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from papers import first_hour
+from papers import first_hour, tower
 from pipeline.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,7 +188,12 @@ def _one_line(text: str) -> str:
 
 def wanted() -> dict[Path, str]:
     """The files with what has to stand in them."""
-    return {SCHEMA: json.dumps(schema(), indent=2) + "\n", PAGE: page(), FIRST_HOUR: first_hour.page()}
+    return {
+        SCHEMA: json.dumps(schema(), indent=2) + "\n",
+        PAGE: page(),
+        FIRST_HOUR: first_hour.page(),
+        tower.PICTURE: tower.picture(),
+    }
 
 
 def outdated() -> list[str]:

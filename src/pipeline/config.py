@@ -37,6 +37,7 @@ from pipeline.policy.template import unknown
 from pipeline.policy.waivers import Waiver
 from pipeline.quantities import Duration, Percent, Size
 from pipeline.registry.artifacts import looks_promoted
+from pipeline.trust.keyless import FULCIO, REKOR
 from pipeline.vm.spec import Spec
 from pipeline.vm.way_out import MOST
 from pipeline.vm.ways import Way
@@ -660,10 +661,20 @@ class StaleAfter(_Table):
 
 
 class Signer(_Table):
-    """One of those whose signatures count."""
+    """One of those whose signatures count: by a key, or by an identity."""
 
-    key: RelativePath
+    key: RelativePath | None = None
     """A file of the repository with a public key (PEM), as cosign.pub."""
+    issuer: Url | None = None
+    """Who vouches for the identity: `https://token.actions.githubusercontent.com` for a workflow on GitHub."""
+    identity: Annotated[str, Field(min_length=2)] | None = None
+    """Whom the certificate must name; `*` is anything: `https://github.com/O/R/.github/workflows/x.yml@refs/tags/v*`."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Signer":
+        if [bool(self.key), bool(self.issuer), bool(self.identity)] not in ([True, False, False], [False, True, True]):
+            raise ValueError("expected either key, or issuer and identity")
+        return self
 
 
 Signers = Annotated[
@@ -688,6 +699,12 @@ class Trust(_Table):
     """Whose entries count in every ledger besides: of those who hold, roll back and release by hand."""
     cosign: ImageReference | None = None
     """An image with cosign 2 as its entrypoint, for keys in a KMS; Debian's cosign has no drivers for those."""
+    trusted_root: RelativePath | None = None
+    """A file of the repository: trusted_root.json of a Sigstore of your own. The public one's without it."""
+    fulcio: Url = FULCIO
+    """The certificate authority that signing with an identity token asks; of your own only with trusted_root."""
+    rekor: Url = REKOR
+    """The log that it writes to."""
 
     def signers(self) -> dict[str, tuple[Signer, ...]]:
         """By gate and `ledger`, those that are named."""

@@ -9,6 +9,7 @@ from dagger import Doc, dag
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Anchors,
     Another,
     Archives,
     AsJson,
@@ -40,11 +41,11 @@ from pipeline.api.arguments import (
     Token,
     WhichGate,
 )
-from pipeline.api.calls import acting, api_object, ending, lasting, opened, results_of, told
+from pipeline.api.calls import acting, api_object, checking, ending, lasting, opened, results_of, told
 from pipeline.api.commands import Commands
 from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
-from pipeline.commands import board, init, prune, reproduce, run_stage, status
+from pipeline.commands import board, configuration, init, prune, reproduce, run_stage, status
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Refresh
 from pipeline.ending import CallFailed
@@ -85,6 +86,10 @@ class BootcPipeline:
         signing_kms_auth: Annotated[
             dagger.Secret | None, Doc("Lines of NAME=VALUE for the KMS driver's environment, such as its login")
         ] = None,
+        identity_token: Annotated[
+            dagger.Secret | None,
+            Doc("Instead of a key: an OIDC token, or the address and the word that ask for one, with a space between"),
+        ] = None,
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
@@ -104,6 +109,7 @@ class BootcPipeline:
             signing_password=signing_password,
             signing_kms=signing_kms,
             signing_kms_auth=signing_kms_auth,
+            identity_token=identity_token,
             trust_branch=trust_branch,
             jobs=max(1, jobs),
         )
@@ -160,10 +166,9 @@ class BootcPipeline:
     @acting
     async def run_stage(
         self,
-        stage: Annotated[str, Doc("build-next, gate-next, promote-testing, promote-stable or verify")],
+        stage: Annotated[str, Doc("build-next, refresh-next, gate-next, promote-testing, promote-stable or verify")],
         tag: Annotated[str, Doc("The pushed git tag, for those that promote")] = "",
         image: Images = None,
-        refresh: Another = Refresh.NONE,
     ) -> dagger.Directory:
         """Run a stage as a workflow does: its report, passed or failed, with the exit code in the file `exit-code`."""
         left: dict[str, Path] = {}
@@ -171,9 +176,20 @@ class BootcPipeline:
         async def run(world: World) -> list[Result]:
             nonlocal left
             left = world.left
-            return await run_stage.run_stage(world, stage, tag, refresh)
+            return await run_stage.run_stage(world, stage, tag)
 
         return run_directory(await results_of(stage, self.given, image, run), left)
+
+    @checking
+    async def next_gate(self) -> str:
+        """Build, lint and test without pushing; fails when the gate does, as `dagger check` wants it."""
+        return _told(await self.results().gate_next(), as_json=False)
+
+    @checking
+    async def configuration(self) -> str:
+        """Read pipeline.toml, and say what it asks of each image; fails when it cannot be read."""
+        async with opened("configuration", self.given) as world:
+            return configuration.told(world.config)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -272,6 +288,12 @@ class BootcPipeline:
         return answer.json if as_json else answer.text
 
     @acting
+    async def notes(self, tag: TagName, image: Images = None, as_json: AsJson = False) -> str:
+        """Write the release notes of a version: commits, packages, digests, what its gates found, how to check it."""
+        answer = await self.results().notes(tag, image)
+        return answer.json if as_json else answer.text
+
+    @acting
     async def board(self, image: Images = None) -> dagger.Directory:
         """Where all channels stand, as a page to publish with a badge for each: index.html and badges/."""
         async with opened("board", self.given, image) as world:
@@ -288,7 +310,7 @@ class BootcPipeline:
         with ending("init"):
             return await init.init(self.given.source, address)
 
-    @acting
+    @checking
     async def doctor(self, image: Images = None, as_json: AsJson = False) -> str:
         """Look whether a release could go through: engine, privileges, KVM, disk space, registry, openQA, clocks."""
         return _told(await self.results().doctor(image), as_json)
@@ -316,10 +338,12 @@ class BootcPipeline:
         answer = await self.results().why(ref, image)
         return answer.json if as_json else answer.text
 
-    @acting
-    async def verify(self, channel: Channels = None, image: Images = None, as_json: AsJson = False) -> str:
+    @checking
+    async def verify(
+        self, channel: Channels = None, anchor: Anchors = None, image: Images = None, as_json: AsJson = False
+    ) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
-        return _told(await self.results().verify(channel, image), as_json)
+        return _told(await self.results().verify(channel, anchor, image), as_json)
 
     @acting
     async def rollback(

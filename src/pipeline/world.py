@@ -8,22 +8,26 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dagger
+from anyio import to_thread
 
 from pipeline import config as configuration
 from pipeline.config import Config, Image
+from pipeline.config import Signer as SignerTable
 from pipeline.config import Trust as TrustTable
 from pipeline.containers.base import Reach
-from pipeline.containers.cosign import Signing, attest
+from pipeline.containers.cosign import Signing, attestor
 from pipeline.containers.git import History
+from pipeline.containers.identity import sign_with_identity
 from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
+from pipeline.trust.keyless import Identity, Sigstore
 from pipeline.trust.keys import PublicKey
 from pipeline.trust.notary import Notary, Sign
-from pipeline.trust.signers import Signer, Trust
+from pipeline.trust.signers import Accepted, Signer, Trust
 
 Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
 """Source, digest, target, tag: see `copy_by_digest`."""
@@ -45,6 +49,7 @@ class Given:
     signing_password: dagger.Secret | None = None
     signing_kms: str = ""
     signing_kms_auth: dagger.Secret | None = None
+    identity_token: dagger.Secret | None = None
     trust_branch: str = ""
     jobs: int = 1
     """How many images may be built or booted side by side."""
@@ -122,7 +127,8 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     )
     history = History.of(given.source)
     told, judge = await _told_whom_to_trust(history, config, given.trust_branch)
-    notary = Notary(await _trust(history, told, judge.branch), _sign(reach, given, told))
+    sigstore = await _sigstore(history, told, judge.branch)
+    notary = Notary(await _trust(history, told, judge.branch, sigstore), _sign(reach, given, told, sigstore))
     async with RegistryClient(
         credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted, notary=notary
     ) as registry:
@@ -154,26 +160,46 @@ async def _told_whom_to_trust(history: History, config: Config, named: str) -> t
     return told, Judge(branch, told != config.trust)
 
 
-async def _trust(history: History, told: TrustTable | None, branch: str) -> Trust:
+async def _trust(history: History, told: TrustTable | None, branch: str, sigstore: Sigstore) -> Trust:
     """The signers themselves; their keys come from the same branch."""
-    signers = dict[str, list[Signer]]()
+    signers = dict[str, list[Accepted]]()
     for name, those in (told.signers() if told else {}).items():
-        for one in those:
-            pem = await history.content(branch, one.key)
-            try:
-                if pem is None:
-                    raise ValueError("there is no such file")
-                signers.setdefault(name, []).append(Signer(one.key, PublicKey.parse(pem.encode())))
-            except ValueError as error:
-                raise UsageError(
-                    f"{configuration.FILE} of {branch}: trust.{name} names {one.key}: {error}. Commit the public key "
-                    "there, or correct the name."
-                ) from error
+        signers[name] = [await _signer(history, name, one, branch, sigstore) for one in those]
     return Trust(signers)
 
 
-def _sign(reach: Reach, given: Given, told: TrustTable | None) -> Sign | None:
+async def _signer(history: History, name: str, one: SignerTable, branch: str, sigstore: Sigstore) -> Accepted:
+    if one.key is None:
+        return Identity(one.issuer or "", one.identity or "", sigstore)
+    pem = await history.content(branch, one.key)
+    try:
+        if pem is None:
+            raise ValueError("there is no such file")
+        return Signer(one.key, PublicKey.parse(pem.encode()))
+    except ValueError as error:
+        raise UsageError(
+            f"{configuration.FILE} of {branch}: trust.{name} names {one.key}: {error}. Commit the public key there, or "
+            "correct the name."
+        ) from error
+
+
+async def _sigstore(history: History, told: TrustTable | None, branch: str) -> Sigstore:
+    """The instance of Sigstore that the main branch names; the public one otherwise."""
+    if told is None:
+        return Sigstore()
+    root = await history.content(branch, told.trusted_root) if told.trusted_root else ""
+    if root is None:
+        raise UsageError(f"{configuration.FILE} of {branch}: trust.trusted_root names {told.trusted_root}: commit it.")
+    sigstore = Sigstore(root, told.fulcio, told.rekor)
+    if any(one.identity for those in told.signers().values() for one in those):
+        await to_thread.run_sync(getattr, sigstore, "verifier")  # asks the public instance for its newest root
+    return sigstore
+
+
+def _sign(reach: Reach, given: Given, told: TrustTable | None, sigstore: Sigstore) -> Sign | None:
     """How this command signs; None when it was given nothing to sign with."""
+    if given.identity_token and not (given.signing_key or given.signing_kms):
+        return partial(sign_with_identity, sigstore, given.identity_token)
     if not given.signing_key and not given.signing_kms:
         return None
     signing = Signing(
@@ -183,7 +209,7 @@ def _sign(reach: Reach, given: Given, told: TrustTable | None) -> Sign | None:
         given.signing_kms_auth,
         image=(told and told.cosign) or "",
     )
-    return partial(attest, reach, signing)
+    return attestor(reach, signing)
 
 
 async def _configuration(source: dagger.Directory) -> Config:

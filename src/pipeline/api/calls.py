@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar, dataclass_transform
 
-from dagger import field, function, object_type
+from dagger import check, field, function, object_type
 from pydantic import TypeAdapter
 
 from pipeline.ending import CallFailed, broken_off, stopped
@@ -23,6 +23,12 @@ def acting(method: Method) -> Method:
     """A function of the API that acts on the world outside: its result is never taken from a cache."""
     decorated: Method = function(method, cache="never")  # type: ignore[call-overload] # the SDK's overloads forget it
     return decorated
+
+
+def checking(method: Method) -> Method:
+    """One that `dagger check` runs as well: it needs no argument, and its no is an error."""
+    marked: Method = check(method)  # type: ignore[assignment] # the overloads lose the type
+    return acting(marked)
 
 
 def lasting(method: Method) -> Method:

@@ -7,6 +7,7 @@ import dagger
 
 from pipeline.api.arguments import (
     AllowOlder,
+    Anchors,
     Another,
     Archives,
     BuiltFrom,
@@ -35,7 +36,7 @@ from pipeline.api.arguments import (
 )
 from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
 from pipeline.api.results import Answer, CommandResult
-from pipeline.commands import doctor, history, matrix, plan, prune, reproduce, rollback, status, verify
+from pipeline.commands import doctor, history, matrix, notes, plan, prune, reproduce, rollback, status, verify
 from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Refresh
@@ -43,6 +44,7 @@ from pipeline.ending import CallFailed
 from pipeline.gates.evidence import GateRun, report_directory
 from pipeline.registry.retention import DriverKind
 from pipeline.report.model import Result
+from pipeline.report.notes import notes_text
 from pipeline.stages import next as next_
 from pipeline.stages import stable, testing
 from pipeline.world import Given, World
@@ -149,6 +151,13 @@ class Commands:
             return Answer(text=plan.plan_text(outlooks), json=json_of(outlooks))
 
     @acting
+    async def notes(self, tag: TagName, image: Images = None) -> Answer:
+        """Write the release notes of a version: commits, packages, digests, what its gates found, how to check it."""
+        async with opened("notes", self.given, image) as world:
+            found = await notes.notes(world, tag)
+            return Answer(text=notes_text(found), json=json_of(found))
+
+    @acting
     async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> Answer:
         """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
         async with opened("matrix", self.given, image) as world:
@@ -187,9 +196,11 @@ class Commands:
             return Answer(text="\n\n".join(map(history.why_text, found)), json=json_of(found))
 
     @acting
-    async def verify(self, channel: Channels = None, image: Images = None) -> CommandResult:
+    async def verify(self, channel: Channels = None, anchor: Anchors = None, image: Images = None) -> CommandResult:
         """Derive again from git, evidence and ledger whether each channel may point where it points."""
-        return await self._result("verify", image, lambda world: verify.verify(world, channel or list(Channel)))
+        return await self._result(
+            "verify", image, lambda world: verify.verify(world, channel or list(Channel), anchor or [])
+        )
 
     @acting
     async def rollback(

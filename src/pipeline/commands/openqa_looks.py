@@ -29,14 +29,15 @@ def looks(
     server, upload = config.gates.stable.openqa, config.gates.stable.upload
     if server is None:
         return {}
+    platforms = {platform for image in images for platform in config.booted(image)}
     found: dict[str, Look] = {
         "openqa": partial(_answers, client),
         "openqa key": partial(_key, client),
-        "openqa workers": partial(_workers, client, server, images, scenarios),
+        "openqa workers": partial(_workers, client, server, platforms, scenarios),
         "openqa groups": partial(_groups, client, server),
     }
     if server.scenarios:
-        found["openqa scenarios"] = partial(_scenarios, server, images, scenarios)
+        found["openqa scenarios"] = partial(_scenarios, server, platforms, scenarios)
     if upload and client.has_key:
         found["openqa download"] = partial(_download, client, upload.public_url)
     return found
@@ -79,8 +80,8 @@ async def _groups(client: OpenQA, server: Server) -> str:
     return f"the job group {', '.join(sorted(wanted))} is there"
 
 
-async def _scenarios(server: Server, images: list[Image], scenarios: Callable[[], Awaitable[str]]) -> str:
-    asked = _asked(server, images, await scenarios())
+async def _scenarios(server: Server, platforms: set[str], scenarios: Callable[[], Awaitable[str]]) -> str:
+    asked = _asked(server, platforms, await scenarios())
     fewest = min(asked, key=lambda product: len(asked[product]))
     if len(asked[fewest]) < server.expect_jobs:
         raise UsageError(
@@ -89,7 +90,7 @@ async def _scenarios(server: Server, images: list[Image], scenarios: Callable[[]
     return f"{server.scenarios} gives {sum(map(len, asked.values()))} jobs for {len(asked)} submissions"
 
 
-async def _workers(client: OpenQA, server: Server, images: list[Image], scenarios: Callable[[], Awaitable[str]]) -> str:
+async def _workers(client: OpenQA, server: Server, platforms: set[str], scenarios: Callable[[], Awaitable[str]]) -> str:
     awake = [worker for worker in await client.workers() if worker.status in ("idle", "running")]
     if not awake:
         raise PreconditionError(f"{client.url} has no worker that could take a job: start one.")
@@ -98,7 +99,7 @@ async def _workers(client: OpenQA, server: Server, images: list[Image], scenario
         return (
             f"{len(awake)} are there ({served}); which classes the server's templates ask for cannot be seen from here"
         )
-    asked = _asked(server, images, await scenarios())
+    asked = _asked(server, platforms, await scenarios())
     idle = [job for jobs in asked.values() for job in jobs if not any(_takes(worker, job) for worker in awake)]
     if idle:
         wanted = ", ".join(sorted({f"{job.title} ({', '.join(sorted(job.classes))})" for job in idle}))
@@ -110,12 +111,11 @@ def _takes(worker: Worker, job: Template) -> bool:
     return job.classes <= {name.strip() for name in worker.classes.split(",")}
 
 
-def _asked(server: Server, images: list[Image], text: str) -> dict[Product, list[Template]]:
-    """The jobs of every submission that a release of these images would make."""
+def _asked(server: Server, platforms: set[str], text: str) -> dict[Product, list[Template]]:
+    """The jobs of every submission that a release for these platforms would make."""
     products = {
         Product(server.distri, filled(server.version, {"version": _VERSION}), flavor, arch, server.test or "")
-        for image in images
-        for platform in image.platforms
+        for platform in platforms
         for arch in [server.arch.get(platform, architecture(platform))]
         for flavor in server.flavors
     }

@@ -91,7 +91,7 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
         moves=await plan_of(world, channel, tag, [subject]),
         evidence={gate: _digest(proof) for gate, proof in found.items()},
         commits=await _commits(world, home, now, candidate.commit),
-        packages=await _packages((home, now), (world.repository(image), candidate.digest)),
+        packages=await packages_between((home, now), (world.repository(image), candidate.digest)),
     )
 
 
@@ -137,8 +137,8 @@ async def _commits(world: World, home: RepositoryClient, now: Digest | None, can
     return await world.history.subjects(revision, candidate) if revision else []
 
 
-async def _packages(*images: tuple[RepositoryClient, Digest | None]) -> list[str] | None:
-    """What changed from the first to the second image."""
+async def packages_between(*images: tuple[RepositoryClient, Digest | None]) -> list[str] | None:
+    """What changed from the first to the second image, one a line; None when one of them has no package list."""
     lists = [await _package_list(registry, digest) for registry, digest in images if digest]
     if len(lists) < 2 or any(found is None for found in lists):
         return None

@@ -8,17 +8,19 @@ from pipeline.stages import next as next_
 from pipeline.stages import stable, testing
 from pipeline.world import World
 
-STAGES = ("build-next", "gate-next", "promote-testing", "promote-stable", "verify")
+STAGES = ("build-next", "refresh-next", "gate-next", "promote-testing", "promote-stable", "verify")
 
 
-async def run_stage(world: World, stage: str, tag: str, refresh: Refresh = Refresh.NONE) -> list[Result]:
+async def run_stage(world: World, stage: str, tag: str) -> list[Result]:
     """The results of the stage for each image; UsageError for an unknown one.
 
     A workflow builds in order to push: `build-next` refuses a tree that would not be pushed.
     """
     match stage:
         case "build-next":
-            return await next_.build_next(world, must_push=True, refresh=refresh)
+            return await next_.build_next(world, must_push=True)
+        case "refresh-next":
+            return await next_.build_next(world, must_push=True, refresh=Refresh.AUTO)
         case "gate-next":
             return [run.result for run in await next_.gate_next(world)]
         case "promote-testing":

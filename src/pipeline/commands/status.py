@@ -9,12 +9,13 @@ from pipeline.gates import evidence
 from pipeline.gates.subject import candidates_of
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Kind
-from pipeline.policy.tags import is_version_tag
+from pipeline.policy.tags import is_version_tag, release_tags, tags_for_testing
 from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence, StoredEvidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
+from pipeline.stages.release import aliases_of
 from pipeline.world import World
 
 _MISSING = "missing"
@@ -55,17 +56,16 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 evidence=said,
                 note="; ".join([*held, *refused, *further]),
                 tag=tag,
-                aliases=await aliases_at(homes[channel], image, channel, digest),
+                aliases=await _aliases(world, image, channel, digest),
             )
         )
     return lines
 
 
-async def aliases_at(registry: RepositoryClient, image: Image, channel: Channel, digest: Digest | None) -> list[Tag]:
-    """The aliases of a channel that name a digest."""
-    read = ((tag, image.tags.read(tag)) for tag in await registry.tags())
-    mine = [tag for tag, name in read if name and name.kind is Kind.ALIAS and name.channel is channel]
-    return sorted([tag for tag in mine if await registry.digest(tag) == digest]) if digest else []
+async def _aliases(world: World, image: Image, channel: Channel, digest: Digest) -> list[Tag]:
+    """Those that follow the channel, so far as they are with it."""
+    registry = world.repository(image, channel)
+    return [tag for tag in await aliases_of(world, image, channel, digest) if await registry.digest(tag) == digest]
 
 
 async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
@@ -167,9 +167,11 @@ def _said(found: Evidence | None) -> str:
 
 
 def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None]) -> str:
-    fitting = [str(tag) for tag, named in versions.items() if named == digest]
-    mine = [tag for tag in fitting if ("-test" in tag) == (channel is not Channel.STABLE)]
-    return max(mine or fitting, default="")
+    fitting = [tag for tag, named in versions.items() if named == digest]
+    released = [str(one.tag) for one in release_tags(fitting)]
+    tested = [str(one.tag) for one in tags_for_testing(fitting)]
+    found = (released or tested) if channel is Channel.STABLE else (tested or released)
+    return found[-1] if found else ""
 
 
 def age(created: str) -> float | None:

@@ -8,10 +8,10 @@ import anyio
 from pipeline.commands.status import age
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.errors import PreconditionError
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.names import CREATED, Facts, Kind, date_of
+from pipeline.policy.names import CREATED, Kind
 from pipeline.policy.past import explained
 from pipeline.quantities import duration_text
 from pipeline.registry import ledger
@@ -19,7 +19,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
-from pipeline.stages.release import version_at
+from pipeline.stages.release import aliases_of
 from pipeline.trust.signers import LEDGER
 from pipeline.world import World
 
@@ -33,20 +33,47 @@ _LATER = 5.0
 """Seconds after which a finding is looked for again, before it is one."""
 
 
-async def verify(world: World, channels: list[Channel]) -> list[Result]:
+async def verify(world: World, channels: list[Channel], anchors: Sequence[str] = ()) -> list[Result]:
     """One result for each image: a check for each thing that must be true of each channel and version tag.
 
     A channel that never moved is fine. The outcome is `precondition` when something is not as it must be.
+    `anchors`: digests that a `verify` before told as the newest entries; a ledger without them was cut or replaced.
     """
-    return [await _image(world, image, channels) for image in world.images]
+    lost = await _lost(world, anchors)
+    return [await _image(world, image, channels, lost) for image in world.images]
 
 
-async def _image(world: World, image: Image, channels: list[Channel]) -> Result:
+async def _lost(world: World, anchors: Sequence[str]) -> list[Check]:
+    """A finding for each anchor that no ledger of these images holds."""
+    try:
+        wanted = [Digest(anchor) for anchor in anchors]
+    except ValueError as error:
+        raise UsageError(f"--anchor: {error}. Expected the digest of an entry, as verify told it.") from error
+    there = set[Digest]()
+    for image in world.images if wanted else ():
+        for channel in Channel:
+            try:
+                there |= {record.digest for record in await ledger.entries(world.repository(image, channel), channel)}
+            except PreconditionError:  # a broken ledger is a finding of its channel
+                continue
+    return [
+        Check(
+            name="anchor",
+            status=CheckStatus.FAILED,
+            reason=f"entry {anchor} was in a ledger and is in none that counts now: it was cut or replaced",
+        )
+        for anchor in wanted
+        if anchor not in there
+    ]
+
+
+async def _image(world: World, image: Image, channels: list[Channel], lost: Sequence[Check]) -> Result:
     start = time.monotonic()
     checks = await _looked_at(world, image, channels)
     if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
         await anyio.sleep(_LATER)
         checks = await _looked_at(world, image, channels)
+    checks += lost
     wrong, trust = _wrong(checks), about_trust(world)
     checks += [Check(name="trust", status=CheckStatus.PASSED, required=False, reason=trust), *_refused(world)]
     return Result(
@@ -89,6 +116,8 @@ async def _checks(world: World, image: Image, channel: Channel) -> AsyncIterator
     except PreconditionError as error:  # a broken one is what this command is there to see
         yield _check(channel, "ledger", str(error))
         return
+    if heads := ", ".join(record.digest for record in await ledger.heads(world.repository(image, channel), channel)):
+        yield Check(name=f"{channel}/anchor", status=CheckStatus.PASSED, required=False, reason=heads)
     if channel is not Channel.NEXT:
         yield _check(channel, "versions", await _about_versions(world, image, channel, records))
     async for check in _channel(world, image, channel, records):
@@ -207,13 +236,11 @@ async def _about_aliases(
     One that a later release left behind may be gone: retention takes those.
     """
     registry = world.repository(image, channel)
-    version = await version_at(world, image, channel, digest)
-    facts = Facts(version, date_of((await registry.labels(digest)).get(CREATED, "")))
-    following = {image.tags.alias(template, facts): digest for template in image.tags.aliases[channel]}
+    following = dict.fromkeys(await aliases_of(world, image, channel, digest), digest)
     recorded: dict[Tag, Digest] = {}
     for move in (move for record in records for move in record.entry.aliases):  # the newest entry first
         recorded.setdefault(move.tag, move.new)
-    names = {tag: image.tags.read(tag) for tag in {*await registry.tags(), *recorded, *filter(None, following)}}
+    names = {tag: image.tags.read(tag) for tag in {*await registry.tags(), *recorded, *following}}
     mine = {tag: name for tag, name in names.items() if name and name.kind is Kind.ALIAS and name.channel is channel}
     findings = []
     for tag, name in sorted(mine.items()):

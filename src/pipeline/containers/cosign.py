@@ -20,6 +20,7 @@ from pipeline.domain import Digest, Repository
 from pipeline.errors import InfrastructureError, UsageError
 from pipeline.trust.bundle import bundle, signed_bytes
 from pipeline.trust.keys import PublicKey
+from pipeline.trust.notary import Sign
 
 _KEY = "/run/secrets/signing.key"
 _PAYLOAD = "/payload"
@@ -63,8 +64,19 @@ async def attest(reach: Reach, signing: Signing, statement: bytes) -> bytes:
 
     UsageError for a key or password that is none, InfrastructureError when there is no signature after some tries.
     """
-    signature = await sign_blob(reach, signing, signed_bytes(statement))
-    return bundle(statement, signature, (await public_key(reach, signing)).fingerprint)
+    return await attestor(reach, signing)(statement)
+
+
+def attestor(reach: Reach, signing: Signing) -> Sign:
+    """The same for several statements: the key is asked for its public half once."""
+    fingerprint = ""
+
+    async def sign(statement: bytes) -> bytes:
+        nonlocal fingerprint
+        fingerprint = fingerprint or (await public_key(reach, signing)).fingerprint
+        return bundle(statement, await sign_blob(reach, signing, signed_bytes(statement)), fingerprint)
+
+    return sign
 
 
 async def sign_blob(reach: Reach, signing: Signing, content: bytes) -> bytes:

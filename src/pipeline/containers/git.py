@@ -16,6 +16,11 @@ _BRANCHES = ("refs/heads/", "refs/remotes/origin/")
 _DEFAULT = "refs/remotes/origin/HEAD"
 
 
+def commit_range(older: str, newer: str) -> str | None:
+    """The commits between as git names them; None for what is no commit: a label may say anything, options as well."""
+    return f"{older}..{newer}" if all(map(Commit.PATTERN.fullmatch, (older, newer))) else None
+
+
 def commit_named(found: str) -> Commit:
     """The commit that git printed; UsageError for one of a repository whose objects are named by sha256."""
     try:
@@ -132,13 +137,16 @@ class History:
 
     async def count(self, older: str, newer: str) -> int | None:
         """How many commits `newer` has that `older` has not; None when one of them is not in this history."""
-        found = await self._ask("rev-list", "--count", f"{older}..{newer}")
+        between = commit_range(older, newer)
+        found = await self._ask("rev-list", "--count", between) if between else None
         return int(found) if found else None
 
     async def subjects(self, older: str, newer: str, most: int = 50) -> list[str]:
         """The commits between, newest first, one line each."""
-        found = await self._ask("log", "--oneline", "--no-decorate", f"--max-count={most}", f"{older}..{newer}")
-        return (found or "").splitlines()
+        between = commit_range(older, newer)
+        if not between:
+            return []
+        return (await self._ask("log", "--oneline", "--no-decorate", f"--max-count={most}", between) or "").splitlines()
 
     async def main_branch(self, named: str, branches: Sequence[str]) -> str | None:
         """The full name of the branch that says whom to trust, of `main_branches`; None in a history that has none."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 import dagger
 from dagger import dag
 
-from pipeline.config import Image, architecture
+from pipeline.config import Image
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, facts
 from pipeline.containers.disk_store import store_disk
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError
+from pipeline.policy.platforms import short_name
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus
 from pipeline.vm.spec import Spec
@@ -85,4 +86,4 @@ def platform_and_kind(key: str) -> tuple[str, str]:
 
 def named(platform: str, kind: str) -> str:
     """How the inputs of an upload are called."""
-    return f"{architecture(platform)} {kind}"
+    return f"{short_name(platform)} {kind}"

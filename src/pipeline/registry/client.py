@@ -102,6 +102,15 @@ class RegistryClient:
         finally:
             self._look.answers = None
 
+    @contextmanager
+    def no_look(self) -> Iterator[None]:
+        """Inside, also in `one_look`, everything is asked, so that something may be written."""
+        looking, self._look.answers = self._look.answers is not None, None
+        try:
+            yield
+        finally:
+            self._look.answers = {} if looking else None
+
     def look_again(self) -> None:
         """Forget the answers of this look: time has passed."""
         if self._look.answers:

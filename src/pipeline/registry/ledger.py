@@ -41,6 +41,7 @@ from pipeline.registry.content import Manifest, sha256
 from pipeline.registry.shown import show_to_others
 from pipeline.report.model import Move
 from pipeline.trust import statement as in_toto
+from pipeline.trust.bundle import Signed, read_bundle
 from pipeline.trust.notary import Refused
 from pipeline.version import MODULE_VERSION
 
@@ -200,6 +201,13 @@ async def standing(repo: RepositoryClient, channel: Channel, listed: Sequence[Ta
         withdrawals=tuple(record for record in said if record.entry.kind is Kind.ROLLBACK),
         retaken=frozenset(digest for record in said for digest in record.entry.retakes),
     )
+
+
+async def signature(repo: RepositoryClient, record: Record) -> Signed | None:
+    """What an entry is signed with; None for one without."""
+    manifest = await repo.known(record.digest)
+    bundle = next((layer for layer in manifest.layers if layer.media_type == media.BUNDLE), None) if manifest else None
+    return read_bundle(await repo.content(bundle)) if bundle else None
 
 
 async def append(repo: RepositoryClient, entry: Entry) -> Record:
@@ -395,7 +403,8 @@ async def _entry(repo: RepositoryClient, manifest: Manifest) -> Entry:
 
 
 def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:
+    refused = "".join(f"\n{one}." for one in repo.notary.refusals(channel)[:3])
     return (
-        f"the {repo.prefix}{channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 "
-        "on; somebody rewrote or deleted history, so find out who before anything moves."
+        f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 on; "
+        f"somebody rewrote or deleted history, so find out who before anything moves.{refused}"
     )

@@ -44,8 +44,12 @@ async def _parts(source: RepositoryClient, digest: Digest) -> list[Digest]:
     return [digest, *(part for parts in below for part in parts)]
 
 
-async def _follow(source: RepositoryClient, target: RepositoryClient, subject: Digest) -> list[Digest]:
-    attached = [one.digest for one in await source.referrers(subject)]
+async def _follow(
+    source: RepositoryClient, target: RepositoryClient, subject: Digest, above: frozenset[Digest] = frozenset()
+) -> list[Digest]:
+    """What hangs on it, and on that; a list that names what it hangs on says nothing of that."""
+    above |= {subject}
+    attached = [one.digest for one in await source.referrers(subject) if one.digest not in above]
     if not attached:
         return []
     listed = {one.digest for one in await target.referrers(subject)}
@@ -55,7 +59,7 @@ async def _follow(source: RepositoryClient, target: RepositoryClient, subject: D
         listed = {one.digest for one in await target.referrers(subject)}
     for digest in attached:
         await _verify(source, target, digest, is_listed=digest in listed)
-    further = [await _follow(source, target, digest) for digest in attached]
+    further = [await _follow(source, target, digest, above) for digest in attached]
     return [*attached, *(digest for found in further for digest in found)]
 
 

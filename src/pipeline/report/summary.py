@@ -1,10 +1,10 @@
 """summary.md: the result for people, as GitHub-flavoured Markdown."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pipeline.quantities import duration_text
 from pipeline.report.excerpt import bounded, first_sentence, last_lines
+from pipeline.report.markdown import escaped, fenced, table
 from pipeline.report.model import Check, Move, Result
 from pipeline.report.wording import MARKS, checks_text, explanation, facts, headline, moves_text, next_step, status_text
 
@@ -21,25 +21,25 @@ def summary(result: Result) -> str:
 
 
 def _blocks(result: Result) -> Iterable[str]:
-    yield f"# {_escaped(headline(result))}"
+    yield f"# {escaped(headline(result))}"
     if reason := explanation(result):
-        yield _escaped(reason, keep_lines=True)
+        yield escaped(reason, keep_lines=True)
     yield f"**What to do next:** {next_step(result)}"
     if result.plan:
-        yield f"## Plan\n\n{moves_text(result)}\n\n{_table(('tag', 'was', 'becomes'), map(_move, result.plan))}"
+        yield f"## Plan\n\n{moves_text(result)}\n\n{table(('tag', 'was', 'becomes'), map(_move, result.plan))}"
     if result.checks:
         rows = map(_check, result.checks)
-        yield f"## Checks: {checks_text(result.checks)}\n\n{_table(('check', 'result', 'took', 'finding'), rows)}"
+        yield f"## Checks: {checks_text(result.checks)}\n\n{table(('check', 'result', 'took', 'finding'), rows)}"
     for check in result.checks:
         if not check.lets_through and check.output:
-            yield f"### {_escaped(check.name)}\n\n{_fenced(last_lines(check.output, _OUTPUT_LINES))}"
+            yield f"### {escaped(check.name)}\n\n{fenced(last_lines(check.output, _OUTPUT_LINES))}"
     if result.timeline:
         phases = [
             (phase.name, duration_text(phase.start), duration_text(phase.end - phase.start))
             for phase in result.timeline
         ]
-        yield f"## Timeline\n\n{_table(('phase', 'from', 'took'), phases)}"
-    yield f"## Facts\n\n{_table(('what', 'value'), [*facts(result), *result.inputs.items()])}"
+        yield f"## Timeline\n\n{table(('phase', 'from', 'took'), phases)}"
+    yield f"## Facts\n\n{table(('what', 'value'), [*facts(result), *result.inputs.items()])}"
 
 
 def _move(move: Move) -> tuple[str, str, str]:
@@ -49,19 +49,3 @@ def _move(move: Move) -> tuple[str, str, str]:
 def _check(check: Check) -> tuple[str, str, str, str]:
     status = f"{MARKS[check.status]} {status_text(check)}"
     return check.name, status, duration_text(check.duration), first_sentence(check.reason)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([_escaped(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escaped(text: str, *, keep_lines: bool = False) -> str:
-    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
-    return escaped.replace("\n", "  \n") if keep_lines else " ".join(escaped.split())
-
-
-def _fenced(text: str) -> str:
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"

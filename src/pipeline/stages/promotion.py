@@ -211,13 +211,40 @@ async def _signed_entries(world: World, promotion: Promotion, moves: Sequence[Mo
     return entries
 
 
+async def record_written_versions(world: World, promotion: Promotion) -> None:
+    """A version whose channel went elsewhere before it could follow is recorded, with the channel staying there.
+
+    Else nobody could tell it from a version tag that was written past the pipeline.
+    """
+    for wish in promotion.desired:
+        if wish.kind is Kind.VERSION:
+            await _record_written(world, promotion, wish)
+
+
+async def _record_written(world: World, promotion: Promotion, wish: Desired) -> None:
+    image, channel = world.config.images[wish.image], promotion.channel
+    registry, tag = world.repository(image, channel), image.tags.channel(channel)
+    named, now = await registry.digest(wish.tag), await registry.digest(tag)
+    entries = await ledger.entries(registry, channel)
+    if named != wish.digest or now is None or any(record.entry.version == wish.tag for record in entries):
+        return
+    stays = Move(repository=str(wish.repository), tag=tag, old=now, new=now)
+    entry = await _entry(world, promotion, image, stays)
+    only = {"kind": ledger.Kind.PROMOTION, "aliases": [], "retakes": []}
+    await ledger.append(registry, entry.model_copy(update=only))
+
+
 async def _make(world: World, promotion: Promotion, move: Move, entry: ledger.Entry | None) -> None:
     wish = promotion.wish(move)
     image, repository, source = world.config.images[wish.image], wish.repository, promotion.source(move)
     registry = world.repository(image, promotion.channel)
     await _refuse_nested(world.registry.repository(source), move.new)
     if entry:
-        await _still_as_planned(world, repository, move)
+        try:
+            await _still_as_planned(world, repository, move)
+        except ConflictError:
+            await record_written_versions(world, promotion)
+            raise
         if source != repository:
             await _bring_along(world.registry.repository(source), registry, move.new)
         recorded = await _record(registry, entry)

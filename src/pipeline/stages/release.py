@@ -13,7 +13,7 @@ from pipeline.errors import ConflictError, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import Proof
 from pipeline.gates.subject import Subject
-from pipeline.policy.names import Facts, Kind
+from pipeline.policy.names import CREATED, Facts, Kind, date_of
 from pipeline.policy.past import overtaken
 from pipeline.policy.plan import Desired
 from pipeline.policy.tags import ReleaseTag, TestTag, Version, release_tags, tags_for_testing
@@ -64,6 +64,14 @@ async def version_at(world: World, image: Image, channel: Channel, digest: Diges
         return tested.version if tested else None
     released = await _version_of(world, image, channel, digest, release_tags)
     return released.version if released else None
+
+
+async def aliases_of(world: World, image: Image, channel: Channel, digest: Digest) -> list[Tag]:
+    """The tags that follow a channel, as they have to be called while it is at a digest."""
+    built = date_of((await world.repository(image, channel).labels(digest)).get(CREATED, ""))
+    facts = Facts(await version_at(world, image, channel, digest), built)
+    templates = image.tags.aliases.get(channel, ())
+    return [tag for template in templates if (tag := image.tags.alias(template, facts))]
 
 
 async def _version_of(
@@ -127,6 +135,8 @@ async def superseded(
     """
     if not await _moved_on(world, wanted, planned):
         return []
+    with world.registry.no_look():
+        await promotion.record_written_versions(world, wanted)
     return [
         Result(
             command=wanted.command,

@@ -118,6 +118,7 @@ async def gate_testing(world: World, reference: str, *, keep: bool = False, gate
     for subject in subjects:
         await evidence.refuse_other_checkout(world, subject.candidate.commit)
         await evidence.required(world, subject.image, subject.candidate.digest, Channel.NEXT)
+    await world.notary.ready(Channel.TESTING)
     before = [await evidence.passed(world, one.image, one.candidate.digest, Channel.TESTING) for one in subjects]
     gated = await _all_gated(world, subjects, before, gate or _boots_and_keeps)
     return [

@@ -25,6 +25,8 @@ class Signed:
     """The fingerprint of the key that it says it was signed with."""
     keyless: bool = False
     """Whether a certificate is in it rather than the name of a key."""
+    raw: bytes = b""
+    """The bundle, of which the envelope is a part."""
 
     @property
     def message(self) -> bytes:
@@ -72,6 +74,7 @@ def read_bundle(content: bytes) -> Signed:
             signatures=tuple(base64.b64decode(one["sig"], validate=True) for one in envelope["signatures"]),
             hint=hint,
             keyless=keyless,
+            raw=content,
         )
     except (KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"no Sigstore bundle ({type(error).__name__}: {error})") from error

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pipeline.domain import Channel, Digest
 from pipeline.errors import PreconditionError
 from pipeline.trust.signers import Trust
+from pipeline.trust.statement import Subject, written
 
 Sign = Callable[[bytes], Awaitable[bytes]]
 """A statement to its bundle."""
 
-REHEARSAL = b'{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"urn:bootc-pipeline:rehearsal"}'
+REHEARSAL = written([Subject("rehearsal", Digest(f"sha256:{'0' * 64}"))], "urn:bootc-pipeline:rehearsal:v1", {}, {})
 """Signed to see whether a signature can be had; it claims nothing of anything."""
 
 
@@ -56,7 +57,8 @@ class Notary:
             what = f"the ledger of {channel}" if ledger else f"evidence of the {channel} gate"
             raise PreconditionError(
                 f"What this command would write as {what} would be {why} ([trust] of the main branch). Give the key "
-                "with --signing-key and its password with --signing-password. Nothing was stored; nothing has moved."
+                "with --signing-key and its password with --signing-password, or --identity-token. Nothing was stored; "
+                "nothing has moved."
             )
         return bundle
 

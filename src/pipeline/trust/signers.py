@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pipeline.domain import Channel
 from pipeline.trust.bundle import PAYLOAD_TYPE, Signed, read_bundle
+from pipeline.trust.keyless import Identity, bearer
 from pipeline.trust.keys import PublicKey
 
 LEDGER = "ledger"
@@ -13,7 +14,7 @@ LEDGER = "ledger"
 
 @dataclass(frozen=True)
 class Signer:
-    """Somebody whose signatures count."""
+    """Somebody whose signatures count, known by a key."""
 
     file: str
     """Where its public key is in the repository, by which people know it."""
@@ -27,19 +28,22 @@ class Signer:
         return any(self.key.signed(signed.message, signature) for signature in signed.signatures)
 
 
+Accepted = Signer | Identity
+
+
 @dataclass(frozen=True)
 class Trust:
     """`[trust]` of the main branch; without any signer nothing needs a signature."""
 
-    signers: Mapping[str, Sequence[Signer]] = field(default_factory=dict)
+    signers: Mapping[str, Sequence[Accepted]] = field(default_factory=dict)
     """By gate (next, testing, stable); LEDGER for those who may write in every ledger."""
 
-    def of(self, channel: Channel, *, ledger: bool = False) -> Sequence[Signer]:
+    def of(self, channel: Channel, *, ledger: bool = False) -> Sequence[Accepted]:
         """Whose evidence of a gate counts, or whose entries in its channel's ledger: the gate's own, and LEDGER's."""
         own = self.signers.get(channel, ())
         return [*own, *self.signers.get(LEDGER, ())] if ledger else own
 
-    def refusal(self, signers: Sequence[Signer], statement: bytes, bundle: bytes | None) -> str:
+    def refusal(self, signers: Sequence[Accepted], statement: bytes, bundle: bytes | None) -> str:
         """Why a statement does not count with these signers: what was found and what was expected; empty if it does."""
         if not signers:
             return ""
@@ -61,5 +65,5 @@ class Trust:
             if found := next((signer for signer in signers if signer.made(signed)), None):
                 return f"{found}, which counts for {name}"
         if signed.keyless:
-            return "the bearer of a certificate"
+            return f"{bearer(signed)}, or nobody at all"
         return f"a key that is not in [trust] (it calls itself {signed.hint or 'nothing'})"

@@ -66,7 +66,10 @@ def read(content: bytes, *kinds: str) -> Statement:
             Subject(str(one.get("name", "")), Digest(f"sha256:{one['digest']['sha256']}"))
             for one in document["subject"]
         )
-        return Statement(subjects, document["predicateType"], document["predicate"][OURS])
+        claim = document["predicate"][OURS]
+        if not isinstance(claim, dict):
+            raise TypeError(f"a claim that is {type(claim).__name__}")
+        return Statement(subjects, document["predicateType"], claim)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an in-toto statement ({type(error).__name__}: {error})") from error
 

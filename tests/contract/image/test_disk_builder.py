@@ -16,12 +16,10 @@ from pipeline.containers.base import Reach
 from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, examine
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
-from pipeline.containers.qemu import boot_installer
-from pipeline.domain import Digest, Outcome, Repository
+from pipeline.domain import Digest, Repository
 from pipeline.errors import InfrastructureError, PipelineError, UsageError
 from pipeline.lab.images import disk_builder, tiny_os
 from pipeline.lab.registry import PORT, registry
-from pipeline.vm.spec import Spec
 
 ROOT = Path(__file__).parents[3]
 HOST = f"registry:{PORT}"
@@ -107,13 +105,10 @@ async def test_the_successor_is_called_as_it_wants(lab: Lab) -> None:
     assert await (await lab.build(called)).file.size() > 1024**2
 
 
-@pytest.mark.thorough
-async def test_an_iso_of_the_same_image_boots_to_its_installer(lab: Lab) -> None:
+async def test_what_else_is_built_is_where_the_builder_leaves_it(lab: Lab) -> None:
     medium = await lab.build(builder(outputs=["qcow2", "iso"]), kind="iso")
-    result, report = await boot_installer(lab.reach, medium.file, Spec())
-    assert result.outcome is Outcome.PASSED, result.reason
-    assert "Starting installer, one moment..." in result.reason
-    assert {"installer.png", "console.log", "result.json"} <= set(await report.entries())
+    assert await medium.file.size() > 1024**2
+    assert "iso written" in medium.log
 
 
 @pytest.mark.parametrize(

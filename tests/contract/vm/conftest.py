@@ -13,6 +13,7 @@ import dagger
 import pytest
 from dagger import dag
 
+from pipeline.config import OUTPUTS
 from pipeline.containers.base import debian
 from pipeline.containers.podman import STORAGE
 from pipeline.containers.qemu import PACKAGES
@@ -31,7 +32,7 @@ LOADERS = ("shim-signed", "grub-efi-amd64-signed", "systemd-boot-efi", "systemd-
 _BUILD = (
     ": >/run/.containerenv"
     " && skopeo copy --quiet oci-archive:/tiny.oci containers-storage:localhost/tiny"
-    " && disk-builder --type raw localhost/tiny"
+    ' && disk-builder --type "$0" localhost/tiny'
 )
 
 
@@ -81,14 +82,14 @@ async def arm_toolbox(engine: None) -> dagger.Container:
     return await with_harness(debian(*PACKAGES[Arch.AARCH64])).with_mounted_file("/disk.raw", disk).sync()
 
 
-def disk_of(files: dagger.Directory, image: dagger.File) -> dagger.File:
-    """The raw disk of an image in an OCI archive."""
+def disk_of(files: dagger.Directory, image: dagger.File, kind: str = "raw") -> dagger.File:
+    """The raw disk of an image in an OCI archive, or what else is built of it."""
     return (
         disk_builder(files)
         .with_mounted_temp(STORAGE)
         .with_mounted_file("/tiny.oci", image)
-        .with_exec(["sh", "-c", _BUILD], insecure_root_capabilities=True)
-        .file("/output/image/disk.raw")
+        .with_exec(["sh", "-c", _BUILD, kind], insecure_root_capabilities=True)
+        .file(f"/output/{OUTPUTS[kind]}")
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import parse
-from pipeline.containers.git import commit_named, is_branch, main_branches
+from pipeline.containers.git import commit_named, commit_range, is_branch, main_branches
 from pipeline.errors import UsageError
 
 IMAGE = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
@@ -42,6 +42,12 @@ def test_no_branch_at_all_is_refused(wrong: str) -> None:
 def test_a_commit_named_by_sha256_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="sha256"):
         commit_named("a" * 64)
+
+
+@pytest.mark.parametrize("label", ["", "main", "--output=/etc/passwd", "a" * 39, "a" * 40 + "\n"])
+def test_a_label_that_is_no_commit_is_no_range(label: str) -> None:
+    assert commit_range(label, "b" * 40) is commit_range("b" * 40, label) is None
+    assert commit_range("a" * 40, "b" * 40) == f"{'a' * 40}..{'b' * 40}"
 
 
 MAIN, MASTER = ["refs/remotes/origin/main", "refs/heads/main"], ["refs/remotes/origin/master", "refs/heads/master"]

@@ -23,6 +23,7 @@ from pipeline.errors import GateFailed, PipelineError
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.subject import Subject
 from pipeline.image.assembly import Assembled
+from pipeline.image.packages import FILE as PACKAGES
 from pipeline.policy.tags import ReleaseTag
 from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -93,10 +94,13 @@ class Git:
         return self.tags.get(tag)
 
     async def count(self, older: str, newer: str) -> int | None:
+        if older not in self.commits or newer not in self.commits:
+            return None
         return self.commits.index(Commit(newer)) - self.commits.index(Commit(older))
 
     async def subjects(self, older: str, newer: str) -> list[str]:
-        return []
+        between = self.commits[self.commits.index(Commit(older)) + 1 : self.commits.index(Commit(newer)) + 1]
+        return [f"{commit[:7]} What was done" for commit in reversed(between)]
 
     async def describe(self, commit: Commit) -> str:
         return commit[:12]
@@ -145,7 +149,9 @@ class LocalImage:
         return self.bench.found(Channel.NEXT), self
 
     async def export(self, folder: str) -> None:
-        """The report has no files of its own."""
+        """What a report of the gate has besides."""
+        if self.bench.packages:
+            (Path(folder) / PACKAGES).write_text("\n".join(self.bench.packages))
 
     async def push(self, image: Image, tag: Tag) -> Digest:
         if self.handed_over:
@@ -181,6 +187,8 @@ class Bench:
     during_gate: Callable[[], Awaitable[None]] | None = None
     """What others do while a gate runs, which takes hours."""
 
+    packages: Sequence[str] = ()
+    """What is in the image that is built next, as `name version`."""
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
     only: Sequence[str] = ()
@@ -228,8 +236,8 @@ class Bench:
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))
 
-    async def verify(self) -> list[Result]:
-        return await self._run(lambda world: verify(world, list(Channel)))
+    async def verify(self, *anchors: str) -> list[Result]:
+        return await self._run(lambda world: verify(world, list(Channel), anchors))
 
     async def _run(self, command: Callable[[World], Awaitable[list[Result]]]) -> list[Result]:
         async with self.world() as world:
@@ -322,13 +330,15 @@ def configured(
     apart: bool = False,
     stable_host: str = "",
     platforms: Sequence[str] = ("linux/amd64", "linux/arm64"),
+    aliases: Sequence[str] = (),
 ) -> Config:
     """A configuration with these images below `host`; `apart` with releases in repositories of their own.
 
-    `stable_host`: where those are, when in another registry.
+    `stable_host`: where those are, when in another registry. `aliases`: what follows stable.
     """
     images = "".join(
         f'[images.{name.replace("/", "-")}]\nrepository = "{host}/{name}"\nplatforms = {list(platforms)}\n'
+        + f"aliases.stable = {list(aliases)}\n"
         + (f'stable_repository = "{stable_host or host}/{name}-stable"\n' if apart else "")
         for name in names
     )

@@ -14,6 +14,7 @@ from pipeline.domain import Channel, Commit, Outcome
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.report.model import Result
 
+ALIASES = ["latest", "{major}", "stable-{date}"]
 EARLY, LATE = 10, 40
 """Every tenth of the first requests, which look and store evidence; all of the last, around which tags are written."""
 
@@ -35,7 +36,8 @@ def test_the_same_command_finishes_it(
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
         await registry.push(image.repository.path, commit, labels, commit)
 
-    bench = Bench(configured("os", "desktop", host=HOST, apart=apart), registry.copy, push)
+    config = configured("os", "desktop", host=HOST, apart=apart, aliases=[] if apart else ALIASES)
+    bench = Bench(config, registry.copy, push)
 
     async def before() -> None:
         """One release, and a second one up to the command."""

@@ -79,7 +79,7 @@ class Releases(RuleBasedStateMachine):
     )
     def start(self, names: tuple[str, ...], referrers_api: bool, past: bool, apart: bool) -> None:
         self.registry.referrers_api = referrers_api
-        config = configured(*names, host=HOST, apart=apart)
+        config = configured(*names, host=HOST, apart=apart, aliases=["latest", "{major}"] if past else [])
         self.bench = Bench(config, self.registry.copy, self.push, containerfile=f"FROM {HOST}/base:10")
         self.stack.enter_context(patch.object(ledger, "append", self.bench.listening(ledger.append)))
         self.builds = 0

@@ -32,7 +32,7 @@ from pipeline.registry import ledger
 from pipeline.registry.evidence import StoredEvidence, attach_evidence
 from pipeline.report.model import Result
 
-EXAMPLES = int(os.environ.get("PIPELINE_RACES", "40"))
+EXAMPLES = int(os.environ.get("PIPELINE_RACES", "25"))
 THOROUGH = int(os.environ.get("PIPELINE_RACES", "1500"))
 QUIET = 400.0
 """Seconds after which nothing is under way any more."""

@@ -17,10 +17,11 @@ from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.commands.history import history, history_text
+from pipeline.commands.notes import notes
 from pipeline.commands.status import channels
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Repository, Tag
-from pipeline.errors import InfrastructureError
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import ledger, media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
@@ -361,6 +362,35 @@ async def test_a_ledger_that_was_cut_is_refused(lab: Lab) -> None:
     assert "entry 2 is missing" in told.reason
 
 
+async def test_a_key_that_is_listed_no_more_takes_its_entries_along_and_is_named(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.hold(Channel.STABLE)
+    lab.trust = Trust({**TRUST.signers, "stable": [Key("stable-2027").signer]})
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PRECONDITION
+    assert "entry 1 is missing" in told.reason
+    assert "entry 1 (promotion) of the stable ledger" in told.reason
+    assert "expected a signature by keys/stable-2027.pub" in told.reason
+
+
+async def test_an_anchor_finds_what_was_cut_from_the_end(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.hold(Channel.STABLE)
+    (before,) = await lab.verify()
+    (anchor,) = (check.reason for check in before.checks if check.name == "stable/anchor")
+    assert outcome(await lab.verify(anchor)) == Outcome.PASSED
+    (cut,) = (tag for tag in lab.tags if "ledger-stable-2-hold" in tag)
+    assert cut.endswith(anchor.removeprefix("sha256:"))
+    del lab.tags[cut]
+    assert outcome(await lab.verify()) == Outcome.PASSED
+    (told,) = await lab.verify(anchor)
+    assert told.outcome is Outcome.PRECONDITION
+    assert f"entry {anchor} was in a ledger and is in none that counts now" in told.reason
+    assert outcome(await lab.verify("stable")) == Outcome.USAGE
+
+
 async def test_entries_from_before_signatures_were_asked_for_do_not_count_and_break_nothing(lab: Lab) -> None:
     lab.trust = Trust()
     await lab.release("v1.0.0")
@@ -417,3 +447,24 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
         assert len(lab.gate_runs) == runs + (not proven)
         lab.registry.restore(saved)
     assert works == 3  # the rehearsal, the evidence, the entry
+
+
+# Notes ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_notes_tell_the_key_that_really_signed_the_release(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    fresh = Key("stable-2027")
+    lab.trust = Trust({**TRUST.signers, "stable": [fresh.signer, STABLE.signer]})
+    async with lab.world() as world:
+        (one,) = await notes(world, "v1.0.0")
+    assert one.key == "keys/stable.pub"
+    assert one.options == ("--insecure-ignore-tlog=true", "--key", "keys/stable.pub")
+
+
+async def test_notes_do_not_vouch_for_a_release_that_a_stranger_signed(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    lab.trust = Trust({**TRUST.signers, "stable": [Key("another").signer]})
+    async with lab.world() as world:
+        with pytest.raises(PreconditionError, match=r"in no ledger entry of stable(.|\n)*does not count: signed by"):
+            await notes(world, "v1.0.0")

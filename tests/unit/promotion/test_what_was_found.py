@@ -1,11 +1,12 @@
 """What the state machine, or thinking about it, found: each mistake has its test here."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_registry import HOST, MemoryRegistry, Weather
+from memory_registry import HOST, MemoryRegistry, Weather, sha256
 from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
@@ -14,6 +15,7 @@ from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.registry import ledger
+from pipeline.registry.attached import referrers_tag
 from pipeline.registry.evidence import Evidence, StoredEvidence, attach_evidence
 from pipeline.report.model import Result
 
@@ -45,13 +47,13 @@ class Lab(Bench):
         assert outcome(await self.promote_stable(version)) == Outcome.PASSED
 
 
-def lab_of(*names: str) -> Lab:
-    registry = MemoryRegistry()
+def lab_of(*names: str, apart: bool = False) -> Lab:
+    registry = MemoryRegistry(referrers_api=not apart)
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
         await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
 
-    lab = Lab(configured(*names, host=HOST), registry.copy, push)
+    lab = Lab(configured(*names, host=HOST, apart=apart), registry.copy, push)
     lab.registry = registry
     return lab
 
@@ -431,3 +433,20 @@ async def test_a_further_version_of_what_a_channel_names_is_recorded(lab: Lab) -
     assert found.outcome is Outcome.PASSED, found.reason
     for act, tag in ((lab.promote_testing, "v1.0.1-test"), (lab.promote_stable, "v1.0.1")):
         assert outcome(await act(tag)) == Outcome.UNCHANGED
+
+
+async def test_a_list_of_referrers_that_names_what_it_hangs_on_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lab = lab_of("os", apart=True)
+    with lab.registry.serving():
+        await lab.prepare("v1.0.0")
+        store = lab.registry.store("os")
+        image = store.tags["testing"]
+        kind, listed = store.manifests[store.tags[referrers_tag(image)]]
+        index = json.loads(listed)
+        index["manifests"].append({"mediaType": index["mediaType"], "digest": image, "size": 1})
+        odd = json.dumps(index).encode()
+        store.manifests[sha256(odd)], store.tags[referrers_tag(image)] = (kind, odd), sha256(odd)
+        assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PASSED

@@ -154,7 +154,7 @@ async def test_a_head_that_says_404_without_words_is_not_believed(web: respx.Rou
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_denial_names_the_login_and_the_way_out(web: respx.Router, repo: RepositoryClient, status: int) -> None:
     route = web.get(f"{BASE}/manifests/next").mock(return_value=refusal(status, "DENIED"))
-    with pytest.raises(PreconditionError, match=r"refuses GET on o/i as me: .*DENIED no.*registry_auth"):
+    with pytest.raises(PreconditionError, match=r"refuses GET on o/i as me: .*DENIED no.*--registry-auth"):
         await repo.manifest(Tag("next"))
     assert route.call_count == 1
 

@@ -104,6 +104,7 @@ def changed(*path: str, to: object) -> bytes:
         (changed(*CLAIM, "result", "digest", to=OTHER), "a result about"),
         (changed(*CLAIM, "platforms", to={}), "about"),
         (changed(*CLAIM, "gate", to="production"), "gate"),
+        (changed(*CLAIM, to="passed"), "not an in-toto statement"),
         (
             changed(*CLAIM, "disks", "linux/amd64", "format", to="raw"),
             "linux/amd64 has the format raw, expected qcow2",

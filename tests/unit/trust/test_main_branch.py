@@ -15,7 +15,8 @@ from pipeline.config import parse
 from pipeline.containers.git import History
 from pipeline.domain import Channel
 from pipeline.errors import UsageError
-from pipeline.trust.signers import Trust
+from pipeline.trust.keyless import Sigstore
+from pipeline.trust.signers import Signer, Trust
 from pipeline.world import Judge
 
 IMAGE = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
@@ -47,7 +48,7 @@ class Checkout(History):
     async def told(self, named: str = "") -> tuple[Trust, Judge]:
         config = parse((self.folder / "pipeline.toml").read_text())
         told, judge = await world._told_whom_to_trust(self, config, named)
-        return await world._trust(self, told, judge.branch), judge
+        return await world._trust(self, told, judge.branch, Sigstore()), judge
 
 
 def pem() -> str:
@@ -66,7 +67,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def names(trust: Trust) -> list[str]:
-    return [signer.file for signer in trust.of(Channel.TESTING)]
+    return [signer.file for signer in trust.of(Channel.TESTING) if isinstance(signer, Signer)]
 
 
 async def test_the_main_branch_says_whom_to_trust(checkout: Checkout) -> None:

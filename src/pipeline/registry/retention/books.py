@@ -48,7 +48,7 @@ async def read_books(repository: RepositoryClient, tags: Iterable[Tag]) -> Books
         if len(entries) == before and (shown := _of(prefix, channel, tags)):
             raise InfrastructureError(
                 f"{repository.repository} lists {shown[0]}, but shows no entry of the {channel} ledger: expected its "
-                "history. Nothing is deleted; run again."
+                f"history. Nothing is deleted; run again.{_why(repository, channel)}"
             )
     read = tuple(tuple(dict.fromkeys(history)) for history in histories.values())
     return Books(frozenset(entries), read, frozenset(moved), frozenset(named))
@@ -58,6 +58,11 @@ def _ledgers(tags: Iterable[Tag]) -> list[tuple[str, Channel]]:
     """Of every image that has left an entry, also of one that no configuration here knows."""
     prefixes = {found[0] for tag in tags if (found := read_ledger_tag(tag))}
     return [(prefix, channel) for prefix in sorted({"", *prefixes}) for channel in Channel]
+
+
+def _why(repository: RepositoryClient, channel: Channel) -> str:
+    refused = repository.notary.refusals(channel)
+    return f" {len(refused)} do not count, the first because: {refused[0]}." if refused else ""
 
 
 async def promised(repository: RepositoryClient, tag: Tag, known: Iterable[Digest]) -> set[Digest]:

@@ -1,0 +1,160 @@
+"""Signatures by an identity instead of a key: a short-lived certificate of Fulcio's, and an entry in Rekor's log.
+
+Made and checked by Sigstore's own library, which is loaded only where it is needed: it takes a second.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from pipeline.errors import InfrastructureError, PipelineError, UsageError
+from pipeline.trust.bundle import Signed
+
+if TYPE_CHECKING:
+    from sigstore.models import ClientTrustConfig, TrustedRoot
+    from sigstore.verify import Verifier
+
+FULCIO, REKOR = "https://fulcio.sigstore.dev", "https://rekor.sigstore.dev"
+_ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
+"""Where Fulcio writes the issuer (sigstore/fulcio, docs/oid-info.md); its bytes are the text."""
+_SINCE = {"start": "2021-01-01T00:00:00Z"}
+
+
+@dataclass(frozen=True)
+class Sigstore:
+    """An instance of Sigstore: whose certificates and logs are believed."""
+
+    trusted_root: str = ""
+    """Its trusted_root.json; that of the public instance without one."""
+    fulcio: str = FULCIO
+    rekor: str = REKOR
+
+    @cached_property
+    def root(self) -> "TrustedRoot":
+        """UsageError for a trusted root that is none."""
+        return self._config.trusted_root
+
+    @cached_property
+    def verifier(self) -> "Verifier":
+        """What bundles are checked with."""
+        from sigstore.verify import Verifier
+
+        return Verifier(trusted_root=self.root)
+
+    def sign(self, statement: bytes, token: str) -> bytes:
+        """The bundle of a statement, by the identity of an OIDC token. Blocks while Fulcio and Rekor answer.
+
+        UsageError for a token that is none or has expired, InfrastructureError when one of the two is away.
+        """
+        from sigstore.dsse import Statement
+        from sigstore.oidc import ExpiredIdentity, IdentityError, IdentityToken
+        from sigstore.sign import SigningContext
+
+        try:
+            identity = IdentityToken(token)
+            with SigningContext.from_trust_config(self._config).signer(identity) as signer:
+                return signer.sign_dsse(Statement(statement)).to_json().encode()
+        except (IdentityError, ExpiredIdentity) as error:
+            raise UsageError(
+                f"The token given as --identity-token is none that Sigstore takes ({type(error).__name__}): it has "
+                "expired, or its audience is not sigstore. Nothing has moved."
+            ) from error
+        except PipelineError:
+            raise
+        except Exception as error:  # the library lets those of its HTTP client through
+            raise InfrastructureError(
+                f"{self.fulcio} or {self.rekor} gave no signature ({type(error).__name__}). Nothing has moved; run the "
+                "command again."
+            ) from error
+
+    @cached_property
+    def _config(self) -> "ClientTrustConfig":
+        from sigstore.models import ClientTrustConfig
+
+        if not self.trusted_root:
+            try:
+                return ClientTrustConfig.production()
+            except Exception:  # without a way there, by what the library brought along
+                return ClientTrustConfig.production(offline=True)
+        try:
+            return ClientTrustConfig.from_json(json.dumps(self._described(json.loads(self.trusted_root))))
+        except Exception as error:
+            raise UsageError(
+                f"trust.trusted_root is no trusted root of Sigstore's ({type(error).__name__})."
+            ) from error
+
+    def _described(self, root: dict[str, Any]) -> dict[str, Any]:
+        """The instance in the form of sigstore/protobuf-specs, sigstore_trustroot.proto (ClientTrustConfig)."""
+
+        def at(url: str) -> list[dict[str, Any]]:
+            return [{"url": url, "majorApiVersion": 1, "validFor": _SINCE, "operator": ""}]
+
+        return {
+            "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+            "trustedRoot": root,
+            "signingConfig": {
+                "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+                "caUrls": at(self.fulcio),
+                "rekorTlogUrls": at(self.rekor),
+                "rekorTlogConfig": {"selector": "ANY"},
+                "tsaConfig": {"selector": "ANY"},
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Somebody whose signatures count, known by who vouches for them."""
+
+    issuer: str
+    identity: str
+    """As in `https://github.com/OWNER/REPO/.github/workflows/test-qemu.yml@refs/tags/v*`; `*` is anything."""
+    sigstore: Sigstore
+
+    def __str__(self) -> str:
+        return f"{self.identity} ({self.issuer})"
+
+    def made(self, signed: Signed) -> bool:
+        """Whether the signature is by this identity, in time, and in the log."""
+        if not signed.keyless:
+            return False
+        from sigstore.models import Bundle
+        from sigstore.verify.policy import AllOf, OIDCIssuer
+
+        try:
+            policy = AllOf([OIDCIssuer(self.issuer), self])
+            kind, payload = self.sigstore.verifier.verify_dsse(Bundle.from_json(signed.raw), policy)
+        except Exception:  # whatever the library makes of what a stranger wrote
+            return False
+        return (kind, payload) == (signed.payload_type, signed.payload)
+
+    def verify(self, cert: x509.Certificate) -> None:
+        """Part of the library's policy: ValueError for a certificate of somebody else."""
+        if not any(fnmatchcase(name, self.identity) for name in _names(cert)):
+            raise ValueError(f"a certificate for {_names(cert)}")
+
+
+def bearer(signed: Signed) -> str:
+    """Whom the certificate in a bundle names, believed or not."""
+    try:
+        material = json.loads(signed.raw)["verificationMaterial"]
+        held = material.get("certificate") or material["x509CertificateChain"]["certificates"][0]
+        cert = x509.load_der_x509_certificate(base64.b64decode(held["rawBytes"]))
+        issuer = cert.extensions.get_extension_for_oid(_ISSUER).value
+        told = issuer.value.decode() if isinstance(issuer, x509.UnrecognizedExtension) else "?"
+        return f"{', '.join(_names(cert))} ({told})"
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, x509.ExtensionNotFound):
+        return "somebody whom its certificate does not name"
+
+
+def _names(cert: x509.Certificate) -> list[str]:
+    try:
+        found = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*found.get_values_for_type(x509.UniformResourceIdentifier), *found.get_values_for_type(x509.RFC822Name)]
