@@ -84,25 +84,6 @@ async def test_a_job_that_a_person_cancels_is_no_verdict(lab: Lab, tmp_path: Pat
     assert "user_cancelled" in outcome.reason
 
 
-async def test_a_run_of_which_a_job_was_cleaned_up_is_submitted_anew(lab: Lab, tmp_path: Path) -> None:
-    order = lab.order("one side,other side")
-    expected = Expectation.of(order)
-    run = await acknowledge(lab.client, order, await lab.submit(order), expected)
-    await run_gate(lab.client, run, tmp_path, lab.quick)
-    assert await find_run(lab.client, order, expected) is not None
-    await lab.api("-X", "DELETE", f"jobs/{max(run.answer.ids)}")
-    assert await find_run(lab.client, order, expected) is None
-
-
-async def test_jobs_are_made_in_the_background(lab: Lab, tmp_path: Path) -> None:
-    order = replace(lab.order("passes"), background=True)
-    answer = await lab.submit(order)
-    assert answer.pending
-    run = Submission(await created(lab.client, answer, 30, 0.5), Expectation.of(order))
-    outcome = await run_gate(lab.client, run, tmp_path, lab.quick)
-    assert outcome.outcome is Outcome.PASSED, outcome.reason
-
-
 async def test_what_cannot_be_made_in_the_background_is_no_run(lab: Lab) -> None:
     order = replace(lab.order("no such scenario"), background=True)
     answers = [
