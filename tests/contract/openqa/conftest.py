@@ -104,6 +104,8 @@ async def lab(engine: None, good_disk: dagger.File, regressed_disk: dagger.File)
     server = (
         packages.with_service_binding("files", web)
         .with_env_variable("OPENQA_DOWNLOAD_DOMAINS", "localhost files")
+        .with_env_variable("OPENQA_WORKERS", "2")
+        .with_env_variable("OPENQA_RESPAWN", "yes")
         .with_env_variable("RUN", uuid4().hex)
         .with_exposed_port(PORT)
         .as_service(args=["/openqa/start"])

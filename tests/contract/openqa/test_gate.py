@@ -102,7 +102,7 @@ async def test_a_job_that_no_worker_takes_ends_at_its_own_deadline(lab: Lab, tmp
     outcome = await gate(lab, lab.order("waits"), tmp_path, limits)
     assert outcome.outcome is Outcome.INFRA
     assert "nobody_has_this" in outcome.reason
-    assert "1 workers are connected" in outcome.reason
+    assert "2 workers are connected" in outcome.reason
 
 
 async def test_what_the_server_refuses_is_understood(lab: Lab) -> None:
