@@ -1,5 +1,6 @@
 """Release notes of a version, from what git, registry, evidence and ledger say of it. Nothing is done."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from pipeline.registry.ledger import Record
 from pipeline.report.notes import Built, Disk, Found, Notes, links_in
 from pipeline.stages import promotion
 from pipeline.stages.release import tag_commit
+from pipeline.trust.keyless import Identity
 from pipeline.trust.signers import Signer
 from pipeline.world import World
 
@@ -50,7 +52,7 @@ async def _notes(world: World, image: Image, tag: ReleaseTag, commit: Commit) ->
     old = before.digest if before else None
     revision = (await registry.labels(old)).get(REVISION_LABEL, "") if old else ""
     found = {gate: await evidence.verdict_on(registry, release.digest, gate) for gate in Channel}
-    key, options = await _signed_with(registry, release.record)
+    signer, options = await _signed_with(registry, release.record)
     return Notes(
         image=image.name,
         repository=str(registry.repository),
@@ -67,7 +69,7 @@ async def _notes(world: World, image: Image, tag: ReleaseTag, commit: Commit) ->
         disks=_disks(found[Channel.TESTING]),
         gates=[_found(gate, said) for gate, said in found.items()],
         withdrawn=await _withdrawn(world, image, release.digest),
-        key=key,
+        signer=signer,
         options=options,
     )
 
@@ -165,10 +167,28 @@ async def _withdrawn(world: World, image: Image, digest: Digest) -> str:
 
 
 async def _signed_with(registry: RepositoryClient, record: Record) -> tuple[str, Sequence[str]]:
-    """The file of the public key that the release was signed with, and what cosign is told to check with it."""
+    """Who signed the release, of those whose signature counts, and what cosign is told to check with it."""
     signers = registry.notary.trust.of(Channel.STABLE, ledger=True)
     signed = await ledger.signature(registry, record) if signers else None
     signer = next((one for one in signers if signed and one.made(signed)), None)
-    if not isinstance(signer, Signer):
-        return "", ()
-    return signer.file, ("--insecure-ignore-tlog=true", "--key", signer.file)
+    match signer:
+        case Signer():
+            return f"{signer.file} of the source repository", ("--insecure-ignore-tlog=true", "--key", signer.file)
+        case Identity():
+            of_their_own = (
+                ", in the Sigstore whose trusted_root.json [trust] names" if signer.sigstore.trusted_root else ""
+            )
+            return f"{signer}{of_their_own}", _identity_options(signer)
+    return "", ()
+
+
+def _identity_options(signer: Identity) -> Sequence[str]:
+    """What cosign verify-attestation takes (sigstore/cosign, doc/cosign_verify-attestation.md)."""
+    pattern = "*" in signer.identity
+    who = f"^{'.*'.join(map(re.escape, signer.identity.split('*')))}$" if pattern else signer.identity
+    of_their_own = ("--trusted-root", "trusted_root.json") if signer.sigstore.trusted_root else ()
+    return (
+        *("--certificate-oidc-issuer", signer.issuer),
+        *(f"--certificate-identity{'-regexp' if pattern else ''}", who),
+        *of_their_own,
+    )

@@ -82,10 +82,10 @@ class Notes:
     gates: Sequence[Found]
     withdrawn: str = ""
     """When and why a channel was taken back from it."""
-    key: str = ""
-    """The file with the public key that its release is signed with; empty when no signature is asked for."""
+    signer: str = ""
+    """Who signed the release; empty when no signature is asked for."""
     options: Sequence[str] = field(default_factory=tuple)
-    """What cosign has to be told so that it checks with that key."""
+    """What cosign has to be told so that it takes that signature."""
 
 
 def notes_text(found: Sequence[Notes]) -> str:
@@ -201,8 +201,7 @@ def _is_link(text: str) -> bool:
 
 def _check_it(found: Sequence[Notes]) -> str:
     """The attestation that lets a digest into stable (docs/trust.md, checking it without this pipeline)."""
-    keys = ", ".join(sorted({f"`{one.key}`" for one in found if one.key}))
-    said = f"The public key is {keys} in the source repository." if keys else ""
+    signers = " and ".join(sorted({one.signer for one in found}))
     commands = [
         "cat > stable.cue <<'END'\npredicate: {\n\tverificationResult: \"PASSED\"\n"
         '\tverifiedLevels: ["BOOTC_PIPELINE_STABLE"]\n}\nEND',
@@ -215,9 +214,7 @@ def _check_it(found: Sequence[Notes]) -> str:
     return "\n\n".join(
         [
             "## Checking it with cosign alone",
-            f"That this digest passed every gate of stable is signed. {said} With cosign 2.5 or later:".replace(
-                "  ", " "
-            ),
+            f"That this passed every gate of stable is signed by {escaped(signers)}. With cosign 2.5 or later:",
             fenced("\n".join(commands), "sh"),
         ]
     )

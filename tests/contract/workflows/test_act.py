@@ -16,9 +16,14 @@ from rehearsal.repository import Repository
 
 PASSWORD, OPENQA, UPLOAD = "canary-registry", "canary-key:canary-secret", "canary-user:canary-password"
 SECRETS = {"GITHUB_TOKEN": PASSWORD, "OPENQA_AUTH": OPENQA, "UPLOAD_AUTH": UPLOAD}
-DAGGER = """
+DAGGER = r"""
 given=" $* "
 case $given in *file://*) auth=${given#*file://}; cat "${auth%% *}" > "$(dirname "$0")/auth" ;; esac
+bin=$(dirname "$0")
+case $given in *" notes "*)
+  printf '#!/bin/bash\necho "gh $*"; [ "$2" != view ]\n' > "$bin/gh"
+  chmod +x "$bin/gh" ;;
+esac
 case $given in *" export "*) ;; *) echo "the text of $*"; exit 0 ;; esac
 report=${given##*--path=}; report=${report% }; mkdir -p "$report"
 case $given in *--tag=v9.9.9*) code=1 said=failed ;; *--tag=v6.6.6*) exit 17 ;; *) code=0 said=passed ;; esac
@@ -104,6 +109,20 @@ def test_prune_deletes_when_somebody_said_so(act: Act, payload: dict[str, object
     assert run.exit_code == 0, run.log
     assert {"prune", "--token=env://API_TOKEN", f"--confirm={confirm}"} <= set(_words(run))
     assert run.report("prune", "summary.md").startswith("the text of")
+
+
+def test_the_notes_become_a_github_release_of_the_tag(act: Act) -> None:
+    """The job of docs/github.md; `gh` is a script that knows of no release."""
+    (job,) = re.findall(r"```yaml\n(  notes:\n.*?)```", (MODULE / "docs" / "github.md").read_text(), re.DOTALL)
+    job = job.replace("OWNER/REPO/.github/workflows/stage.yml@VERSION", "./.github/workflows/stage.yml")
+    job = job.replace("    needs: promote-stable\n", "") + "      registry: registry:5500\n"
+    act.repository.write(".github/workflows/notes.yml", f"on:\n  push:\n    tags: [v*]\njobs:\n{job}")
+    run = act.run("push", "notes", {"ref": "refs/tags/v1.2.3"}, {"GITHUB_TOKEN": PASSWORD})
+    assert run.exit_code == 0, run.log
+    assert {"notes", "--tag=v1.2.3"} <= set(_words(run))
+    assert re.search(r"gh release create v1\.2\.3 --verify-tag --title v1\.2\.3 --notes-file \S+/summary\.md", run.log)
+    assert run.report("notes", "summary.md").startswith("the text of")
+    assert PASSWORD not in run.log
 
 
 def test_no_secret_is_in_a_log(act: Act) -> None:

@@ -10,11 +10,12 @@ from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.api.calls import json_of
-from pipeline.commands.notes import notes
+from pipeline.commands.notes import _identity_options, notes
 from pipeline.config import Config, Image, parse
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.report.notes import Notes, notes_text
+from pipeline.trust.keyless import Identity, Sigstore
 
 
 @pytest.fixture(params=[()], ids=[""])
@@ -164,3 +165,22 @@ async def test_a_git_tag_that_was_moved_is_seen(lab: Lab) -> None:
     lab.git.tags["v1.0.0"] = lab.git.commit()
     with pytest.raises(PreconditionError, match="expected one commit"):
         await lab.notes("v1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("identity", "root", "options"),
+    [
+        ("ann@example.org", "", ("--certificate-identity", "ann@example.org")),
+        (
+            "https://g.test/o/r/w.yml@refs/tags/v*",
+            "{}",
+            (
+                *("--certificate-identity-regexp", r"^https://g\.test/o/r/w\.yml@refs/tags/v.*$"),
+                *("--trusted-root", "trusted_root.json"),
+            ),
+        ),
+    ],
+)
+def test_an_identity_is_checked_by_its_issuer(identity: str, root: str, options: tuple[str, ...]) -> None:
+    told = _identity_options(Identity("https://issuer.test", identity, Sigstore(root)))
+    assert told == ("--certificate-oidc-issuer", "https://issuer.test", *options)

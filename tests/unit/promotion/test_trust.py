@@ -458,7 +458,7 @@ async def test_notes_tell_the_key_that_really_signed_the_release(lab: Lab) -> No
     lab.trust = Trust({**TRUST.signers, "stable": [fresh.signer, STABLE.signer]})
     async with lab.world() as world:
         (one,) = await notes(world, "v1.0.0")
-    assert one.key == "keys/stable.pub"
+    assert one.signer == "keys/stable.pub of the source repository"
     assert one.options == ("--insecure-ignore-tlog=true", "--key", "keys/stable.pub")
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,11 @@ NOTES = Notes(
     disks=[Disk("linux/amd64", 2 << 30, DISK)],
     gates=[*PASSED[:2], replace(PASSED[2], links=[JOB])],
 )
-SIGNED = replace(NOTES, key="keys/stable.pub", options=("--insecure-ignore-tlog=true", "--key", "keys/stable.pub"))
+SIGNED = replace(
+    NOTES,
+    signer="keys/stable.pub of the source repository",
+    options=("--insecure-ignore-tlog=true", "--key", "keys/stable.pub"),
+)
 
 
 def test_what_is_new_what_it_is_and_what_was_found() -> None:
@@ -101,12 +106,19 @@ def test_what_came_from_outside_is_no_markup() -> None:
 
 def test_how_to_check_it_is_told_only_where_it_is_signed() -> None:
     text = notes_text([SIGNED, replace(NOTES, image="kde")])
-    assert "The public key is `keys/stable.pub` in the source repository. With cosign 2.5 or later:" in text
+    assert "is signed by keys/stable.pub of the source repository. With cosign 2.5 or later:" in text
     assert text.count("cosign verify-attestation") == 1
     assert (
         "cosign verify-attestation --new-bundle-format --insecure-ignore-tlog=true --key keys/stable.pub \\\n"
         f"    --type https://slsa.dev/verification_summary/v1 --policy stable.cue registry.test/os@{INDEX}"
     ) in text
+
+
+def test_cosign_is_told_what_the_papers_say() -> None:
+    """Which a contract test proves with the real one."""
+    papers = (Path(__file__).parents[3] / "docs" / "trust.md").read_text()
+    command = notes_text([SIGNED]).partition("cosign verify-attestation")[2].partition("registry.test")[0]
+    assert f"cosign verify-attestation{command}ghcr.io/" in papers
 
 
 def test_images_with_the_same_release_before_share_its_commits() -> None:
