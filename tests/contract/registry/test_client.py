@@ -95,9 +95,9 @@ async def test_a_missing_image_has_no_labels(repo: RepositoryClient) -> None:
 async def test_files_go_and_come_whole(repo: RepositoryClient, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(5_000_000))
-    described = await repo.push_file(source, media.QCOW2)
+    described = await repo.push_file(source, f"{media.DISK_FILE}qcow2")
     assert (described.size, described.digest) == (5_000_000, sha256(source.read_bytes()))
-    assert await repo.push_file(source, media.QCOW2) == described
+    assert await repo.push_file(source, f"{media.DISK_FILE}qcow2") == described
     await repo.fetch_file(described.digest, target)
     assert target.read_bytes() == source.read_bytes()
     with pytest.raises(PreconditionError, match="holds no"):

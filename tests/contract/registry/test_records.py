@@ -63,10 +63,10 @@ def evidence(digest: Digest, gate: Channel = Channel.TESTING, *, minutes: int = 
     return Evidence(gate=gate, gate_version="1", result=result)
 
 
-def entry(number: int = 0, **changed: object) -> Entry:
-    move = Move(repository="x/y", tag=Tag("stable"), old=None, new=sha256(str(number).encode()))
+def entry(release: int = 0, /, **changed: object) -> Entry:
+    move = Move(repository="x/y", tag=Tag("stable"), old=None, new=sha256(str(release).encode()))
     told = {"channel": Channel.STABLE, "kind": Kind.PROMOTION, "moves": [move], "by": "alice", "at": NOON}
-    return Entry.model_validate(told | {"reason": f"release {number}", "command": "promote-stable"} | changed)
+    return Entry.model_validate(told | {"reason": f"release {release}", "command": "promote-stable"} | changed)
 
 
 async def stated(repo: RepositoryClient, entry: Entry) -> Descriptor:

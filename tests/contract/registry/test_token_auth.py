@@ -126,14 +126,14 @@ async def test_anybody_may_read_and_only_an_account_may_write(tokens: TokenServe
     where = Repository(token_registry, f"test/{uuid4().hex}")
     async with RegistryClient(plain_http={token_registry}) as client:
         assert await client.repository(where).tags() == []
-        with pytest.raises(PreconditionError, match=r"refuses POST .* without a login.*registry_auth"):
+        with pytest.raises(PreconditionError, match=r"refuses POST .* without a login.*--registry-auth"):
             await client.repository(where).push_blob(b"data", "text/plain")
 
 
 async def test_a_wrong_password_is_said_to_be_refused(token_registry: str) -> None:
     where = Repository(token_registry, "test/x")
     async with RegistryClient(credentials(token_registry, "wrong"), plain_http={token_registry}) as client:
-        with pytest.raises(PreconditionError, match=r"as me: .*registry_auth"):
+        with pytest.raises(PreconditionError, match=r"as me: .*--registry-auth"):
             await client.repository(where).tags()
 
 

@@ -57,7 +57,7 @@ async def test_all_that_is_attached_follows(
         assert await copy_attached(source, target, image) == copied
         assert client.requests - before < 20, "a second run only looks"
         (found,) = await find_evidence(target, image, Channel.TESTING)
-        assert found.evidence == evidence
+        assert found.evidence.model_copy(update={"report": None, "platforms": {}}) == evidence
         assert await fetch_report(target, found) == b"report"
         await fetch_disk(target, evidence.disks["linux/amd64"], tmp_path / "copy")
         assert (tmp_path / "copy").read_bytes() == (tmp_path / "disk").read_bytes()
