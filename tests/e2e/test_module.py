@@ -27,16 +27,16 @@ def _call(repository, logs: Path, *function: str):
 
 def test_a_result_is_read_field_by_field_and_leads_to_candidate_and_evidence(repository, logs):
     found = _call(repository, logs, "build", "--image=sample-os")
-    assert found["outcome"] == "PASSED"
-    assert found["exit code"] == 0
-    assert found["moves"] == [repository.head(), "next"]
-    assert found["candidate"] == found["digest"] == registry.digest(repository.image, "next")
-    assert found["revision"] == repository.head()
-    assert found["evidence"] == "PASSED"
-    assert "layout" in " ".join(found["checks"])
-    assert {"result.json", "report.html", "junit.xml", "summary.md"} <= set(found["report"])
+    assert (found["outcome"], found["exitCode"], found["commit"]) == ("PASSED", 0, repository.head())
+    assert [move["tag"] for move in found["moves"]] == [repository.head(), "next"]
+    assert {check["status"] for check in found["checks"]} <= {"PASSED", "SKIPPED", "WAIVED"}
+    candidate = found["candidate"]
+    assert candidate["digest"] == found["digest"] == registry.digest(repository.image, "next")
+    assert candidate["revision"] == repository.head()
+    assert (candidate["evidence"]["outcome"], candidate["evidence"]["gate"]) == ("PASSED", "NEXT")
+    assert {"result.json", "report.html", "junit.xml", "summary.md"} <= set(candidate["evidence"]["files"]["entries"])
 
 
 def test_what_does_not_pass_is_an_answer_of_the_twin_and_an_error_of_the_command(repository, logs):
     found = _call(repository, logs, "gate", "--tag=v9.9.9-test")
-    assert found == {"outcome": "PRECONDITION", "exit code": 3, "error": 3}
+    assert found == {"outcome": "PRECONDITION", "exitCode": 3, "error": 3}
