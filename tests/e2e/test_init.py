@@ -9,6 +9,17 @@ from rehearsal.repository import Repository
 
 ADDRESS = "github.com/tuna-os/bootc-pipeline@v1.0.0"
 
+THEIRS = """\
+on: push
+env:
+  IMAGE_REGISTRY: ghcr.io/someone
+jobs:
+  build:
+    runs-on: ubuntu-24.04
+    steps:
+      - run: make
+"""
+
 
 @pytest.fixture
 def newcomer(tmp_path):
@@ -16,7 +27,7 @@ def newcomer(tmp_path):
     repository = Repository(tmp_path / "my-os", "")
     repository.write("Containerfile", "FROM quay.io/fedora/fedora-bootc:43\n")
     repository.write("disk_config/disk.toml", "")
-    repository.write(".github/workflows/build.yml", "env:\n  IMAGE_REGISTRY: ghcr.io/someone\n")
+    repository.write(".github/workflows/build.yml", THEIRS)
     repository.begin()
     return repository
 
