@@ -28,7 +28,7 @@ def _call(repository, logs: Path, *function: str):
 def test_a_result_is_read_field_by_field_and_leads_to_candidate_and_evidence(repository, logs):
     found = _call(repository, logs, "build", "--image=sample-os")
     assert (found["outcome"], found["exitCode"], found["commit"]) == ("PASSED", 0, repository.head())
-    assert [move["tag"] for move in found["moves"]] == [repository.head(), "next"]
+    assert "next" in [move["tag"] for move in found["moves"]]
     assert {check["status"] for check in found["checks"]} <= {"PASSED", "SKIPPED", "WAIVED"}
     candidate = found["candidate"]
     assert candidate["digest"] == found["digest"] == registry.digest(repository.image, "next")
