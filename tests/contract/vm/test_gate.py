@@ -46,6 +46,7 @@ async def test_a_healthy_system_passes_with_every_promise_checked(gate: Callable
     assert {"journal.txt", "journal-boot2.txt", "systemd-analyze.txt", "screenshot-ready.png"} <= set(ran.files)
 
 
+@pytest.mark.thorough
 async def test_a_system_without_ssh_is_looked_at_by_a_shell_on_a_virtio_console(
     gate: Callable[..., Awaitable[Any]],
 ) -> None:
