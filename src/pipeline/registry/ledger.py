@@ -103,6 +103,11 @@ class Entry(BaseModel):
         """The version tag that was promoted, as it is called in the registry."""
         return self.moves[0].tag if len(self.moves) > 1 else None
 
+    @property
+    def leaves_channel(self) -> bool:
+        """Whether it only tells of a version tag whose channel went elsewhere: it takes the channel nowhere."""
+        return len(self.moves) > 1 and self.moves[0].new != self.moves[-1].new
+
 
 @dataclass(frozen=True)
 class Record:

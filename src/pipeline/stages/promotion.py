@@ -12,7 +12,7 @@ from pipeline.each import each
 from pipeline.errors import ConflictError, InfrastructureError, PartialError, PipelineError, PreconditionError
 from pipeline.gates.evidence import verdict_on
 from pipeline.policy.names import CREATED, Facts, Kind
-from pipeline.policy.past import Step, above
+from pipeline.policy.past import Step, above, explained
 from pipeline.policy.plan import ORDER, Actual, Desired, tag_moves
 from pipeline.registry import ledger, media
 from pipeline.registry.client import RepositoryClient
@@ -214,7 +214,8 @@ async def _signed_entries(world: World, promotion: Promotion, moves: Sequence[Mo
 async def record_written_versions(world: World, promotion: Promotion) -> None:
     """A version whose channel went elsewhere before it could follow is recorded, with the channel staying there.
 
-    Else nobody could tell it from a version tag that was written past the pipeline.
+    Else nobody could tell it from a version tag that was written past the pipeline. Where the ledger does not account
+    for the channel, a stranger moved it: no entry of ours may say that it belongs there.
     """
     for wish in promotion.desired:
         if wish.kind is Kind.VERSION:
@@ -227,6 +228,8 @@ async def _record_written(world: World, promotion: Promotion, wish: Desired) -> 
     named, now = await registry.digest(wish.tag), await registry.digest(tag)
     entries = await ledger.entries(registry, channel)
     if named != wish.digest or now is None or any(record.entry.version == wish.tag for record in entries):
+        return
+    if not explained(await past(world, image, channel), now):
         return
     stays = Move(repository=str(wish.repository), tag=tag, old=now, new=now)
     entry = await _entry(world, promotion, image, stays)
@@ -415,7 +418,7 @@ async def _yield_to_later(world: World, image: Image, recorded: ledger.Record, m
     for record in await ledger.since(world.repository(image, channel), channel, recorded.entry.number):
         those = (*record.entry.moves, *record.entry.aliases)
         theirs = next((one for one in those if one.tag == move.tag), None)
-        if record == recorded or not theirs or theirs.new == move.new:
+        if record == recorded or not theirs or theirs.new == move.new or record.entry.leaves_channel:
             continue
         if not _goes_further(image, recorded, record) or await _was_refused(world, image, record, theirs.new):
             continue

@@ -351,6 +351,45 @@ async def test_somebody_who_writes_right_after_us_is_a_conflict(lab: Lab) -> Non
     assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.CONFLICT
 
 
+async def test_a_strangers_move_never_becomes_the_ledgers(lab: Lab) -> None:
+    """A version tag is written when its channel turns out to be a stranger's: recording it must not vouch for that."""
+    await lab.release("v1.0.0")
+    first = lab.stable()
+    await lab.release("v1.1.0")
+    await lab.prepare("v1.2.0")
+    copy = lab.registry.copy
+
+    async def meddled(source: Any, digest: Digest, target: Any, tag: Tag) -> None:
+        await copy(source, digest, target, tag)
+        if tag == "v1.2.0" and first:
+            lab.registry.tag("os", "stable", first, by_us=False)
+
+    lab.copy = meddled
+    assert outcome(await lab.promote_stable("v1.2.0")) == Outcome.CONFLICT
+    mending(lab)
+    newest = lab.registry.chain("os", Channel.STABLE)[0]
+    assert lab.registry._entry("os", newest)["moves"][-1]["new"] == lab.released("v1.1.0")
+    (found,) = await lab.verify()
+    assert found.outcome is Outcome.PRECONDITION
+    assert "stable/ledger" in [check.name for check in found.checks if check.status == "failed"]
+
+
+def test_an_entry_of_a_version_whose_channel_went_elsewhere_takes_it_nowhere() -> None:
+    tagged, other = (sha256(name) for name in (b"tagged", b"other"))
+    version = {"repository": "r.test/os", "tag": "v1.2.0", "old": None, "new": tagged}
+    told = {
+        "channel": "stable",
+        "kind": "promotion",
+        "by": "",
+        "at": "2026-01-01T00:00:00Z",
+        "reason": "",
+        "command": "",
+    }
+    for channel, leaves in ((tagged, False), (other, True)):
+        stays = {"repository": "r.test/os", "tag": "stable", "old": channel, "new": channel}
+        assert ledger.Entry.model_validate(told | {"moves": [version, stays]}).leaves_channel is leaves
+
+
 async def test_a_hold_on_a_channel_that_never_moved_is_nothing_wrong(lab: Lab) -> None:
     await lab.hold(Channel.STABLE)
     found: list[Result] = await lab.verify()
