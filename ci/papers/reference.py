@@ -30,7 +30,7 @@ _LIST = {"waivers"}
 _HEAD = f"""\
 # pipeline.toml: every key
 
-<!-- Written by {AGAIN} from src/pipeline/config.py; change it there. -->
+<!-- Written by {AGAIN} from src/pipeline/config; change it there. -->
 
 Two lines are enough for a first run:
 

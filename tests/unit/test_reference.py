@@ -87,4 +87,4 @@ def test_every_key_says_what_it_means() -> None:
         for key, field in table.get("properties", {}).items()
         if not field.get("description")
     ]
-    assert not missing, f"a docstring below the field in src/pipeline/config.py is missing: {missing}"
+    assert not missing, f"a docstring below the field in src/pipeline/config is missing: {missing}"
