@@ -255,6 +255,15 @@ class MemoryRegistry:
         config = json.loads(store.blobs[document["config"]["digest"]])
         return str(config["config"]["Labels"].get(name, ""))
 
+    def whole(self, path: str, digest: Digest) -> bool:
+        """Whether a manifest is there, and all that it lists."""
+        store = self.store(path)
+        if digest not in store.manifests:
+            return False
+        return all(
+            self.whole(path, one["digest"]) for one in json.loads(store.manifests[digest][1]).get("manifests", [])
+        )
+
     def verdict(self, paths: list[str], digest: Digest, gate: Channel) -> Outcome | None:
         """The newest that a gate said about a digest in some repository, read without any of the pipeline's code."""
         said: dict[str, tuple[Outcome, list[str]]] = {}
