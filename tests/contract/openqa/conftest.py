@@ -80,29 +80,22 @@ class Lab:
         return await ran.stdout(), await ran.exit_code(), await ran.stderr()
 
 
-@pytest.fixture(scope="session")
-def good_disk(engine: None) -> dagger.File:
-    """The sample OS on a disk."""
-    return disk(dag.host().directory(str(ROOT), include=["Containerfile", "os/**"]))
-
-
-@pytest.fixture(scope="session")
-def regressed_disk(engine: None) -> dagger.File:
-    """The same with something that only a user would notice: it boots well, and its unit tests pass."""
+def disks() -> dict[str, dagger.File]:
+    """The sample OS, and the same with something that only a user would notice: it boots, and its unit tests pass."""
     context = dag.host().directory(str(ROOT), include=["Containerfile", "os/**"])
-    return disk(context.with_new_file("os/usr/lib/tmpfiles.d/zz-regression.conf", "z /tmp 0755 root root\n"))
+    regressed = context.with_new_file("os/usr/lib/tmpfiles.d/zz-regression.conf", "z /tmp 0755 root root\n")
+    return {"good-aaaaaaaaaaaa": disk(context), "regressed-bbbbbbbbbbbb": disk(regressed)}
 
 
 @pytest.fixture(scope="session", params=RELEASES)
-async def lab(
-    request: pytest.FixtureRequest, engine: None, good_disk: dagger.File, regressed_disk: dagger.File
-) -> AsyncIterator[Lab]:
-    """openQA, and a web server of disks that it may download from."""
+async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab]:
+    """openQA, and a web server of disks that it may download from; real ones only for tests that take their time."""
     files = dag.container().from_(DEBIAN).with_workdir("/srv")
     for number in range(32):
         files = files.with_new_file(f"/srv/os-{number:012x}.qcow2", f"not really a disk {number}")
-    files = files.with_mounted_file("/srv/good-aaaaaaaaaaaa.qcow2", good_disk)
-    files = files.with_mounted_file("/srv/regressed-bbbbbbbbbbbb.qcow2", regressed_disk)
+    if any(item.get_closest_marker("thorough") for item in request.session.items):
+        for name, file in disks().items():
+            files = files.with_mounted_file(f"/srv/{name}.qcow2", file)
     web = files.with_exposed_port(8080).as_service(args=["python3", "-m", "http.server", "8080"])
     packages = machine(dag.host().directory(str(LAB_FILES)), request.param)
     server = (
