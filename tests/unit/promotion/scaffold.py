@@ -251,11 +251,13 @@ class Bench:
                     error = error.exceptions[0]
                 raise error from None
 
+    def notary(self) -> Notary:
+        return Notary(self.trust, self.sign)
+
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         plain = frozenset(self.config.plain_http)
-        notary = Notary(self.trust, self.sign)
-        async with RegistryClient(plain_http=plain, deadline=self.deadline, notary=notary) as registry:
+        async with RegistryClient(plain_http=plain, deadline=self.deadline, notary=self.notary()) as registry:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from pipeline.registry.content import Descriptor, Manifest
 from pipeline.registry.evidence import Evidence, attach_evidence, evidence_tags
 from pipeline.report.model import Check, CheckStatus, Move, Result
 from pipeline.trust.bundle import bundle, signed_bytes
+from pipeline.trust.image import Pen
 from pipeline.trust.keys import PublicKey
 from pipeline.trust.notary import Notary, Sign
 from pipeline.trust.signers import Signer, Trust
@@ -52,7 +53,20 @@ class Key:
         return bundle(statement, self.raw(statement), self.signer.key.fingerprint)
 
     def raw(self, statement: bytes) -> bytes:
-        return self._private.sign(signed_bytes(statement), ec.ECDSA(hashes.SHA256()))
+        return self.plain(signed_bytes(statement))
+
+    def plain(self, content: bytes) -> bytes:
+        return self._private.sign(content, ec.ECDSA(hashes.SHA256()))
+
+    @property
+    def pen(self) -> Pen:
+        async def key() -> PublicKey:
+            return self.signer.key
+
+        async def sign(contents: Sequence[bytes]) -> list[bytes]:
+            return [self.plain(content) for content in contents]
+
+        return Pen(key, sign)
 
 
 NEXT, TESTING, STABLE, PEOPLE, STRANGER = (Key(name) for name in ("next", "testing", "stable", "people", "stranger"))
@@ -73,10 +87,16 @@ class Lab(Bench):
 
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     trust: Trust = TRUST
+    pen: Pen | None = None
+    """What images are signed with where `sign` is of no key."""
 
     @property
     def tags(self) -> dict[str, Digest]:
         return self.registry.store("os").tags
+
+    def notary(self) -> Notary:
+        key = getattr(self.sign, "__self__", None)
+        return Notary(self.trust, self.sign, key.pen if isinstance(key, Key) else self.pen)
 
     async def prepare(self, version: str) -> None:
         """Everything up to next."""
@@ -299,7 +319,7 @@ async def test_the_older_form_of_a_bundle_by_the_right_key_counts(lab: Lab) -> N
         return json.dumps({"base64Signature": base64.b64encode(json.dumps(envelope).encode()).decode()}).encode()
 
     lab.git.tags |= dict.fromkeys(("v1.0.0-test",), lab.git.commit())
-    lab.sign = older
+    lab.sign, lab.pen = older, NEXT.pen
     assert outcome(await lab.build_next()) == Outcome.PASSED
     assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
 
@@ -434,8 +454,11 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
             left -= 1
             return await TESTING.sign(statement)
 
+        async def failing_images(contents: Sequence[bytes]) -> list[bytes]:
+            return [await failing(content) and TESTING.plain(content) for content in contents]
+
         saved = lab.registry.saved()
-        lab.sign = failing
+        lab.sign, lab.pen = failing, Pen(TESTING.pen.key, failing_images)
         (told,) = await lab.promote_testing("v1.0.0-test")
         if told.outcome is Outcome.PASSED:
             break
@@ -446,7 +469,7 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
         assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
         assert len(lab.gate_runs) == runs + (not proven)
         lab.registry.restore(saved)
-    assert works == 3  # the rehearsal, the evidence, the entry
+    assert works == 9  # the rehearsal, the evidence, the entry, an index of two platforms for two tags
 
 
 # Notes ----------------------------------------------------------------------------------------------------------------
