@@ -1,4 +1,4 @@
-"""What an installed machine needs to refuse a channel that no release moved: its signature policy, ready to be copied."""
+"""What a machine needs to refuse a channel that no release moved: its signature policy, ready to be copied."""
 
 from collections.abc import Sequence
 
@@ -36,9 +36,9 @@ def _keys(world: World, channel: Channel) -> Sequence[PublicKey]:
     asked = world.notary.trust.of(channel)
     found = f"names {' and '.join(map(str, asked))}" if asked else "names nobody"
     raise UsageError(
-        f"[trust] of {world.judge.branch or 'the main branch'} {found} for {channel}; expected a key: podman, skopeo and "
-        f'bootc know no identity of a workflow. Add {channel} = {{ key = "keys/{channel}.pub" }}, and sign with that key '
-        "(docs/trust.md)."
+        f"[trust] of {world.judge.branch or 'the main branch'} {found} for {channel}; expected a key: podman, skopeo "
+        f'and bootc know no identity of a workflow. Add {channel} = {{ key = "keys/{channel}.pub" }}, and sign with '
+        "that key (docs/trust.md)."
     )
 
 

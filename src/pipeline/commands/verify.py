@@ -297,8 +297,8 @@ async def _about_signatures(
     if not missing:
         return ""
     return (
-        f"{', '.join(missing)} has no signature that lets machines install it as {reference}: run the promotion of this "
-        f"version again, with the key of {channel}"
+        f"{', '.join(missing)} has no signature that lets machines install it as {reference}: run the promotion of "
+        f"this version again, with the key of {channel}"
     )
 
 

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.domain import Digest, Tag
 from pipeline.errors import PreconditionError
-from pipeline.registry.attached import signature_tag, signed_tag, signed_tags
 from pipeline.registry import media
+from pipeline.registry.attached import signature_tag, signed_tag, signed_tags
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 
@@ -77,15 +77,18 @@ async def _kept(
 
 
 def _layers(repo: RepositoryClient, digest: Digest, found: Manifest | None) -> list[Descriptor]:
+    if found is None:
+        return []
     try:
-        if found and found.is_index:
-            raise ValueError("an index")
-        return found.layers if found else []
+        if not found.is_index:
+            return found.layers
+        what = "an index"
     except ValueError as error:
-        raise PreconditionError(
-            f"{repo.repository.tagged(signature_tag(digest))} is {error}; expected a list of signatures as cosign "
-            "writes it. Find out who wrote it, and delete it. Nothing was overwritten; nothing has moved."
-        ) from error
+        what = f"none ({error})"
+    raise PreconditionError(
+        f"{repo.repository.tagged(signature_tag(digest))} is {what}; expected a list of signatures as cosign writes it. "
+        "Find out who wrote it, and delete it. Nothing was overwritten; nothing has moved."
+    )
 
 
 def _joined(*lists: Iterable[Descriptor]) -> list[Descriptor]:

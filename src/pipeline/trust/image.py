@@ -31,7 +31,7 @@ class Pen:
 
 
 def payload(reference: str, digest: Digest) -> bytes:
-    """What is signed to say that `reference` (`ghcr.io/owner/image:stable`) may name `digest`; always the same bytes."""
+    """What says that `reference` (`ghcr.io/owner/image:stable`) may name `digest`; always the same bytes."""
     critical = {
         "identity": {"docker-reference": reference},
         "image": {"docker-manifest-digest": digest},

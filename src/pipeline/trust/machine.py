@@ -1,7 +1,7 @@
 """What a machine that installs an image has to believe: the files that podman, skopeo and bootc read.
 
 Sources: containers/image, docs/containers-policy.json.5.md and docs/containers-registries.d.5.md. With a policy whose
-`default` takes anything, bootc refuses to enforce signatures at all; hence that everything is named which stays as it was.
+`default` takes anything, bootc refuses to enforce signatures at all; so all that stays as it was is named.
 """
 
 import base64
