@@ -86,8 +86,8 @@ def _layers(repo: RepositoryClient, digest: Digest, found: Manifest | None) -> l
     except ValueError as error:
         what = f"none ({error})"
     raise PreconditionError(
-        f"{repo.repository.tagged(signature_tag(digest))} is {what}; expected a list of signatures as cosign writes it. "
-        "Find out who wrote it, and delete it. Nothing was overwritten; nothing has moved."
+        f"{repo.repository.tagged(signature_tag(digest))} is {what}; expected a list of signatures as cosign writes "
+        "it. Find out who wrote it, and delete it. Nothing was overwritten; nothing has moved."
     )
 
 
