@@ -200,7 +200,8 @@ async def finished(
 ) -> list[Result]:
     """Make the moves and say how it ended."""
     moves = decision.moves
-    await promotion.carry_out(world, wanted, moves)
+    if decision.outcome is not Outcome.SUPERSEDED:
+        await promotion.carry_out(world, wanted, moves)
     duration = time.monotonic() - start
     told = {
         "command": wanted.command,

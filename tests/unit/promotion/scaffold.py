@@ -1,6 +1,6 @@
 """The real stages on any registry: git, image builds and gates are stand-ins, everything between them is not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -196,6 +196,8 @@ class Bench:
     """What is in the image that is built next, as `name version`."""
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Where registries really answer, as RegistryClient takes them."""
     only: Sequence[str] = ()
     """The images that `--image` names."""
 
@@ -284,11 +286,14 @@ class Bench:
                     error = error.exceptions[0]
                 raise error from None
 
+    def notary(self) -> Notary:
+        return Notary(self.trust, self.sign)
+
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         plain = frozenset(self.config.plain_http)
-        notary = Notary(self.trust, self.sign)
-        async with RegistryClient(plain_http=plain, deadline=self.deadline, notary=notary) as registry:
+        told: Any = {"addresses": self.addresses, "deadline": self.deadline, "notary": self.notary()}
+        async with RegistryClient(plain_http=plain, **told) as registry:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)
