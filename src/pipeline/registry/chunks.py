@@ -1,11 +1,12 @@
 """A file of any size as a list of chunks, in its order: each a blob of its own, compressed with zstd.
 
-Cut where the content says, on the borders of file system blocks: what did not change is cut alike in the next release's
-disk, wherever it lies there, and is not sent again (docs/performance.md says how much that is). Several chunks are under
-way at a time, each is retried alone, and no more than those are in memory.
+Cut where the content says, on the borders of file system blocks: what did not change is cut alike in the disk of the
+next release, wherever it lies there, and is not sent again (docs/performance.md says how much that is). Several chunks
+are under way at a time, each is retried alone, and no more than those are in memory.
 """
 
 import hashlib
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -51,7 +52,7 @@ def cut(file: BinaryIO, average: int = AVERAGE) -> Iterator[bytes]:
 
 
 async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tuple[list[Descriptor], Digest, int]:
-    """Store a file that is read once: the chunks, and the digest and size in bytes of the file; repeating sends nothing."""
+    """Store a file, reading it once: the chunks, and the file's digest and size in bytes. Repeating sends nothing."""
     whole, size, chunks = hashlib.sha256(), 0, list[Descriptor]()
 
     async def read(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -68,7 +69,8 @@ async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tu
         chunks.append(pushed)
 
     with path.open("rb", buffering=1 << 20) as file:
-        await in_turn(read(cut(file, average(path.stat().st_size))), push, note, at_once=_AT_ONCE)
+        cutter = cut(file, average(os.fstat(file.fileno()).st_size))
+        await in_turn(read(cutter), push, note, at_once=_AT_ONCE)
     return chunks, Digest(f"sha256:{whole.hexdigest()}"), size
 
 
