@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from anyio import to_thread
 
 from pipeline.domain import Digest, Tag
+from pipeline.each import each
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry.attached import referrers_tag, signature_tag, subject_of_tag
 from pipeline.registry.client import RepositoryClient
@@ -110,8 +111,8 @@ async def _copied_below(source: RepositoryClient, target: RepositoryClient, dige
         for child in manifest.manifests:
             await target.push_manifest(await _copied_below(source, target, child.digest))
     else:
-        for blob in {one.digest: one for one in (manifest.config, *manifest.layers)}.values():
-            await copy_blob(source, target, blob)
+        blobs = {one.digest: one for one in (manifest.config, *manifest.layers)}
+        await each(blobs.values(), lambda blob: copy_blob(source, target, blob))
     return manifest
 
 
