@@ -16,9 +16,10 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, created, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, run_gate, still_passed
 from pipeline.openqa.progress import Progress
 from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.runs import Submission, acknowledge, created, find_run
 from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation, judge_answer
 from pipeline.report.model import CheckStatus, Result
@@ -603,7 +604,7 @@ async def test_no_name_of_the_server_leads_out_of_the_report(
 async def test_the_proof_has_a_bound(
     server: Server, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipeline.openqa.gate._PROOF_SIZE", 10)
+    monkeypatch.setattr("pipeline.openqa.proof._PROOF_SIZE", 10)
     outcome = await gate(server.job(38, FAILED))
     assert "too much for a report" in outcome.checks[0].output
 
