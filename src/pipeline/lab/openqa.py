@@ -33,10 +33,11 @@ def machine(files: dagger.Directory, release: str = "") -> dagger.Container:
 def _of(release: str, files: dagger.Directory) -> dagger.Container:
     """From the mirror that the image has, however far that one lags behind."""
     site = "apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1"
+    wanted = " ".join([*_PACKAGES, "libio-interactive-perl"])  # the client's own list lacks it
     script = f"""
         echo "deb [check-valid-until=no] $({site}) {release} main" >/etc/apt/sources.list.d/release.list
         apt-get -qq update
-        apt-get -qq install --no-install-recommends --yes --target-release {release} {" ".join(_PACKAGES)} >/dev/null
+        apt-get -qq install --no-install-recommends --yes --target-release {release} {wanted} >/dev/null
     """
     packages = debian("ca-certificates").with_exec(["sh", "-ec", script])
-    return packages.with_file("/tables", files.file("openqa/tables")).with_exec(["/tables"])
+    return packages.with_file("/catch-up", files.file("openqa/catch-up")).with_exec(["/catch-up"])
