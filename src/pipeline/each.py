@@ -1,6 +1,6 @@
 """The same for each of several images, some of them at once."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import anyio
@@ -37,3 +37,46 @@ async def each(items: Iterable[A], act: Callable[[A], Awaitable[B]], *, at_once:
     if errors:
         raise errors[min(errors)]
     return [answers[number] for number in range(len(todo))]
+
+
+async def in_turn(
+    items: AsyncIterable[A],
+    act: Callable[[A], Awaitable[B]],
+    then: Callable[[B], Awaitable[object]],
+    *,
+    at_once: int = AT_ONCE,
+) -> None:
+    """`act` on several items at a time, and `then` on each answer, one after the other in the order of the items.
+
+    No more than `at_once` items and answers are held. The first error ends it, and is raised.
+    """
+    room = anyio.Semaphore(at_once)
+    errors: list[Exception] = []
+
+    async def one(item: A, before: anyio.Event, done: anyio.Event) -> None:
+        try:
+            answer = await act(item)
+            await before.wait()
+            await then(answer)
+        except Exception as error:
+            errors.append(error)
+            group.cancel_scope.cancel()
+        done.set()
+        room.release()
+
+    async with anyio.create_task_group() as group:
+        before = anyio.Event()
+        before.set()
+        try:
+            await room.acquire()
+            async for item in items:
+                done = anyio.Event()
+                group.start_soon(one, item, before, done)
+                before = done
+                del item  # the next one is read before this name would let it go
+                await room.acquire()
+        except Exception as error:
+            errors.append(error)
+            group.cancel_scope.cancel()
+    if errors:
+        raise errors[0]

@@ -404,6 +404,12 @@ class RepositoryClient:
             self._present.add(descriptor.digest)
         return descriptor
 
+    async def push_content(self, data: bytes, media_type: str) -> Descriptor:
+        """Store content that is in memory; sends nothing when the registry has it already."""
+        digest = await to_thread.run_sync(sha256, data)
+        await self._ensure(digest, len(data), data)
+        return Descriptor(media_type=media_type, digest=digest, size=len(data))
+
     async def push_file(self, path: Path, media_type: str) -> Descriptor:
         """Store a file of any size by streaming it; sends nothing when the registry has it already."""
         digest, size = await to_thread.run_sync(measured, path)

@@ -12,19 +12,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+from anyio import to_thread
 
 from pipeline.domain import Digest, Outcome, Repository
 from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.policy.attached import disk_tag
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
+from pipeline.registry.chunks import fetch_chunks, push_chunks
 from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.content import Manifest
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.evidence import DiskRecord
 
 _PLATFORM = "vnd.bootc-pipeline.platform"
 _BUILDER = "vnd.bootc-pipeline.builder"
-_TITLE = "org.opencontainers.image.title"
+_FORMAT = "vnd.bootc-pipeline.format"
+_SHA256 = "vnd.bootc-pipeline.sha256"
+"""Of the whole file."""
+_SIZE = "vnd.bootc-pipeline.size"
+"""Bytes of the whole file."""
 
 
 async def attach_disk(
@@ -37,7 +44,7 @@ async def attach_disk(
     annotations: Mapping[str, str] | None = None,
     format: str = "qcow2",  # noqa: A002  what qemu-img and the record call it
 ) -> DiskRecord:
-    """Store the file at `path` (a qcow2 unless another format is named), as it is, beside the image `subject`.
+    """Store the file at `path` (a qcow2 unless another format is named), in chunks, beside the image `subject`.
 
     Repeating it with the same file sends nothing and gives the same record. PreconditionError without that image.
     """
@@ -46,50 +53,83 @@ async def attach_disk(
         raise PreconditionError(
             f"{repo.repository} holds no {subject}; expected the image that the disk was built from"
         )
-    layer = await repo.push_file(path, media.DISK_FILE + format)
-    title = f"{repo.repository.path.rpartition('/')[2]}-{subject.short}-{platform.replace('/', '-')}.{format}"
+    chunks, sha256, size = await push_chunks(repo, path, media.DISK_CHUNK)
     stored = artifact(
         media.DISK,
-        [layer.with_annotations({_TITLE: title})],
+        chunks,
         subject=described,
-        annotations={_PLATFORM: platform, _BUILDER: builder, **(annotations or {})},
+        annotations={
+            _PLATFORM: platform,
+            _BUILDER: builder,
+            _FORMAT: format,
+            _SHA256: sha256,
+            _SIZE: str(size),
+            **(annotations or {}),
+        },
     )
     await repo.push_empty()
     await repo.push_manifest(stored, disk_tag(subject, stored.digest))
-    return DiskRecord(sha256=layer.digest, size=layer.size, manifest=stored.digest, format=format, builder=builder)
+    return DiskRecord(sha256=sha256, size=size, manifest=stored.digest, format=format, builder=builder)
 
 
 async def read_disk(repo: RepositoryClient, manifest: Digest) -> DiskRecord:
     """The record of the disk artifact `manifest`; PreconditionError when it is not there or no disk."""
-    found = await repo.manifest(manifest)
-    if found is None:
-        raise PreconditionError(f"{repo.repository} holds no {manifest}; expected the disk that a gate booted")
-    try:
-        (layer,) = found.layers
-        if found.artifact_type != media.DISK or not layer.media_type.startswith(media.DISK_FILE):
-            raise ValueError(f"it is a {found.artifact_type} of {layer.media_type}")
-    except ValueError as error:
-        raise PreconditionError(
-            f"{repo.repository.at(manifest)} is no disk: {error}; expected one layer, the file"
-        ) from error
-    return DiskRecord(
-        sha256=layer.digest,
-        size=layer.size,
-        manifest=manifest,
-        format=layer.media_type.removeprefix(media.DISK_FILE),
-        builder=found.annotations.get(_BUILDER, "unknown"),
-    )
+    return _record(repo, await _artifact(repo, manifest))
 
 
 async def fetch_disk(repo: RepositoryClient, record: DiskRecord, path: Path) -> None:
-    """Write the disk of `record` to `path`, verified; PreconditionError when the registry holds another one."""
-    stored = await read_disk(repo, record.manifest)
+    """Write the disk of `record` to `path`, which appears only whole and verified.
+
+    PreconditionError when the registry holds another one.
+    """
+    found = await _artifact(repo, record.manifest)
+    stored = _record(repo, found)
     if (stored.sha256, stored.size) != (record.sha256, record.size):
+        raise _another(repo, record, stored.sha256, stored.size)
+    if found.artifact_type == media.DISK_WHOLE:
+        await repo.fetch_file(record.sha256, path, size=record.size)
+        return
+    unfinished = path.with_name(f".{path.name}.partial")
+    try:
+        sha256, size = await fetch_chunks(repo, found.layers, unfinished)
+        if (sha256, size) != (record.sha256, record.size):
+            raise _another(repo, record, sha256, size)
+        await to_thread.run_sync(unfinished.replace, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+async def _artifact(repo: RepositoryClient, manifest: Digest) -> Manifest:
+    found = await repo.manifest(manifest)
+    if found is None:
+        raise PreconditionError(f"{repo.repository} holds no {manifest}; expected the disk that a gate booted")
+    return found
+
+
+def _record(repo: RepositoryClient, found: Manifest) -> DiskRecord:
+    """What an artifact says that its file is: in its annotations, or by its only layer if it is of the old form."""
+    told = found.annotations
+    try:
+        if found.artifact_type == media.DISK_WHOLE:
+            (layer,) = found.layers
+            sha256, size, kind = layer.digest, layer.size, layer.media_type.removeprefix(media.DISK_FILE)
+        elif found.artifact_type == media.DISK:
+            sha256, size, kind = Digest(told[_SHA256]), int(told[_SIZE]), told[_FORMAT]
+        else:
+            raise ValueError(f"it is a {found.artifact_type}")
+        builder = told.get(_BUILDER, "unknown")
+        return DiskRecord(sha256=sha256, size=size, manifest=found.digest, format=kind, builder=builder)
+    except (ValueError, KeyError) as error:
         raise PreconditionError(
-            f"{repo.repository.at(record.manifest)} holds a disk of {stored.sha256} and {stored.size} bytes; the "
-            f"evidence recorded {record.sha256} and {record.size}. This is not the disk that was tested."
-        )
-    await repo.fetch_file(record.sha256, path, size=record.size)
+            f"{repo.repository.at(found.digest)} is no disk: {error}; expected chunks and what file they are"
+        ) from error
+
+
+def _another(repo: RepositoryClient, record: DiskRecord, sha256: Digest, size: int) -> PreconditionError:
+    return PreconditionError(
+        f"{repo.repository.at(record.manifest)} holds a disk of {sha256} and {size} bytes; the "
+        f"evidence recorded {record.sha256} and {record.size}. This is not the disk that was tested."
+    )
 
 
 async def run(arguments: argparse.Namespace) -> DiskRecord:

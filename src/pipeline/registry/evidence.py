@@ -43,7 +43,7 @@ class DiskRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sha256: Digest
-    """Of the file, which is the artifact's only layer."""
+    """Of the whole file, whichever chunks the artifact is made of."""
     size: int
     """Bytes."""
     manifest: Digest

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from uuid import uuid4
 
 import anyio
@@ -19,8 +20,9 @@ from pipeline.registry import ledger, media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, sha256
-from pipeline.registry.disk import attach_disk, fetch_disk
+from pipeline.registry.disk import attach_disk, fetch_disk, read_disk
 from pipeline.registry.evidence import (
+    DiskRecord,
     Evidence,
     attach_evidence,
     fetch_report,
@@ -134,6 +136,43 @@ async def test_a_disk_comes_back_as_it_went(repo: RepositoryClient, tmp_path: Pa
     assert [one.digest for one in await repo.referrers(digest, media.DISK)] == [record.manifest]
     with pytest.raises(PreconditionError, match="not the disk that was tested"):
         await fetch_disk(repo, record.model_copy(update={"sha256": sha256(b"other")}), copy)
+
+
+async def test_of_the_next_disk_only_what_changed_is_sent(
+    registry: str, faultproxy: ModuleType, tmp_path: Path
+) -> None:
+    content = os.urandom(40_000_000)
+    disk, following, copy = tmp_path / "disk", tmp_path / "following", tmp_path / "copy"
+    disk.write_bytes(content)
+    following.write_bytes(content[: 20 << 20] + os.urandom(4 << 20) + content[20 << 20 :])
+    async with faultproxy.FaultProxy(registry) as proxy:
+        async with RegistryClient(plain_http={proxy.address}) as client:
+            repo = client.repository(Repository(proxy.address, f"test/{uuid4().hex}"))
+            subject = await push_image(repo)
+            first = await attach_disk(repo, subject, disk, "linux/amd64", builder=BUILDER)
+        async with RegistryClient(plain_http={proxy.address}) as client:
+            repo = client.repository(repo.repository)
+            proxy.disarm()
+            second = await attach_disk(repo, subject, following, "linux/amd64", builder=BUILDER)
+            sent = sum(line.split()[1] == "POST" for line in proxy.log)
+            stored = await repo.known(second.manifest)
+            await fetch_disk(repo, second, copy)
+    assert copy.read_bytes() == following.read_bytes()
+    assert stored
+    assert 1 <= sent <= len(stored.layers) / 2
+    assert second.size == first.size + (4 << 20)
+
+
+async def test_a_disk_of_the_old_form_is_read(repo: RepositoryClient, tmp_path: Path) -> None:
+    """One layer, which is the file."""
+    disk, copy = tmp_path / "disk.qcow2", tmp_path / "copy.qcow2"
+    disk.write_bytes(os.urandom(100_000))
+    layer = await repo.push_file(disk, f"{media.DISK_WHOLE}.qcow2")
+    stored = await repo.push_artifact(media.DISK_WHOLE, [layer], annotations={"vnd.bootc-pipeline.builder": BUILDER})
+    record = await read_disk(repo, stored.digest)
+    assert record == DiskRecord(sha256=layer.digest, size=100_000, manifest=stored.digest, builder=BUILDER)
+    await fetch_disk(repo, record, copy)
+    assert copy.read_bytes() == disk.read_bytes()
 
 
 async def test_the_disk_command_pushes_and_fetches(registry: str, tmp_path: Path) -> None:

@@ -151,6 +151,8 @@ def is_right(name: str, weather: Weather, found: Outcome) -> bool:
         return True
     if weather.lie is Lie.STALE and name == "verify":  # what it is told always is what it finds
         return weather.address and found == REFUSED
+    if weather.lie is Lie.STALE and name == "release-hold":  # it releases what it is told of; the hold stays
+        return found == Outcome.UNCHANGED
     return weather.lie in ANOTHER_TRUTH and found == Outcome.CONFLICT
 
 

@@ -1,0 +1,123 @@
+"""A file of any size as a list of chunks, in its order: each a blob of its own, compressed with zstd.
+
+Cut where the content says, on the borders of file system blocks: what did not change is cut alike in the disk of the
+next release, wherever it lies there, and is not sent again (docs/performance.md says how much that is). Several chunks
+are under way at a time, each is retried alone, and no more than those are in memory.
+"""
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+from zlib import crc32
+
+import zstandard
+from anyio import to_thread
+
+from pipeline.domain import Digest
+from pipeline.each import in_turn
+from pipeline.errors import PreconditionError
+from pipeline.registry.client import RepositoryClient
+from pipeline.registry.content import Descriptor
+
+BLOCK = 4096
+"""Bytes of a block of the file systems in use: nothing in a disk moves by less."""
+AVERAGE = 2 << 20
+"""Bytes of a chunk, as a rule; none has less than a quarter, none but in very large files more than four times that."""
+_MANY = 32 << 30
+"""Bytes of a file above which its chunks are larger: a registry takes a manifest of 4 MiB, some 20,000 chunks."""
+_LARGEST = 64 << 20
+"""Bytes that a chunk has at most, whoever made it."""
+_LEVEL = 3
+"""zstd's own default. Equal chunks are found as long as it and the library stay (pyproject.toml pins that)."""
+_AT_ONCE = 4
+"""Chunks under way: four times the largest one, twice, is the memory that this takes."""
+
+
+def average(size: int) -> int:
+    """Bytes of a chunk, as a rule, in a file of `size` bytes."""
+    return AVERAGE << (max(size - 1, 0) // _MANY).bit_length()
+
+
+def cut(file: BinaryIO, average: int = AVERAGE) -> Iterator[bytes]:
+    """The chunks of an open file: one ends behind a block whose checksum says so."""
+    smallest, largest, blocks = average // 4, average * 4, average // BLOCK
+    while chunk := bytearray(file.read(smallest)):
+        while len(chunk) < largest and (block := file.read(BLOCK)):
+            chunk += block
+            if crc32(block) % blocks == 0:
+                break
+        yield bytes(chunk)
+
+
+async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tuple[list[Descriptor], Digest, int]:
+    """Store a file, reading it once: the chunks, and the file's digest and size in bytes. Repeating sends nothing."""
+    whole, size, chunks = hashlib.sha256(), 0, list[Descriptor]()
+
+    async def read(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+        nonlocal size
+        while chunk := await to_thread.run_sync(_next, chunks, whole):
+            size += len(chunk)
+            yield chunk
+
+    async def push(chunk: bytes) -> Descriptor:
+        compressed = await to_thread.run_sync(_compressed, chunk)
+        return await repo.push_content(compressed, media_type)
+
+    async def note(pushed: Descriptor) -> None:
+        chunks.append(pushed)
+
+    with path.open("rb", buffering=1 << 20) as file:
+        cutter = cut(file, average(os.fstat(file.fileno()).st_size))
+        await in_turn(read(cutter), push, note, at_once=_AT_ONCE)
+    return chunks, Digest(f"sha256:{whole.hexdigest()}"), size
+
+
+async def fetch_chunks(repo: RepositoryClient, chunks: list[Descriptor], path: Path) -> tuple[Digest, int]:
+    """Write the file that these are; its digest and size in bytes, of what was written.
+
+    PreconditionError for what is no chunk or is not there.
+    """
+    whole, size = hashlib.sha256(), 0
+
+    async def listed() -> AsyncIterator[Descriptor]:
+        for chunk in chunks:
+            yield chunk
+
+    async def fetch(chunk: Descriptor) -> bytes:
+        try:
+            return await to_thread.run_sync(_unpacked, await repo.content(chunk))
+        except (zstandard.ZstdError, ValueError) as error:
+            raise PreconditionError(f"{repo.repository} holds {chunk.digest}, which is no chunk: {error}") from error
+
+    async def write(chunk: bytes) -> None:
+        nonlocal size
+        await to_thread.run_sync(_written, file, whole, chunk)
+        size += len(chunk)
+
+    with path.open("wb") as file:
+        await in_turn(listed(), fetch, write, at_once=_AT_ONCE)
+    return Digest(f"sha256:{whole.hexdigest()}"), size
+
+
+def _next(chunks: Iterator[bytes], whole: "hashlib._Hash") -> bytes:
+    chunk = next(chunks, b"")
+    whole.update(chunk)
+    return chunk
+
+
+def _written(file: BinaryIO, whole: "hashlib._Hash", chunk: bytes) -> None:
+    file.write(chunk)
+    whole.update(chunk)
+
+
+def _compressed(chunk: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(chunk)
+
+
+def _unpacked(content: bytes) -> bytes:
+    size = zstandard.frame_content_size(content)
+    if not 0 <= size <= _LARGEST:
+        raise ValueError(f"it unpacks to {size} bytes; expected at most {_LARGEST}")
+    return zstandard.ZstdDecompressor().decompress(content)
