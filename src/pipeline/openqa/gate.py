@@ -117,6 +117,11 @@ async def run_gate(
     )
 
 
+def rest(poll: float, took: float) -> float:
+    """Seconds until the next look: `poll`, and longer for a server that `took` long, since it has enough to do."""
+    return max(poll, min(_SLOWEST_POLL, took * _REST))
+
+
 async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutcome) -> bool:
     """Look again right before a tag moves: the same jobs are still the newest, and still passed."""
     jobs = await newest_jobs(client, submission)
@@ -155,9 +160,7 @@ class _Watch:
             if self._verdict.state is State.PENDING:
                 await self._give_up_when_nobody_comes()
                 await self._say_where_it_is()
-                # a server that takes long to answer has enough to do
-                took = anyio.current_time() - begun
-                await anyio.sleep(max(self._limits.poll, min(_SLOWEST_POLL, took * _REST)))
+                await anyio.sleep(rest(self._limits.poll, anyio.current_time() - begun))
                 continue
             if self._verdict.state is not State.PASSED and self.jobs:
                 judged = self._verdict, [job.id for job in self.jobs]

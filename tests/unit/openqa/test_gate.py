@@ -16,7 +16,7 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, rest, run_gate, still_passed
 from pipeline.openqa.progress import Progress
 from pipeline.openqa.release import keep_results, tags_of
 from pipeline.openqa.runs import Submission, acknowledge, created, find_run
@@ -536,6 +536,13 @@ async def test_a_machine_with_a_processor_of_its_own_loses_no_timer(server: Serv
     settings = server.jobs[server.job(38, FAILED)][0]["settings"] | {"QEMU_NO_KVM": "0"}
     outcome = await gate(server.job(38, FAILED, settings=settings))
     assert outcome.outcome is Outcome.GATE_FAILED
+
+
+@pytest.mark.parametrize(
+    ("poll", "took", "pause"), [(10, 0.1, 10), (10, 2, 18), (10, 60, 120), (0, 0, 0), (300, 60, 300)]
+)
+def test_a_server_that_is_slow_is_left_alone(poll: float, took: float, pause: float) -> None:
+    assert rest(poll, took) == pause
 
 
 async def test_who_waits_is_told_where_the_run_is(server: Server, expected: Expectation, tmp_path: Path) -> None:
