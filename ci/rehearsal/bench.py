@@ -15,14 +15,17 @@ from typing import Any
 import anyio
 
 from pipeline.vm.spent import Spent
-from rehearsal import by_hand, promotion, scale, steps
+from rehearsal import by_hand, openqa, promotion, scale, steps
 from rehearsal.calls import Answer, Pipeline
 from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
-PARTS = ("promotion", "scale", "stages")
-"""Moving tags, and disks of any size, on a registry alone; whole stages, in the lab."""
+PARTS = ("promotion", "scale", "openqa", "stages")
+"""Moving tags, and disks of any size, on a registry; the openQA gate, on an openQA; whole stages, in the lab."""
+
+_POLL = 1.0
+"""Seconds between two looks at openQA: fewer than a release has, so that the bench does not wait for them."""
 
 
 class BenchError(Exception):
@@ -44,6 +47,10 @@ def main() -> None:
     if "scale" in arguments.parts:
         progress.heading("Disks beside skopeo")
         for line in scale.measured(arguments.sizes):
+            progress.say(line)
+    if "openqa" in arguments.parts:
+        progress.heading("The openQA gate beside its job")
+        for line in anyio.run(openqa.measured, arguments.rounds, _POLL):
             progress.say(line)
     if "stages" in arguments.parts:
         stages(arguments, run, logs, progress)
@@ -115,7 +122,7 @@ class Bench:
         released = self.answer("promote-stable", "--tag", version, "--as-json")
         again = [("build-next",), ("promote-testing", "--tag", f"{version}-test"), ("promote-stable", "--tag", version)]
         empty = ["dagger", "--silent", "call", "-m", str(MODULE)]
-        figures = [("promote-stable, one run", text(released.seconds)), *openqa(json.loads(released.output)[0])]
+        figures = [("promote-stable, one run", text(released.seconds)), *stable(json.loads(released.output)[0])]
         figures.append(("dagger call without a function", text(median(timed(empty) for _ in range(rounds)))))
         return figures + [(f"{call[0]} again", text(median(self.call(*call) for _ in range(rounds)))) for call in again]
 
@@ -132,7 +139,7 @@ class Bench:
         return answer
 
 
-def openqa(result: dict[str, Any]) -> list[tuple[str, str]]:
+def stable(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Where the time of the stable gate went: openQA's jobs, and what the gate adds (target: 3 s and one poll)."""
     took = {phase["name"]: phase["end"] - phase["start"] for phase in result["timeline"]}
     jobs = sum(check["duration"] for check in result["checks"] if check["name"].startswith("openqa: "))

@@ -23,6 +23,7 @@ from pipeline.api.arguments import (
     Driver,
     EachPlatform,
     FailGate,
+    Followed,
     Gate,
     GatedBefore,
     Holds,
@@ -345,6 +346,12 @@ class BootcPipeline:
     ) -> str:
         """Derive again from git, evidence and ledger whether each channel may point where it points; fail when not."""
         return _told(await self.results().verify(channel, anchor, image), as_json)
+
+    @acting
+    async def policy(self, followed: Followed, image: Images = None, as_json: AsJson = False) -> str:
+        """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
+        answer = await self.results().policy(followed, image)
+        return answer.json if as_json else answer.text
 
     @acting
     async def rollback(

@@ -15,7 +15,7 @@ from pipeline.config import Config, Image
 from pipeline.config import Signer as SignerTable
 from pipeline.config import Trust as TrustTable
 from pipeline.containers.base import Reach
-from pipeline.containers.cosign import Signing, attestor
+from pipeline.containers.cosign import Hand, Signing
 from pipeline.containers.git import History
 from pipeline.containers.identity import sign_with_identity
 from pipeline.containers.secrets import read_secret
@@ -26,7 +26,7 @@ from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
 from pipeline.trust.keyless import Identity, Sigstore
 from pipeline.trust.keys import PublicKey
-from pipeline.trust.notary import Notary, Sign
+from pipeline.trust.notary import Notary
 from pipeline.trust.signers import Accepted, Signer, Trust
 
 Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
@@ -128,7 +128,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     history = History.of(given.source)
     told, judge = await _told_whom_to_trust(history, config, given.trust_branch)
     sigstore = await _sigstore(history, told, judge.branch)
-    notary = Notary(await _trust(history, told, judge.branch, sigstore), _sign(reach, given, told, sigstore))
+    notary = _notary(reach, given, told, sigstore, await _trust(history, told, judge.branch, sigstore))
     async with RegistryClient(
         credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted, notary=notary
     ) as registry:
@@ -196,12 +196,12 @@ async def _sigstore(history: History, told: TrustTable | None, branch: str) -> S
     return sigstore
 
 
-def _sign(reach: Reach, given: Given, told: TrustTable | None, sigstore: Sigstore) -> Sign | None:
-    """How this command signs; None when it was given nothing to sign with."""
+def _notary(reach: Reach, given: Given, told: TrustTable | None, sigstore: Sigstore, trust: Trust) -> Notary:
+    """How this command signs, if it was given something to sign with, and whose signatures count."""
     if given.identity_token and not (given.signing_key or given.signing_kms):
-        return partial(sign_with_identity, sigstore, given.identity_token)
+        return Notary(trust, partial(sign_with_identity, sigstore, given.identity_token))
     if not given.signing_key and not given.signing_kms:
-        return None
+        return Notary(trust)
     signing = Signing(
         given.signing_key,
         given.signing_password,
@@ -209,7 +209,8 @@ def _sign(reach: Reach, given: Given, told: TrustTable | None, sigstore: Sigstor
         given.signing_kms_auth,
         image=(told and told.cosign) or "",
     )
-    return attestor(reach, signing)
+    hand = Hand(reach, signing)
+    return Notary(trust, hand.attest, hand.pen)
 
 
 async def _configuration(source: dagger.Directory) -> Config:

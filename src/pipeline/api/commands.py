@@ -19,6 +19,7 @@ from pipeline.api.arguments import (
     Containers,
     Driver,
     EachPlatform,
+    Followed,
     GatedBefore,
     Holds,
     Images,
@@ -36,7 +37,7 @@ from pipeline.api.arguments import (
 )
 from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
 from pipeline.api.results import Answer, CommandResult
-from pipeline.commands import doctor, history, matrix, notes, plan, prune, reproduce, rollback, status, verify
+from pipeline.commands import doctor, history, matrix, notes, plan, policy, prune, reproduce, rollback, status, verify
 from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Refresh
@@ -201,6 +202,13 @@ class Commands:
         return await self._result(
             "verify", image, lambda world: verify.verify(world, channel or list(Channel), anchor or [])
         )
+
+    @acting
+    async def policy(self, followed: Followed, image: Images = None) -> Answer:
+        """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
+        async with opened("policy", self.given, image) as world:
+            found = policy.policy(world, followed)
+            return Answer(text=policy.policy_text(found), json=json_of(found))
 
     @acting
     async def rollback(

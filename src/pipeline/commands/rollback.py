@@ -242,6 +242,12 @@ async def _target(world: World, image: Image, channel: Channel, to: str) -> _Tar
         if not why:
             return _Target(before, now, tuple(passed_over))
         passed_over.append(f"not {before.short}: it {why}")
+    if steps and now != steps[0].new:
+        raise ConflictError(
+            f"{_place(image, channel)} is at {now or 'nothing'}, and its ledger says {steps[0].new}: expected both to "
+            "agree. The answer may be an old one: run again. If it stays, `verify` tells more, and --to says "
+            "where to go. Nothing has moved."
+        )
     raise PreconditionError(
         f"{_place(image, channel)} has no earlier digest to go back to in its ledger"
         + "".join(f"; {why}" for why in passed_over)

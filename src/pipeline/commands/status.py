@@ -1,5 +1,7 @@
 """What is where: looking without touching."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pipeline.config import Image
@@ -15,7 +17,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence, StoredEvidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
-from pipeline.stages.release import aliases_of
+from pipeline.stages.release import aliases_of, written_last
 from pipeline.world import World
 
 _MISSING = "missing"
@@ -29,11 +31,7 @@ def status_text(found: dict[str, list[ChannelLine]]) -> str:
 async def channels(world: World, image: Image) -> list[ChannelLine]:
     """One line for each channel, next first."""
     homes = {channel: world.repository(image, channel) for channel in Channel}
-    versions = {
-        tag: await registry.digest(image.tags.version(tag))
-        for registry in dict.fromkeys(homes.values())
-        for tag in sorted(image.tags.versions(await registry.tags()))
-    }
+    versions = await _versions(image, homes)
     heads = {channel: await registry.digest(image.tags.channel(channel)) for channel, registry in homes.items()}
     revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
@@ -164,6 +162,18 @@ async def _label(registry: RepositoryClient, digest: Digest | None, name: str) -
 
 def _said(found: Evidence | None) -> str:
     return outcome_text(found.verdict) if found and found.verdict else _MISSING
+
+
+async def _versions(image: Image, homes: Mapping[Channel, RepositoryClient]) -> dict[Tag, Digest | None]:
+    """What the version tags of an image name, those that a cut list of tags would hide included."""
+    there = defaultdict[RepositoryClient, set[Tag]](set)
+    for channel, registry in homes.items():
+        there[registry].update(await written_last(registry, image, channel))
+    for registry, tags in there.items():
+        tags.update(image.tags.versions(await registry.tags()))
+    return {
+        tag: await registry.digest(image.tags.version(tag)) for registry, tags in there.items() for tag in sorted(tags)
+    }
 
 
 def _version(channel: Channel, digest: Digest, versions: dict[Tag, Digest | None]) -> str:

@@ -20,6 +20,9 @@ from pipeline.registry.evidence import Evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import promotion
 from pipeline.stages.release import aliases_of
+from pipeline.stages.signing import parts, unsigned_among
+from pipeline.trust.image import payload
+from pipeline.trust.keys import PublicKey
 from pipeline.trust.signers import LEDGER
 from pipeline.world import World
 
@@ -150,6 +153,8 @@ async def _channel(
             yield _check(channel, "disk", await _about_disks(registry, world.config.booted(image), evidence))
     if image.tags.aliases.get(channel):
         yield _check(channel, "aliases", await _about_aliases(world, image, channel, digest, records))
+    if keys := world.notary.trust.keys(channel):
+        yield _check(channel, "signed", await _about_signatures(image, channel, registry, digest, keys))
     yield _check(channel, "withdrawn", await _about_withdrawal(world, image, digest, channel, records))
     yield _check(channel, "ledger", await _about_ledger(world, image, channel, digest))
 
@@ -277,6 +282,24 @@ async def _about_disks(registry: RepositoryClient, platforms: Sequence[str], evi
         if await registry.digest(disk.manifest) is None
     ]
     return f"the tested disk is gone for {', '.join(missing)}" if missing else ""
+
+
+async def _about_signatures(
+    image: Image, channel: Channel, registry: RepositoryClient, digest: Digest, keys: Sequence[PublicKey]
+) -> str:
+    """Machines with the policy that is printed for them take what the channel names, each platform of it."""
+    reference = image.home(channel).tagged(image.tags.channel(channel))
+    missing = [
+        part
+        for part in await parts(registry, digest)
+        if await unsigned_among(registry, part, [payload(reference, part)], keys)
+    ]
+    if not missing:
+        return ""
+    return (
+        f"{', '.join(missing)} has no signature that lets machines install it as {reference}: run the promotion of "
+        f"this version again, with the key of {channel}"
+    )
 
 
 async def _about_withdrawal(

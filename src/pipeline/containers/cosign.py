@@ -1,4 +1,4 @@
-"""Signing, with cosign: statements into Sigstore bundles, and images in the form that podman, skopeo and bootc check.
+"""Signing with cosign: of statements, and of what podman, skopeo and bootc take for the signature of an image.
 
 Nothing goes to a transparency log for keys: such a signature is checked with the key alone.
 """
@@ -16,14 +16,13 @@ import dagger
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import Ran, attempt
 from pipeline.containers.secrets import read_secret
-from pipeline.domain import Digest, Repository
 from pipeline.errors import InfrastructureError, UsageError
 from pipeline.trust.bundle import bundle, signed_bytes
+from pipeline.trust.image import Pen
 from pipeline.trust.keys import PublicKey
-from pipeline.trust.notary import Sign
 
 _KEY = "/run/secrets/signing.key"
-_PAYLOAD = "/payload"
+_PAYLOAD = "/payloads"
 _OFFLINE = ("--tlog-upload=false", "--yes")
 _DEADLINE = 120.0
 _PAUSES = (2.0, 10.0, 30.0)
@@ -59,59 +58,52 @@ class Signing:
         return self.kms or _KEY
 
 
-async def attest(reach: Reach, signing: Signing, statement: bytes) -> bytes:
-    """Sign an in-toto statement: DSSE in a Sigstore bundle, with the fingerprint of the key in it.
+class Hand:
+    """Signs for one command; the key is asked for its public half once.
 
     UsageError for a key or password that is none, InfrastructureError when there is no signature after some tries.
     """
-    return await attestor(reach, signing)(statement)
 
+    def __init__(self, reach: Reach, signing: Signing) -> None:
+        self._reach, self._signing = reach, signing
+        self._key: PublicKey | None = None
 
-def attestor(reach: Reach, signing: Signing) -> Sign:
-    """The same for several statements: the key is asked for its public half once."""
-    fingerprint = ""
+    @property
+    def pen(self) -> Pen:
+        """What images are signed with."""
+        return Pen(self.key, self.sign)
 
-    async def sign(statement: bytes) -> bytes:
-        nonlocal fingerprint
-        fingerprint = fingerprint or (await public_key(reach, signing)).fingerprint
-        return bundle(statement, await sign_blob(reach, signing, signed_bytes(statement)), fingerprint)
+    async def attest(self, statement: bytes) -> bytes:
+        """Sign an in-toto statement: DSSE in a Sigstore bundle, with the fingerprint of the key in it."""
+        fingerprint = (await self.key()).fingerprint
+        (signature,) = await self.sign([signed_bytes(statement)])
+        return bundle(statement, signature, fingerprint)
 
-    return sign
+    async def sign(self, contents: Sequence[bytes]) -> list[bytes]:
+        """The signature over each of some texts."""
+        container = await cosign(self._reach, self._signing)
+        paths = [f"{_PAYLOAD}/{number}" for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            container = container.with_new_file(path, content.decode())
+        said = await _run(container, ["sign-blob", "--key", self._signing.name, *_OFFLINE, *paths])
+        try:
+            signatures = [base64.b64decode(one, validate=True) for one in said.stdout.split()]
+        except binascii.Error as error:
+            raise InfrastructureError(f"cosign signed and printed no signature in base64: {said.end(3)}") from error
+        if len(signatures) != len(contents):
+            raise InfrastructureError(f"cosign printed {len(signatures)} signatures, expected {len(contents)}.")
+        return signatures
 
-
-async def sign_blob(reach: Reach, signing: Signing, content: bytes) -> bytes:
-    """The signature over `content`, which is text."""
-    container = (await cosign(reach, signing)).with_new_file(_PAYLOAD, content.decode())
-    said = await _run(container, ["sign-blob", "--key", signing.name, *_OFFLINE, _PAYLOAD])
-    try:
-        return base64.b64decode(said.stdout.strip(), validate=True)
-    except binascii.Error as error:
-        raise InfrastructureError(f"cosign signed and printed no signature in base64: {said.end(3)}") from error
-
-
-async def sign_image(reach: Reach, signing: Signing, repository: Repository, digest: Digest, identity: str) -> None:
-    """Sign an image, and every platform of an index, behind cosign's `.sig` tags: podman's policy.json checks those.
-
-    Args:
-        reach: with the registry's login.
-        signing: with what.
-        repository: where the image is and its signatures go.
-        digest: of the image.
-        identity: the reference that the signature is about (`ghcr.io/owner/image:stable`), which a policy compares.
-    """
-    plain = ["--allow-http-registry", "--allow-insecure-registry"] if reach.is_plain(repository) else []
-    container = reach.registries(await cosign(reach, signing))
-    sign = ["sign", "--key", signing.name, *_OFFLINE, *plain, "--recursive"]
-    await _run(container, [*sign, "--sign-container-identity", identity, repository.at(digest)])
-
-
-async def public_key(reach: Reach, signing: Signing) -> PublicKey:
-    """The public half of what is signed with."""
-    told = await _run(await cosign(reach, signing), ["public-key", "--key", signing.name])
-    try:
-        return PublicKey.parse(told.stdout.encode())
-    except ValueError as error:
-        raise UsageError(f"The key that was given to sign with has {error}.") from error
+    async def key(self) -> PublicKey:
+        """The public half of what is signed with."""
+        if self._key is None:
+            container = await cosign(self._reach, self._signing)
+            told = await _run(container, ["public-key", "--key", self._signing.name])
+            try:
+                self._key = PublicKey.parse(told.stdout.encode())
+            except ValueError as error:
+                raise UsageError(f"The key that was given to sign with has {error}.") from error
+        return self._key
 
 
 async def cosign(reach: Reach, signing: Signing) -> dagger.Container:

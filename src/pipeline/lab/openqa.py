@@ -8,7 +8,7 @@ PORT = 9526
 
 _PACKAGES = [
     *("openqa", "openqa-worker", "openqa-client", "os-autoinst", "postgresql"),
-    *("qemu-system-x86", "qemu-utils", "openssh-client"),
+    *("qemu-system-x86", "qemu-utils", "ovmf", "openssh-client"),
     *("libtext-glob-perl", "procps"),  # openQA's own list lacks them
 ]
 
@@ -21,6 +21,21 @@ def openqa(files: dagger.Directory, assets: dict[str, dagger.Service]) -> dagger
     return container.with_exposed_port(PORT).as_service(args=["/openqa/start"])
 
 
-def machine(files: dagger.Directory) -> dagger.Container:
-    """The packages, the start script and the tests' distribution."""
-    return debian(*_PACKAGES).with_directory("/openqa", files.directory("openqa"))
+def machine(files: dagger.Directory, release: str = "") -> dagger.Container:
+    """The packages, the start script and the tests' distribution.
+
+    `release` is one of Debian to take the packages from, such as `sid`, which alone has a server of openQA 5.
+    """
+    packages = debian(*_PACKAGES) if not release else _of(release)
+    return packages.with_directory("/openqa", files.directory("openqa"))
+
+
+def _of(release: str) -> dagger.Container:
+    """From the mirror that the image has, however far that one lags behind."""
+    site = "apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1"
+    script = f"""
+        echo "deb [check-valid-until=no] $({site}) {release} main" >/etc/apt/sources.list.d/release.list
+        apt-get -qq update
+        apt-get -qq install --no-install-recommends --yes --target-release {release} {" ".join(_PACKAGES)} >/dev/null
+    """
+    return debian("ca-certificates").with_exec(["sh", "-ec", script])

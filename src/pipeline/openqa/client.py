@@ -4,9 +4,9 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,13 +20,15 @@ import stamina
 
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.foreign import readable
-from pipeline.openqa.jobs import Job, Module, bug_references
+from pipeline.openqa.jobs import Job, bug_references
 from pipeline.openqa.submission import Order
 from pipeline.quantities import duration_text, size_text
 
 T = TypeVar("T")
 
 _MAX_CLONES = 50
+_AT_ONCE = 200
+"""Jobs that are asked for in one request: by their numbers in its address, which must not be too long."""
 _BEFORE = 100
 """Earlier jobs that are asked for, to tell how long one takes."""
 _MAX_ANSWER = 64 * 1024**2
@@ -143,14 +145,25 @@ class OpenQA:
 
     async def job(self, number: int) -> Job:
         """Read one job; its modules and logs too once it is final."""
-        job = self._job(await self._json("GET", f"/api/v1/jobs/{number}"))
-        if not job.final:
-            return job
-        return self._job(await self._json("GET", f"/api/v1/jobs/{number}/details"))
+        job = self._job(await self._json("GET", f"/api/v1/jobs/{number}/details"))
+        return job if job.final else job.without_modules()
 
-    async def modules(self, number: int) -> tuple[Module, ...]:
-        """Read the modules of a job that runs, as far as its worker has told: none in its first seconds."""
-        return self._job(await self._json("GET", f"/api/v1/jobs/{number}/details")).modules or ()
+    async def listed(self, numbers: Iterable[int]) -> dict[int, Job]:
+        """Read any number of jobs in few requests, by number: of those that run with the modules as far as the worker
+        has told, of those that have ended without (`job` has them).
+
+        Raises NotThere when the server does not know one of them.
+        """
+        found, wanted = dict[int, Job](), sorted(set(numbers))
+        for start in range(0, len(wanted), _AT_ONCE):
+            asked = wanted[start : start + _AT_ONCE]
+            data = await self._json("GET", "/api/v1/jobs", params={"ids": ",".join(map(str, asked))})
+            with self._understood(data):
+                found |= {job.id: job for job in map(Job.parse_listed, _list(data["jobs"]))}
+        missing = [str(number) for number in wanted if number not in found]
+        if missing:
+            raise NotThere(f"openQA at {self.url} has no job {', '.join(missing)} (any more)")
+        return found
 
     async def passed_before(self, job: Job) -> list[Job]:
         """Read the last jobs of the same product that passed, of any scenario and build, without their modules."""
@@ -166,16 +179,20 @@ class OpenQA:
         with self._understood(data):
             return dict(data["job"])
 
-    async def newest(self, number: int) -> Job:
-        """Follow `clone_id` from a job to the one that nothing replaces."""
-        before = set[int]()
+    async def newest(self, numbers: Sequence[int]) -> list[Job]:
+        """Follow `clone_id` from each of these jobs to the one that nothing replaces, as `listed` reads it."""
+        chains = [[number] for number in numbers]
+        known = dict[int, Job]()
         for _ in range(_MAX_CLONES):
-            job = await self.job(number)
-            if job.clone_id is None:
-                return replace(job, replaces=job.replaces | before)
-            before.add(number)
-            number = job.clone_id
-        raise InfrastructureError(f"openQA's job {number} ends a chain of more than {_MAX_CLONES} clones: look at it")
+            known |= await self.listed(chain[-1] for chain in chains if chain[-1] not in known)
+            replaced = [chain for chain in chains if known[chain[-1]].clone_id is not None]
+            if not replaced:
+                return [known[end].preceded_by(before) for *before, end in chains]
+            for chain in replaced:
+                chain.append(known[chain[-1]].clone_id or 0)
+        raise InfrastructureError(
+            f"openQA's job {numbers[0]} or another has more than {_MAX_CLONES} clones: look at it"
+        )
 
     async def jobs_of(self, order: Order) -> list[Job]:
         """Read all jobs of an order's BUILD, replaced ones too, without their modules; empty when it never ran."""
@@ -188,8 +205,7 @@ class OpenQA:
         }
         data = await self._json("GET", "/api/v1/jobs", params=query)
         with self._understood(data):
-            numbers = [int(entry["id"]) for entry in _list(data["jobs"])]
-        return [self._job(await self._json("GET", f"/api/v1/jobs/{number}")) for number in numbers]
+            return [Job.parse(entry) for entry in _list(data["jobs"])]
 
     async def scheduled_product(self, number: int) -> dict[str, Any]:
         """Read what the server made of a submission (needs an operator's key)."""
@@ -250,7 +266,7 @@ class OpenQA:
             for pair in data.get("result") or []:
                 if str(number) in pair:
                     return int(pair[str(number)])
-        newest = await self.newest(number)
+        (newest,) = await self.newest([number])
         if newest.id != number:
             return newest.id
         with self._understood(data):

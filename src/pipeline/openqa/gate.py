@@ -29,6 +29,8 @@ _PROOF_SIZE = 256 * 1024**2
 """Bytes of all logs and pictures of a run: the report is kept beside the image."""
 _FILE_SIZE = 32 * 1024**2
 _CLEAN_UP_DEADLINE = 30.0
+_REST, _SLOWEST_POLL = 9.0, 120.0
+"""The server is left alone nine times as long as it took to answer, up to so many seconds."""
 _IDS = "([0-9]{1,18}(?: [0-9]{1,18})*)"
 _WHOLE = "bootc-pipeline: run {run} is whole, its jobs are {ids}."
 """The comment by which a run may be taken up again: openQA itself does not tell one that was created only in part."""
@@ -46,6 +48,7 @@ class Limits:
     pickup: float = 1800.0
     """Without any change while every unfinished job is merely scheduled: no worker takes them."""
     poll: float = 10.0
+    """Between two looks, each a request for up to 200 jobs; longer while the server is slow."""
     grace: float = 5.0
     """Before a bad verdict is final: openQA names the clone of a job a moment after the job's end."""
     cancel: bool = True
@@ -88,11 +91,11 @@ async def find_run(client: OpenQA, order: Order, expected: Expectation) -> Submi
     for run, first in _runs(await client.jobs_of(order), expected):
         try:
             ids = _acknowledged(await client.comments(f"jobs/{first}"), run, first)
-            jobs = [await client.newest(number) for number in ids]
+            found = Submission(Answer(ids=ids), expected, adopted=True)
+            jobs = await _newest(client, found)
         except NotThere:  # openQA cleaned a job up in the meantime
             continue
         if jobs:
-            found = Submission(Answer(ids=ids), expected, adopted=True)
             return found if adoptable(jobs, expected) else None
     return None
 
@@ -233,16 +236,27 @@ async def still_passed(client: OpenQA, submission: Submission, outcome: GateOutc
     return same and judge(submission.answer, jobs, submission.expected).state is State.PASSED
 
 
-async def _newest(client: OpenQA, submission: Submission, passed: Mapping[int, Job] = {}) -> list[Job]:
-    """The newest job of each chain; once all have ended, with what else the verdict may rest on.
+async def _newest(client: OpenQA, submission: Submission, seen: Mapping[int, Job] = {}) -> list[Job]:
+    """The newest job of each chain; those that have ended with all that the verdict may rest on.
 
-    Jobs that had `passed`, by the number in the answer, are not asked about again while others go on.
+    Of jobs that had ended before (`seen`, by the number in the answer) those that passed are not asked about again, and
+    the details of the others are not, while any job goes on; once all have ended everything is read anew.
     """
-    jobs = [passed.get(number) or await client.newest(number) for number in submission.answer.ids]
-    if passed and all(job.final for job in jobs):
-        return await _newest(client, submission)
+    found = {number: job for number, job in seen.items() if job.result == "passed"}
+    asked = [number for number in submission.answer.ids if number not in found]
+    for number, job in zip(asked, await client.newest(asked), strict=True):
+        before = seen.get(number)
+        if not job.final:
+            found[number] = job
+        elif before and (before.id, before.result) == (job.id, job.result):
+            found[number] = before
+        else:
+            found[number] = (await client.job(job.id)).preceded_by(job.replaces)
+    jobs = [found[number] for number in submission.answer.ids]
     if not all(job.final for job in jobs):
         return jobs
+    if seen:
+        return await _newest(client, submission)
     return [await _looked_into(client, job, submission.expected) for job in jobs]
 
 
@@ -281,11 +295,14 @@ class _Watch:
     async def settle(self) -> None:
         """Return when nothing more will change the verdict."""
         while True:
+            begun = anyio.current_time()
             await self._look()
             if self._verdict.state is State.PENDING:
                 await self._give_up_when_nobody_comes()
                 await self._say_where_it_is()
-                await anyio.sleep(self._limits.poll)
+                # a server that takes long to answer has enough to do
+                took = anyio.current_time() - begun
+                await anyio.sleep(max(self._limits.poll, min(_SLOWEST_POLL, took * _REST)))
                 continue
             if self._verdict.state is not State.PASSED and self.jobs:
                 judged = self._verdict, [job.id for job in self.jobs]
@@ -333,9 +350,9 @@ class _Watch:
 
     async def _look(self) -> None:
         ids = self._submission.answer.ids
-        passed = {number: job for number, job in zip(ids, self.jobs, strict=False) if job.result == "passed"}
+        ended = {number: job for number, job in zip(ids, self.jobs, strict=False) if job.final}
         waited = self._verdict.state is State.PENDING
-        self.jobs = await _newest(self._client, self._submission, passed if waited else {})
+        self.jobs = await _newest(self._client, self._submission, ended if waited else {})
         self._verdict = judge(self._submission.answer, self.jobs, self._submission.expected)
         seen = [(job.id, job.state) for job in self.jobs]
         if seen != self._seen:
@@ -345,18 +362,12 @@ class _Watch:
         """For people who wait; what the server does not tell is left out."""
         if self._tell is None:
             return
-        modules = {}
-        try:
-            if self._usual is None:
-                self._usual = {}
+        if self._usual is None:
+            self._usual = {}
+            with suppress(PipelineError):
                 self._usual = usual_times(await self._client.passed_before(self.jobs[0]))
-            for job in self.jobs:
-                if job.state == "running":
-                    modules[job.id] = await self._client.modules(job.id)
-        except PipelineError:
-            pass
         links = {job.id: self._client.link(job.id) for job in self.jobs}
-        self._tell(progress(self.jobs, modules, self._usual or {}, now(), links))
+        self._tell(progress(self.jobs, self._usual, now(), links))
 
     async def _give_up_when_nobody_comes(self) -> None:
         waiting = [job for job in self.jobs if not job.final]

@@ -5,8 +5,8 @@ decision needs and is odd is a ValueError; what only a report shows is made plai
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -134,6 +134,25 @@ class Job:
             started=_time(data.get("t_started")),
             seconds=_seconds(data.get("t_started"), data.get("t_finished")),
         )
+
+    @classmethod
+    def parse_listed(cls, data: object) -> Self:
+        """Read one entry of a list of jobs: its modules are there by name and result only, which is for looking on.
+
+        Of a job that has ended they prove nothing, and are left out.
+        """
+        job = cls.parse(data)
+        if job.final or not isinstance(data, dict):
+            return job.without_modules()
+        return replace(job, modules=_modules(data.get("modules")))
+
+    def without_modules(self) -> Self:
+        """The same job as if nobody had asked for its details."""
+        return replace(self, modules=None)
+
+    def preceded_by(self, numbers: Iterable[int]) -> Self:
+        """The same job at the end of a chain of clones."""
+        return replace(self, replaces=self.replaces | frozenset(numbers))
 
     @property
     def final(self) -> bool:

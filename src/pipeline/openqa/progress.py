@@ -72,7 +72,6 @@ def usual_times(before: Sequence[Job]) -> dict[str, float]:
 
 def progress(
     jobs: Sequence[Job],
-    modules: Mapping[int, Sequence[Module]],
     usual: Mapping[str, float],
     now: datetime,
     links: Mapping[int, str],
@@ -80,8 +79,7 @@ def progress(
     """Say where a run is.
 
     Args:
-        jobs: the newest of every chain of clones.
-        modules: of the jobs that run, as far as the worker has told.
+        jobs: the newest of every chain of clones, with their modules as far as the worker has told.
         usual: seconds by title (`usual_times`).
         now: with a zone; openQA tells when a job started.
         links: the page of each job.
@@ -93,7 +91,7 @@ def progress(
         jobs=len(jobs),
         ended=sum(job.final for job in jobs),
         running=tuple(
-            Running(job.title, links[job.id], job.state, _module(modules.get(job.id, ())), _since(job, now))
+            Running(job.title, links[job.id], job.state, _module(job.modules or ()), _since(job, now))
             for job in running
         ),
         waiting=tuple(job.title for job in waiting),

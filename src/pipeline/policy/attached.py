@@ -3,7 +3,8 @@
 Three ways exist: a manifest with a `subject`, found by the referrers API; the list behind the tag `sha256-<hex>` where
 a registry lacks that API (OCI distribution specification 1.1, "Referrers tag schema"); and cosign's own tags
 `sha256-<hex>.sig`, `.att` and `.sbom` (cosign, SIGNATURE_SPEC.md), which carry no subject at all. Our own evidence and
-disks have a subject, and a tag for each besides, which is written once.
+disks have a subject, and a tag for each besides, which is written once; so has each state of cosign's `.sig` that we
+write.
 """
 
 import re
@@ -17,7 +18,7 @@ COSIGN = (".sig", ".att", ".sbom")
 """The suffixes of what cosign attaches by name: signatures, attestations, bills of material."""
 
 _ATTACHED = re.compile(r"sha256-([0-9a-f]{64})(\..+)?")
-_OURS = re.compile(rf"{RECORDS}(?:evidence-[a-z]+|disk)-([0-9a-f]{{64}})-[0-9a-f]{{36,40}}")
+_OURS = re.compile(rf"{RECORDS}(?:evidence-[a-z]+|disk|signed)-([0-9a-f]{{64}})-[0-9a-f]{{36,40}}")
 _EVIDENCE_DIGITS, _DISK_DIGITS = 36, 40
 """Of a digest, in a tag that has 128 characters at most."""
 
@@ -40,6 +41,21 @@ def names_evidence(tag: Tag, stored: Digest) -> bool:
 def disk_tag(subject: Digest, stored: Digest) -> Tag:
     """Where a disk of an image lies."""
     return Tag(f"{RECORDS}disk-{subject.hex}-{stored.hex[:_DISK_DIGITS]}")
+
+
+def signed_tags(subject: Digest) -> str:
+    """How the tags begin that keep the signatures of an image."""
+    return f"{RECORDS}signed-{subject.hex}-"
+
+
+def signed_tag(subject: Digest, stored: Digest) -> Tag:
+    """Where a state of an image's signatures is kept, which nobody else writes."""
+    return Tag(signed_tags(subject) + stored.hex[:_DISK_DIGITS])
+
+
+def signature_tag(subject: Digest) -> Tag:
+    """Where cosign, podman, skopeo and bootc look for the signatures of an image."""
+    return Tag(f"sha256-{subject.hex}{COSIGN[0]}")
 
 
 def referrers_tag(digest: Digest) -> Tag:

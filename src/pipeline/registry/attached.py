@@ -6,7 +6,20 @@ from pipeline.policy.attached import (
     attached_tags,
     cosign_tags,
     referrers_tag,
+    signature_tag,
+    signed_tag,
+    signed_tags,
     subject_of_tag,
 )
 
-__all__ = ["COSIGN", "FALLBACK", "attached_tags", "cosign_tags", "referrers_tag", "subject_of_tag"]
+__all__ = [
+    "COSIGN",
+    "FALLBACK",
+    "attached_tags",
+    "cosign_tags",
+    "referrers_tag",
+    "signature_tag",
+    "signed_tag",
+    "signed_tags",
+    "subject_of_tag",
+]

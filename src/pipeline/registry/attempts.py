@@ -216,7 +216,11 @@ class Attempts:
         try:
             return _descriptors(index)
         except ValueError as error:
-            raise Transient(f"a list of referrers that cannot be read: {error}") from error
+            raise PreconditionError(
+                f"{self._repository.tagged(referrers_tag(subject))} lists referrers and cannot be read: {error}. "
+                "Another tool wrote it, and it stays as it is; expected descriptors with digest, mediaType and size "
+                "(distribution specification). Write it again with that tool, or delete the tag: what it lists stays."
+            ) from error
 
     # Blobs -----------------------------------------------------------------------------------------------------------
 

@@ -196,6 +196,12 @@ async def heads(repo: RepositoryClient, channel: Channel) -> list[Record]:
     return await _heads(repo, await names(repo, channel))
 
 
+async def last_promotions(repo: RepositoryClient, channel: Channel) -> list[Record]:
+    """The newest entry of a promotion, whatever holds came after it; several after a fork."""
+    found = [name for name in await names(repo, channel) if name.kind in (Kind.PROMOTION, Kind.OVERRIDE)]
+    return await _read(repo, [name for name in found if name.number == found[0].number])
+
+
 async def standing(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> Standing:
     """What is on hold and what is withdrawn; reads only the entries that say so."""
     found = await names(repo, channel, listed)

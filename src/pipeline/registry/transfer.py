@@ -15,17 +15,18 @@ from anyio import to_thread
 from pipeline.domain import Digest, Tag
 from pipeline.each import each
 from pipeline.errors import InfrastructureError, PreconditionError
-from pipeline.registry.attached import referrers_tag, subject_of_tag
+from pipeline.registry.attached import referrers_tag, signature_tag, subject_of_tag
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
+from pipeline.registry.signatures import add_signatures
 
 
 async def copy_attached(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> list[Digest]:
     """Copy everything that is attached to `digest` from `source` to `target`, byte for byte; what was copied.
 
     Verified at the destination: each manifest is read back, and listed there as a referrer or behind the same tag.
-    Repeating it copies only what is missing. PreconditionError when the image is not at the destination, when the
-    source lacks something, or when a signature there would be overwritten.
+    Signatures are added to those that are there. Repeating it copies only what is missing. PreconditionError when the
+    image is not at the destination, when the source lacks something, or when another list there would be overwritten.
     """
     if await target.describe(digest) is None:
         raise PreconditionError(
@@ -79,6 +80,9 @@ async def _copy_named(source: RepositoryClient, target: RepositoryClient, digest
 async def _copy_tagged(source: RepositoryClient, target: RepositoryClient, tag: Tag, manifest: Manifest) -> None:
     there = await target.manifest(tag)
     if there and there.digest == manifest.digest:
+        return
+    if (subject := subject_of_tag(tag)) and tag == signature_tag(subject):
+        await add_signatures(target, subject, (await _copied_below(source, target, manifest.digest)).layers, manifest)
         return
     if there and not _holds(manifest, there):
         raise PreconditionError(

@@ -114,7 +114,8 @@ async def _into_next(
     moves = [] if behind else await promotion.plan(world, desired)
     proof = {name: stored for name, (_, stored) in published.items()}
     wanted = Promotion(Channel.NEXT, desired, proof, command, f"commit {commit} passed the next gate")
-    await promotion.carry_out(world, wanted, moves)
+    if not behind:
+        await promotion.carry_out(world, wanted, moves)
     if behind:
         outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this candidate; it stays"
     elif moves:

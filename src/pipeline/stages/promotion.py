@@ -19,6 +19,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.retention import refuse_while_pruning, see_whole
 from pipeline.registry.transfer import copy_attached
 from pipeline.report.model import Move
+from pipeline.stages.signing import sign_images
 from pipeline.world import World
 
 _PAUSES = (1.0, 5.0, 15.0)
@@ -174,12 +175,14 @@ def _step(image: Image, record: ledger.Record, move: Move) -> Step:
 async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -> None:
     """Make the moves of a plan: version tags first, channels when all of them are written, then aliases.
 
-    What is recorded of it is signed, where this command signs, before any tag is written. Raises ConflictError when a
+    What is not in the plan is where the promotion wants it. The images, and what is recorded of the moves, are signed,
+    where this command signs, before any tag is written. Raises ConflictError when a
     tag no longer names what the plan saw, PartialError when something fails after the first tag was written: the same
     command finishes it. Before that, errors come as they are.
     """
     done: list[Move] = []
     entries = await _signed_entries(world, promotion, moves)
+    await sign_images(world, promotion.channel, promotion.desired, promotion.sources)
 
     async def make(move: Move) -> None:
         await _make(world, promotion, move, entries.get(move))

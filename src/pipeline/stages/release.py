@@ -79,11 +79,11 @@ async def _version_of(
 ) -> T | None:
     """The highest of an image's version tags that name a digest; `read` says which of them count.
 
-    A list of tags may have been cut: what the ledger's newest entry wrote is asked for in any case.
+    A list of tags may have been cut: what the ledger says is asked for in any case.
     """
     registry = world.repository(image, channel)
     listed = set(image.tags.versions(await registry.tags()))
-    written = await _written_last(registry, image, channel)
+    written = await written_last(registry, image, channel)
     for version in reversed(read(listed.union(written))):
         tag = image.tags.version(version.tag)
         named = (await registry.listed(tag)).digest if version.tag in listed else await registry.digest(tag)
@@ -92,9 +92,10 @@ async def _version_of(
     return None
 
 
-async def _written_last(registry: RepositoryClient, image: Image, channel: Channel) -> list[Tag]:
-    heads = await ledger.heads(registry, channel)
-    return image.tags.versions(head.entry.version for head in heads if head.entry.version)
+async def written_last(registry: RepositoryClient, image: Image, channel: Channel) -> list[Tag]:
+    """The versions that were promoted last, by the ledger: a list of tags may have been cut."""
+    last = await ledger.last_promotions(registry, channel)
+    return image.tags.versions(one.entry.version for one in last if one.entry.version)
 
 
 def promotion_of(
@@ -199,7 +200,8 @@ async def finished(
 ) -> list[Result]:
     """Make the moves and say how it ended."""
     moves = decision.moves
-    await promotion.carry_out(world, wanted, moves)
+    if decision.outcome is not Outcome.SUPERSEDED:
+        await promotion.carry_out(world, wanted, moves)
     duration = time.monotonic() - start
     told = {
         "command": wanted.command,

@@ -31,6 +31,12 @@ class PublicKey:
         digest = base64.b64encode(hashlib.sha256(der).digest()).decode()
         return cls(key, f"SHA256:{digest.rstrip('=')}")
 
+    @property
+    def pem(self) -> bytes:
+        """As cosign writes it."""
+        kind = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_bytes(serialization.Encoding.PEM, kind)
+
     def signed(self, message: bytes, signature: bytes) -> bool:
         """Whether the signature over `message` is by this key (ECDSA and RSA over its SHA-256)."""
         try:

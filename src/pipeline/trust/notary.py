@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from pipeline.domain import Channel, Digest
 from pipeline.errors import PreconditionError
+from pipeline.trust.image import Pen
+from pipeline.trust.keys import PublicKey
 from pipeline.trust.signers import Trust
 from pipeline.trust.statement import Subject, written
 
@@ -38,6 +40,8 @@ class Notary:
 
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
+    pen: Pen | None = None
+    """What images are signed with; an identity has none."""
     refused: dict[Digest, Refused] = field(default_factory=dict)
     """What was met and does not count, by the digest of its manifest."""
     _made: dict[bytes, bytes] = field(default_factory=dict)
@@ -72,3 +76,9 @@ class Notary:
         for ledger in (False, True):
             if self.trust.of(channel, ledger=ledger):
                 await self.signed(channel, REHEARSAL, ledger=ledger)
+
+    async def image_keys(self, channel: Channel) -> list[PublicKey]:
+        """The keys of which one has to sign an image: those of the channel; where nobody's are asked for, ours."""
+        if self.trust.of(channel) or not self.pen:
+            return self.trust.keys(channel)
+        return [await self.pen.key()]

@@ -43,6 +43,14 @@ class Trust:
         own = self.signers.get(channel, ())
         return [*own, *self.signers.get(LEDGER, ())] if ledger else own
 
+    def keys(self, channel: Channel) -> list[PublicKey]:
+        """The keys of which one has to sign an image before a channel takes it.
+
+        No others: whoever writes in every ledger cannot release. Nor identities, of which podman knows none of a
+        workflow.
+        """
+        return [one.key for one in self.of(channel) if isinstance(one, Signer)]
+
     def refusal(self, signers: Sequence[Accepted], statement: bytes, bundle: bytes | None) -> str:
         """Why a statement does not count with these signers: what was found and what was expected; empty if it does."""
         if not signers:

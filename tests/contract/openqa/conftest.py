@@ -1,4 +1,4 @@
-"""A real openQA with one worker, as a service of the engine that ci/test starts."""
+"""A real openQA with two workers, as a service of the engine that ci/test starts."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +22,8 @@ LAB_FILES = ROOT / "ci/lab"
 URL = f"http://openqa:{PORT}"
 KEY = SECRET = "1234567890ABCDEF"
 SUITE = (LAB_FILES / "openqa/scenarios.yaml").read_text()
+RELEASES = [pytest.param("", id="openqa4"), pytest.param("sid", id="openqa5", marks=pytest.mark.thorough)]
+"""Of Debian: the one that the tools come from, and the one that has the next openQA."""
 QUICK = Limits(overall=180, pickup=60, poll=0.5, grace=1)
 
 
@@ -78,29 +80,24 @@ class Lab:
         return await ran.stdout(), await ran.exit_code(), await ran.stderr()
 
 
-@pytest.fixture(scope="session")
-def good_disk(engine: None) -> dagger.File:
-    """The sample OS on a disk."""
-    return disk(dag.host().directory(str(ROOT), include=["Containerfile", "os/**"]))
-
-
-@pytest.fixture(scope="session")
-def regressed_disk(engine: None) -> dagger.File:
-    """The same with something that only a user would notice: it boots well, and its unit tests pass."""
+def disks() -> dict[str, dagger.File]:
+    """The sample OS, and the same with something that only a user would notice: it boots, and its unit tests pass."""
     context = dag.host().directory(str(ROOT), include=["Containerfile", "os/**"])
-    return disk(context.with_new_file("os/usr/lib/tmpfiles.d/zz-regression.conf", "z /tmp 0755 root root\n"))
+    regressed = context.with_new_file("os/usr/lib/tmpfiles.d/zz-regression.conf", "z /tmp 0755 root root\n")
+    return {"good-aaaaaaaaaaaa": disk(context), "regressed-bbbbbbbbbbbb": disk(regressed)}
 
 
-@pytest.fixture(scope="session")
-async def lab(engine: None, good_disk: dagger.File, regressed_disk: dagger.File) -> AsyncIterator[Lab]:
-    """openQA, and a web server of disks that it may download from."""
+@pytest.fixture(scope="session", params=RELEASES)
+async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab]:
+    """openQA, and a web server of disks that it may download from; real ones only for tests that take their time."""
     files = dag.container().from_(DEBIAN).with_workdir("/srv")
     for number in range(32):
         files = files.with_new_file(f"/srv/os-{number:012x}.qcow2", f"not really a disk {number}")
-    files = files.with_mounted_file("/srv/good-aaaaaaaaaaaa.qcow2", good_disk)
-    files = files.with_mounted_file("/srv/regressed-bbbbbbbbbbbb.qcow2", regressed_disk)
+    if any(item.get_closest_marker("thorough") for item in request.session.items):
+        for name, file in disks().items():
+            files = files.with_mounted_file(f"/srv/{name}.qcow2", file)
     web = files.with_exposed_port(8080).as_service(args=["python3", "-m", "http.server", "8080"])
-    packages = machine(dag.host().directory(str(LAB_FILES)))
+    packages = machine(dag.host().directory(str(LAB_FILES)), request.param)
     server = (
         packages.with_service_binding("files", web)
         .with_env_variable("OPENQA_DOWNLOAD_DOMAINS", "localhost files")

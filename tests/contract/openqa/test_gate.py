@@ -137,6 +137,7 @@ async def test_a_server_that_is_not_there_is_an_outage() -> None:
             await client.workers()
 
 
+@pytest.mark.thorough  # tests/e2e has both, through the whole pipeline
 @pytest.mark.parametrize(
     ("name", "digest", "outcome"),
     [("good", "a" * 12, Outcome.PASSED), ("regressed", "b" * 12, Outcome.GATE_FAILED)],

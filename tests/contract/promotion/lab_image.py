@@ -1,6 +1,11 @@
 """What build-next leaves in a registry, made by hand."""
 
+import gzip
+import hashlib
+import io
 import os
+import tarfile
+from collections.abc import Mapping
 
 from pipeline.config import Image
 from pipeline.domain import Commit, Digest, Tag
@@ -9,17 +14,21 @@ from pipeline.registry.client import RegistryClient, index_of
 from pipeline.registry.content import Descriptor, Manifest
 
 
-async def push(image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
-    """An index of two platforms, at the tag of its commit."""
-    async with RegistryClient(plain_http={image.repository.host}) as client:
+async def push(
+    image: Image, commit: Commit, labels: dict[str, str], addresses: Mapping[str, str] | None = None
+) -> Digest:
+    """An index of two platforms, at the tag of its commit; `addresses` as RegistryClient takes them."""
+    async with RegistryClient(plain_http={image.repository.host}, addresses=addresses) as client:
         repo = client.repository(image.repository)
         listed = []
         for architecture in ("amd64", "arm64"):
             platform = {"os": "linux", "architecture": architecture}
-            config = Manifest.of({"mediaType": "", **platform, "config": {"Labels": labels}}).raw
+            unpacked = layer()
+            rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(unpacked).hexdigest()}"]}
+            config = Manifest.of({"mediaType": "", **platform, "config": {"Labels": labels}, "rootfs": rootfs}).raw
             parts = [
                 await repo.push_blob(config, "application/vnd.oci.image.config.v1+json"),
-                await repo.push_blob(os.urandom(100_000), "application/vnd.oci.image.layer.v1.tar+gzip"),
+                await repo.push_blob(gzip.compress(unpacked), "application/vnd.oci.image.layer.v1.tar+gzip"),
             ]
             # without their content: images are not ours to write
             written = [Descriptor(media_type=part.media_type, digest=part.digest, size=part.size) for part in parts]
@@ -36,3 +45,13 @@ async def push(image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
         index = index_of(listed)
         await repo.put_manifest(index, Tag(commit))
         return index.digest
+
+
+def layer() -> bytes:
+    """A file that nobody has seen before."""
+    packed, content = io.BytesIO(), os.urandom(100_000)
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        file = tarfile.TarInfo("file")
+        file.size = len(content)
+        archive.addfile(file, io.BytesIO(content))
+    return packed.getvalue()

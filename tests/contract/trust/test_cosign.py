@@ -5,7 +5,6 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ import pytest
 from dagger import dag
 
 from pipeline.containers.base import Reach, debian
-from pipeline.containers.cosign import Signing, attest, public_key
+from pipeline.containers.cosign import Hand, Signing
 from pipeline.containers.execution import attempt
 from pipeline.domain import Channel, Outcome, Repository, Tag
 from pipeline.errors import UsageError
@@ -76,10 +75,11 @@ async def pair(engine: None) -> Pair:
 
 
 async def test_a_signed_statement_is_taken_by_cosign_and_by_us(pair: Pair) -> None:
-    bundle = await attest(Reach(), pair.signing(), STATEMENT)
+    hand = Hand(Reach(), pair.signing())
+    bundle = await hand.attest(STATEMENT)
     signed, key = read_bundle(bundle), PublicKey.parse(pair.public.encode())
     assert signed.payload == STATEMENT
-    assert signed.hint == key.fingerprint == (await public_key(Reach(), pair.signing())).fingerprint
+    assert signed.hint == key.fingerprint == (await hand.key()).fingerprint
     assert key.signed(signed.message, signed.signatures[0])
     assert not key.signed(signed.message + b" ", signed.signatures[0])
     assert PASSWORD.encode() not in bundle
@@ -97,13 +97,13 @@ async def test_what_cannot_sign_is_said_without_showing_it(
 ) -> None:
     wrong = Pair(private or pair.private, pair.public).signing(password)
     with pytest.raises(UsageError, match=found) as refused:
-        await attest(Reach(), wrong, STATEMENT)
+        await Hand(Reach(), wrong).attest(STATEMENT)
     assert "canary" not in str(refused.value)
 
 
 async def test_what_lies_in_a_registry_is_taken_by_cosign_alone(pair: Pair, any_registry: str) -> None:
     """No code of ours: the public key, and the policies that docs/trust.md shows."""
-    sign = partial(attest, Reach(), pair.signing())
+    sign = Hand(Reach(), pair.signing()).attest
     async with RegistryClient(plain_http={any_registry}, notary=Notary(sign=sign)) as client:
         repo = client.repository(Repository(any_registry, f"test/{uuid4().hex}"))
         layer = await repo.push_blob(b"an image", "text/plain")

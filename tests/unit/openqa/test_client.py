@@ -13,7 +13,7 @@ import respx
 import stamina
 
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
-from pipeline.openqa.client import OpenQA, Signature
+from pipeline.openqa.client import NotThere, OpenQA, Signature
 from pipeline.openqa.submission import Order
 
 URL = "https://openqa.example.org"
@@ -39,6 +39,13 @@ def replay(capture: Any) -> httpx.Response:
     return httpx.Response(
         response["status"], content=content, headers={"content-type": response["headers"]["content-type"]}
     )
+
+
+def listed(capture: Capture, *names: str) -> None:
+    """Each of these recorded jobs as the only entry of the list that is asked for it."""
+    for name in names:
+        job = capture(name)["response"]["json"]["job"]
+        respx.get(f"{URL}/api/v1/jobs", params={"ids": str(job["id"])}).respond(200, json={"jobs": [job]})
 
 
 @pytest.mark.parametrize(
@@ -73,25 +80,56 @@ async def test_a_service_is_reached_by_address_under_its_own_name(capture: Captu
 
 
 @respx.mock
-async def test_clones_are_followed_to_the_newest_with_its_details(client: OpenQA, capture: Capture) -> None:
-    respx.get(f"{URL}/api/v1/jobs/20").mock(return_value=replay(capture("retry.old-done-with-clone")))
-    respx.get(f"{URL}/api/v1/jobs/20/details").mock(return_value=replay(capture("retry.old-done-with-clone")))
-    respx.get(f"{URL}/api/v1/jobs/21").mock(return_value=replay(capture("retry.clone-done")))
-    respx.get(f"{URL}/api/v1/jobs/21/details").mock(return_value=replay(capture("retry.clone-done")))
-    job = await client.newest(20)
-    assert (job.id, job.result) == (21, "failed")
+async def test_clones_are_followed_to_the_newest(client: OpenQA, capture: Capture) -> None:
+    jobs = {20: "retry.old-done-with-clone", 21: "retry.clone-done", 5: "null-passed.4-running-none"}
+    for ids in ([5, 20], [21]):
+        told = [capture(jobs[number])["response"]["json"]["job"] for number in ids]
+        respx.get(f"{URL}/api/v1/jobs", params={"ids": ",".join(map(str, ids))}).respond(200, json={"jobs": told})
+    clone, other = await client.newest([20, 5])
+    assert (clone.id, clone.result, clone.modules, 20 in clone.replaces) == (21, "failed", None, True)
+    assert (other.id, other.state) == (5, "running")
 
 
 @respx.mock
-async def test_details_are_read_once_a_job_is_final(client: OpenQA, capture: Capture) -> None:
-    respx.get(f"{URL}/api/v1/jobs/5").mock(return_value=replay(capture("null-passed.6-done-passed")))
+async def test_jobs_by_the_hundred_take_few_requests(client: OpenQA, capture: Capture) -> None:
+    running = capture("null-passed.4-running-none")["response"]["json"]["job"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        modules = [{"name": "boot", "result": "passed"}, {"name": "update", "result": "none"}]
+        ids = [int(number) for number in request.url.params["ids"].split(",")]
+        return httpx.Response(200, json={"jobs": [running | {"id": number, "modules": modules} for number in ids]})
+
+    route = respx.get(f"{URL}/api/v1/jobs").mock(side_effect=answer)
+    found = await client.newest(list(range(1, 501)))
+    assert [job.id for job in found] == list(range(1, 501))
+    assert [module.result for module in found[0].modules or ()] == ["passed", "none"]
+    assert route.call_count == 3
+
+
+@respx.mock
+async def test_a_job_that_is_not_listed_is_not_there(client: OpenQA) -> None:
+    respx.get(f"{URL}/api/v1/jobs").respond(200, json={"jobs": []})
+    with pytest.raises(NotThere, match="no job 7"):
+        await client.newest([7])
+
+
+@respx.mock
+async def test_a_chain_of_clones_that_never_ends_is_an_outage(client: OpenQA, capture: Capture) -> None:
+    job = capture("retry.old-done-with-clone")["response"]["json"]["job"]
+    other = job | {"id": job["clone_id"], "clone_id": job["id"]}
+    respx.get(f"{URL}/api/v1/jobs").respond(200, json={"jobs": [job, other]})
+    with pytest.raises(InfrastructureError, match="clones"):
+        await client.newest([job["id"]])
+
+
+@respx.mock
+async def test_a_job_has_its_modules_once_it_is_final(client: OpenQA, capture: Capture) -> None:
     details = respx.get(f"{URL}/api/v1/jobs/5/details").mock(return_value=replay(capture("null-passed.details")))
     job = await client.job(5)
     assert job.modules is not None
     assert "autoinst-log.txt" in job.logs
-    respx.get(f"{URL}/api/v1/jobs/5").mock(return_value=replay(capture("null-passed.4-running-none")))
+    details.mock(return_value=replay(capture("null-passed.4-running-none")))
     assert (await client.job(5)).modules is None
-    assert details.call_count == 1
 
 
 @respx.mock
@@ -99,7 +137,6 @@ async def test_the_jobs_of_a_build_are_found_by_all_that_tells_them_apart(
     client: OpenQA, order: Order, capture: Capture
 ) -> None:
     listed = respx.get(f"{URL}/api/v1/jobs").mock(return_value=replay(capture("jobs-list-by-build")))
-    respx.get(f"{URL}/api/v1/jobs/2").mock(return_value=replay(capture("real-passed.details")))
     assert [job.result for job in await client.jobs_of(order)] == ["passed"]
     assert dict(listed.calls.last.request.url.params) == {
         "distri": "bootcut",
@@ -157,7 +194,7 @@ async def test_the_deadline_of_a_call_holds() -> None:
 
 @respx.mock
 async def test_a_missing_job_is_not_an_outage(client: OpenQA) -> None:
-    route = respx.get(f"{URL}/api/v1/jobs/9").respond(404, html="<!DOCTYPE html><html>")
+    route = respx.get(f"{URL}/api/v1/jobs/9/details").respond(404, html="<!DOCTYPE html><html>")
     with pytest.raises(PreconditionError, match="404"):
         await client.job(9)
     assert route.call_count == 1
@@ -172,7 +209,7 @@ async def test_a_redirect_names_the_address_to_use(client: OpenQA) -> None:
 
 @respx.mock
 async def test_what_is_not_openqa_is_noticed(client: OpenQA) -> None:
-    respx.get(f"{URL}/api/v1/jobs/1").respond(200, json={"hello": "world"})
+    respx.get(f"{URL}/api/v1/jobs/1/details").respond(200, json={"hello": "world"})
     with pytest.raises(InfrastructureError, match="like openQA"):
         await client.job(1)
 
@@ -187,10 +224,7 @@ async def test_a_restart_gives_the_clone(client: OpenQA, capture: Capture) -> No
 async def test_a_restart_whose_answer_got_lost_is_found_by_its_clone(client: OpenQA, capture: Capture) -> None:
     again = replay(capture("restart-done.restart-again"))
     respx.post(f"{URL}/api/v1/jobs/20/restart").mock(side_effect=[httpx.ReadError("reset"), again])
-    for path in ("20", "20/details"):
-        respx.get(f"{URL}/api/v1/jobs/{path}").mock(return_value=replay(capture("retry.old-done-with-clone")))
-    for path in ("21", "21/details"):
-        respx.get(f"{URL}/api/v1/jobs/{path}").mock(return_value=replay(capture("retry.clone-done")))
+    listed(capture, "retry.old-done-with-clone", "retry.clone-done")
     assert await client.restart(20) == 21
 
 
@@ -198,8 +232,7 @@ async def test_a_restart_whose_answer_got_lost_is_found_by_its_clone(client: Ope
 async def test_a_restart_that_is_refused_says_why(client: OpenQA, capture: Capture) -> None:
     refused = {"result": [], "test_url": [], "errors": ["Job 5 misses the following mandatory assets: hdd/x.qcow2"]}
     respx.post(f"{URL}/api/v1/jobs/5/restart").respond(200, json=refused)
-    for path in ("5", "5/details"):
-        respx.get(f"{URL}/api/v1/jobs/{path}").mock(return_value=replay(capture("null-passed.details")))
+    listed(capture, "null-passed.details")
     with pytest.raises(PreconditionError, match="mandatory assets"):
         await client.restart(5)
 
@@ -240,7 +273,7 @@ async def test_no_odd_answer_is_a_traceback(client: OpenQA, order: Order, odd: A
         respx.route(host="openqa.example.org").respond(200, json=body)
         for call in (
             lambda: client.job(1),
-            lambda: client.newest(1),
+            lambda: client.newest([1]),
             lambda: client.details(1),
             lambda: client.jobs_of(order),
             lambda: client.workers(),
@@ -258,9 +291,10 @@ async def test_no_odd_answer_is_a_traceback(client: OpenQA, order: Order, odd: A
 async def test_every_field_of_a_job_may_be_odd(client: OpenQA, capture: Capture, name: str, odd: Any) -> None:
     job = capture(name)["response"]["json"]["job"]
     for changed in _with_one_field_odd(job, odd):
-        respx.route(host="openqa.example.org").respond(200, json={"job": changed})
-        with contextlib.suppress(PipelineError):
-            await client.newest(5)
+        respx.route(host="openqa.example.org").respond(200, json={"job": changed, "jobs": [changed]})
+        for call in (client.job(5), client.newest([5])):
+            with contextlib.suppress(PipelineError):
+                await call
 
 
 def _with_one_field_odd(value: Any, odd: Any) -> Iterator[Any]:

@@ -57,6 +57,8 @@ class Server:
         self.down = False
         self.hides_lists = False
         self.reads: Counter[int] = Counter()
+        """How often the details of a job were read."""
+        self.looks = 0
         respx.route(host="openqa").mock(side_effect=self._answer)
 
     def job(self, number: int, *captures: str, **last: Any) -> int:
@@ -86,6 +88,9 @@ class Server:
             )
         if parts[2] == "workers":
             return httpx.Response(200, json={"workers": self.workers})
+        ids = [int(number) for number in request.url.params.get("ids", "").split(",") if number]
+        if len(parts) == 3 and ids:
+            return self._listed(ids)
         if len(parts) == 3 and self.hides_lists:
             return httpx.Response(200, json={"jobs": [None]})
         if len(parts) == 3:
@@ -100,11 +105,19 @@ class Server:
             return httpx.Response(200, json={"result": None})
         if number not in self.jobs:
             return httpx.Response(404, html="<!DOCTYPE html>")
-        script = self.jobs[number]
-        self.reads[number] += parts[-1] != "details"
-        if parts[-1] != "details" and len(script) > 1:
-            script.pop(0)
-        return httpx.Response(200, content=json.dumps({"job": script[0]}))
+        self.reads[number] += 1
+        return httpx.Response(200, content=json.dumps({"job": self.jobs[number][0]}))
+
+    def _listed(self, ids: list[int]) -> httpx.Response:
+        """A look: those that are asked for move on."""
+        self.looks += 1
+        there = [number for number in ids if number in self.jobs]
+        for number in there:
+            if len(self.jobs[number]) > 1:
+                self.jobs[number].pop(0)
+        modules = [{"name": "boot", "result": "none", "category": None, "flags": []}]
+        told = [self.jobs[number][0] | {"modules": modules} for number in there]
+        return httpx.Response(200, content=json.dumps({"jobs": told}))
 
     def _comment(self, place: str, request: httpx.Request) -> httpx.Response:
         if self.refuses_comments:

@@ -20,8 +20,8 @@ def job(number: int, state: str, test: str = "boot", **more: Any) -> Job:
 
 
 def seen(*jobs: Job, usual: dict[str, float] | None = None, modules: tuple[Module, ...] = MODULES) -> Progress:
-    told = {one.id: modules for one in jobs if one.state == "running"}
-    return progress(jobs, told, usual or {}, NOW, {one.id: f"https://o/tests/{one.id}" for one in jobs})
+    told = [replace(one, modules=modules if one.state == "running" else None) for one in jobs]
+    return progress(told, usual or {}, NOW, {one.id: f"https://o/tests/{one.id}" for one in jobs})
 
 
 def test_a_job_says_its_module_its_time_and_its_page() -> None:

@@ -70,7 +70,7 @@ def shown(data: dict[str, Any], wanted: Expectation) -> Verdict:
     ((_, finding),) = judge_jobs([job], wanted)
     check = check_of(job, finding, wanted, "https://openqa.example.org/tests/1")
     assert check.model_dump_json().encode()
-    told = progress([job], {job.id: job.modules or ()}, usual_times([job]), NOW, {job.id: "link"})
+    told = progress([job], usual_times([job]), NOW, {job.id: "link"})
     assert told.line.encode()
     verdict = judge(Answer(ids=(job.id,)), [job], wanted)
     assert (verdict.state is State.PASSED) == (check.status in (CheckStatus.PASSED, CheckStatus.WAIVED))

@@ -42,7 +42,7 @@ def test_the_jobs_of_a_product_with_what_their_workers_must_serve() -> None:
 
 def test_the_labs_own() -> None:
     (only,) = templates(LAB.read_text(), Product("bootclab", "1", "qcow2", "x86_64"), {})
-    assert only == Template("Full Regression Suite@tcg", frozenset({"qemu_x86_64"}))
+    assert only == Template("Full Regression Suite@uefi", frozenset({"qemu_x86_64"}))
 
 
 @pytest.mark.parametrize(

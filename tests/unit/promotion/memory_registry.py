@@ -255,6 +255,15 @@ class MemoryRegistry:
         config = json.loads(store.blobs[document["config"]["digest"]])
         return str(config["config"]["Labels"].get(name, ""))
 
+    def whole(self, path: str, digest: Digest) -> bool:
+        """Whether a manifest is there, and all that it lists."""
+        store = self.store(path)
+        if digest not in store.manifests:
+            return False
+        return all(
+            self.whole(path, one["digest"]) for one in json.loads(store.manifests[digest][1]).get("manifests", [])
+        )
+
     def verdict(self, paths: list[str], digest: Digest, gate: Channel) -> Outcome | None:
         """The newest that a gate said about a digest in some repository, read without any of the pipeline's code."""
         said: dict[str, tuple[Outcome, list[str]]] = {}
@@ -303,11 +312,12 @@ class MemoryRegistry:
             what = f"{request.method} {request.url.path}"
             if delay := self._delay(what):
                 try:
-                    return await _held_up(delay, lambda: self._registry(request), request.extensions["timeout"]["read"])
+                    patience = request.extensions["timeout"]["read"]
+                    return _on_its_way(await _held_up(delay, lambda: self._registry(request), patience))
                 except TimeoutError:
                     raise httpx.ReadTimeout("no answer") from None
             async with self._under(what) as bad:
-                return await self._answer(request, bad)
+                return _on_its_way(await self._answer(request, bad))
 
         with patch.object(httpx.AsyncHTTPTransport, "handle_async_request", handle):
             yield
@@ -464,7 +474,13 @@ class MemoryRegistry:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
         await self._tool("reads", lambda: None)
         await self._tool("writes", lambda: self._carry(self.store(source.path), self.store(target.path), digest))
-        await self._tool(f"tags {tag}", lambda: self.tag(target.path, tag, digest))
+        await self._tool(f"tags {tag}", lambda: self._tag_whole(target.path, tag, digest))
+
+    def _tag_whole(self, path: str, tag: Tag, digest: Digest) -> None:
+        """A registry takes no manifest without its parts: MANIFEST_BLOB_UNKNOWN."""
+        if not self.whole(path, digest):
+            raise InfrastructureError(f"skopeo: manifest blob unknown: {digest}")
+        self.tag(path, tag, digest)
 
     def _carry(self, ours: Store, theirs: Store, digest: Digest) -> None:
         """A manifest and all below it."""
@@ -500,6 +516,15 @@ class MemoryRegistry:
                 raise Crash
             if bad:
                 raise InfrastructureError(f"skopeo met {bad}")
+
+
+def _on_its_way(answer: httpx.Response) -> httpx.Response:
+    """As one from a network, whose body has not been read yet."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield answer.content
+
+    return httpx.Response(answer.status_code, headers=answer.headers, content=body())
 
 
 async def _held_up(delay: Delay, act: Callable[[], T], patience: float) -> T:

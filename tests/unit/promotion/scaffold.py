@@ -1,9 +1,10 @@
 """The real stages on any registry: git, image builds and gates are stand-ins, everything between them is not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha1
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +15,7 @@ import memory_registry
 
 from pipeline.commands import rollback as taking_back
 from pipeline.commands.plan import Outlook, plan
+from pipeline.commands.prune import prune, restore
 from pipeline.commands.verify import verify
 from pipeline.config import Config, Image, parse
 from pipeline.containers.base import Reach
@@ -28,6 +30,7 @@ from pipeline.policy.tags import ReleaseTag
 from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.evidence import DiskRecord
+from pipeline.registry.retention import DriverKind
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.stages import next as building
 from pipeline.stages import stable, testing
@@ -182,6 +185,8 @@ class Bench:
     gate_runs: list[tuple[Channel, Outcome]] = field(default_factory=list)
     acknowledged: dict[tuple[str, Channel], list[Digest]] = field(default_factory=dict)
     """Every ledger entry of which a command was told that it is written."""
+    long_ago: datetime | None = None
+    """When the gates ran that run now."""
     gate_takes: float = 0.0
     """Seconds that the boot, and openQA, go on."""
     during_gate: Callable[[], Awaitable[None]] | None = None
@@ -191,6 +196,8 @@ class Bench:
     """What is in the image that is built next, as `name version`."""
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Where registries really answer, as RegistryClient takes them."""
     only: Sequence[str] = ()
     """The images that `--image` names."""
 
@@ -236,6 +243,34 @@ class Bench:
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))
 
+    async def gate_testing(self, reference: str) -> list[Result]:
+        """Report and disks are kept beside the image, and nothing is promoted."""
+
+        async def run(world: World) -> list[Result]:
+            return [one.result for one in await testing.gate_testing(world, reference, keep=True, gate=self._boot)]
+
+        with self.git.standing_at(reference):
+            return await self._run(run)
+
+    async def prune(self) -> list[Result]:
+        """The report of each repository, as a result."""
+
+        async def run(world: World) -> list[Result]:
+            pruned = await prune(world, confirm=True, driver=DriverKind.OCI, token=None)
+            return [
+                Result(command="prune", outcome=report.outcome, reason=report.reason)
+                for one in pruned
+                for report in one.repositories
+            ]
+
+        return await self._run(run)
+
+    async def restore(self, tag: str) -> list[Result]:
+        async def run(world: World) -> list[Result]:
+            return [Result(command="restore", outcome=Outcome.PASSED, reason=await restore(world, tag))]
+
+        return await self._run(run)
+
     async def verify(self, *anchors: str) -> list[Result]:
         return await self._run(lambda world: verify(world, list(Channel), anchors))
 
@@ -251,11 +286,14 @@ class Bench:
                     error = error.exceptions[0]
                 raise error from None
 
+    def notary(self) -> Notary:
+        return Notary(self.trust, self.sign)
+
     @asynccontextmanager
     async def world(self) -> AsyncIterator[World]:
         plain = frozenset(self.config.plain_http)
-        notary = Notary(self.trust, self.sign)
-        async with RegistryClient(plain_http=plain, deadline=self.deadline, notary=notary) as registry:
+        told: Any = {"addresses": self.addresses, "deadline": self.deadline, "notary": self.notary()}
+        async with RegistryClient(plain_http=plain, **told) as registry:
             source: Any = Source(self.containerfile)
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)
@@ -269,7 +307,8 @@ class Bench:
         self.gate_runs.append((gate, outcome))
         status = {Outcome.PASSED: CheckStatus.PASSED, Outcome.INFRA: CheckStatus.INFRA}.get(outcome, CheckStatus.FAILED)
         check = Check(name="all", status=status, reason=f"the {gate} gate says {outcome}")
-        return Result(command=f"gate-{gate}", outcome=outcome, reason=check.reason, checks=[check])
+        started = {"started": self.long_ago} if self.long_ago else {}
+        return Result(command=f"gate-{gate}", outcome=outcome, reason=check.reason, checks=[check], **started)
 
     async def _gate(self, gate: Channel, subject: Subject) -> GateRun:
         await anyio.sleep(self.gate_takes)

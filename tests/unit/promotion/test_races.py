@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from operator import methodcaller
 from pathlib import Path
 from random import Random
@@ -27,6 +28,8 @@ from virtual_time import run
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.gates import evidence
+from pipeline.policy.names import CREATED
+from pipeline.policy.retention import Rules
 from pipeline.policy.tags import is_version_tag
 from pipeline.registry import ledger
 from pipeline.registry.evidence import StoredEvidence, attach_evidence
@@ -39,6 +42,11 @@ QUIET = 400.0
 
 SAID_SO = {Outcome.CONFLICT, Outcome.PARTIAL, Outcome.INFRA}
 GOOD = {Outcome.PASSED, Outcome.UNCHANGED, Outcome.SUPERSEDED}
+
+FORGOTTEN = "v1.2.5"
+"""The version of a commit that was built long ago and never tested: prune may take its candidate."""
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+RETENTION = Rules.model_validate({"keep_last": 0, "older_than": "24h", "rollback_targets": 1, "max_percent": 100})
 
 Command = Callable[[Bench], Awaitable[list[Result]]]
 
@@ -55,6 +63,9 @@ COMMANDS: dict[str, Command] = {
     "hold testing": methodcaller("hold", Channel.TESTING),
     "go on with stable": methodcaller("release_hold", Channel.STABLE),
     "go on with testing": methodcaller("release_hold", Channel.TESTING),
+    "gate v1.3.0": methodcaller("gate_testing", "v1.3.0-test"),
+    "test an old candidate": methodcaller("promote_testing", f"{FORGOTTEN}-test"),
+    "prune": methodcaller("prune"),
 }
 
 _acting: ContextVar[int] = ContextVar("acting", default=-1)
@@ -97,7 +108,7 @@ class Race:
 
 
 delays = st.builds(Delay, st.sampled_from([1.0, 5.0, 20.0, 35.0, 60.0, 130.0, 300.0]), st.booleans())
-kinds = st.sampled_from(["tool tags", "tool tags", "PUT", "GET /v2/os/tags", "GET", ""])
+kinds = st.sampled_from(["tool tags", "tool tags", "PUT", "DELETE", "GET /v2/os/tags", "GET", ""])
 
 
 @st.composite
@@ -121,26 +132,32 @@ class Shop:
         self.registry = MemoryRegistry(referrers_api=False)
 
         async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
-            await self.registry.push(image.repository.path, tag, labels, tag)
+            built = self.bench.long_ago or datetime.now(UTC)
+            await self.registry.push(image.repository.path, tag, labels | {CREATED: built.isoformat()}, tag)
 
-        self.bench = Bench(configured("os", host=HOST, apart=apart), self.registry.copy, push, deadline=120.0)
-        self.attached: list[tuple[str, StoredEvidence]] = []
+        config = configured("os", host=HOST, apart=apart).model_copy(update={"retention": RETENTION})
+        self.bench = Bench(config, self.registry.copy, push, deadline=120.0)
+        self.bench.long_ago = LONG_AGO
+        self.attached: list[tuple[str, Digest, StoredEvidence]] = []
 
     async def open(self) -> None:
         bench = self.bench
-        for version in ("v0.9.0", "v1.0.0", "v1.1.0", "v1.2.0"):
+        for version in ("v0.9.0", "v1.0.0", "v1.1.0", "v1.2.0", FORGOTTEN, "v1.2.6"):
             bench.git.tags |= dict.fromkeys((version, f"{version}-test", f"{version}-test.1"), bench.git.commit())
-            steps = [bench.build_next, lambda version=version: bench.promote_testing(f"{version}-test")]
+            steps = [bench.build_next]
+            if version < FORGOTTEN:
+                steps.append(lambda version=version: bench.promote_testing(f"{version}-test"))
             if version < "v1.1.0":
                 steps.append(lambda version=version: bench.promote_stable(version))
             for step in steps:
                 assert outcome(await step()) == Outcome.PASSED
         bench.git.tags |= dict.fromkeys(("v1.3.0", "v1.3.0-test"), bench.git.commit())
+        bench.long_ago = None
 
     async def attach(self, repo: Any, digest: Digest, *told: Any) -> StoredEvidence:
         """`attach_evidence`, with an ear on its answers."""
         stored = await attach_evidence(repo, digest, *told)
-        self.attached.append((repo.repository.path, stored))
+        self.attached.append((repo.repository.path, digest, stored))
         return stored
 
     async def race(self, race: Race) -> list[Result]:
@@ -184,14 +201,19 @@ class Shop:
         """What holds after every race, whatever its commands said."""
         for (path, channel), written in self.bench.acknowledged.items():
             assert set(written) <= set(self.registry.chain(path, channel)), f"the {channel} ledger lost an entry"
-        for path, stored in self.attached:
+        for path, subject, stored in self.attached:
             store = self.registry.store(path)
+            if subject not in store.manifests:
+                continue  # prune took the image, with all that speaks of it
             assert stored.digest in store.manifests, "evidence is gone"
             assert stored.digest in store.tags.values(), "evidence has lost its tag"
         for write in self.registry.writes[begun:]:
             assert not is_version_tag(write.tag) or write.old in (None, write.new), f"{write.tag} moved"
         for channel in Channel:
             assert self.channel(channel) not in self.withdrawn(channel), f"{channel} is at what it was taken back from"
+        for path, store in self.registry.stores.items():
+            for tag, digest in store.tags.items():
+                assert self.registry.whole(path, digest), f"a part of {path}:{tag} is gone"
 
 
 def play(race: Race, shop: Shop, saved: Any) -> Counter[Outcome]:
@@ -268,6 +290,27 @@ def test_a_slow_promotion_does_not_put_in_force_another_that_was_refused(
         tags = shop.registry.store("os").tags
         assert tags["stable"] == tags["v1.1.0"]
         assert run(shop.bench.verify())[0].outcome == Outcome.PASSED
+
+
+@pytest.mark.parametrize("start", [20.0, 100.0, 119.0, 121.0, 200.0])
+def test_a_deletion_that_nobody_waits_for_any_more_takes_nothing_from_a_channel(
+    start: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prune gives up on the evidence of an old candidate after two minutes; the registry deletes it after five."""
+    monkeypatch.chdir(tmp_path)
+    shop = Shop()
+    with shop.registry.serving():
+        run(shop.open())
+        tags = shop.registry.store("os").tags
+        candidate = tags[shop.bench.git.tags[FORGOTTEN]].removeprefix("sha256:")
+        (proof,) = {digest for tag, digest in tags.items() if tag.startswith(f"pipeline-evidence-next-{candidate}")}
+        slow = [Slow(0, f"DELETE /v2/os/manifests/{proof}", number, Delay(300.0)) for number in range(1, 9)]
+        race = Race(["prune", "test an old candidate"], [0.0, start], slow, 0.0, 0)
+        pruned, tested = run(shop.race(race))
+        assert pruned.outcome is Outcome.PARTIAL, pruned.reason
+        assert proof not in shop.registry.store("os").manifests
+        assert tested.outcome is Outcome.CONFLICT, tested.reason
+        assert shop.channel(Channel.TESTING) == shop.registry.store("os").tags["v1.2.0-test"]
 
 
 @pytest.mark.thorough

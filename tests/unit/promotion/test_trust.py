@@ -3,35 +3,31 @@
 import base64
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from memory_registry import HOST, MemoryRegistry
-from scaffold import Bench, configured, outcome
+from jobs import NEXT, PEOPLE, STABLE, STRANGER, TESTING, TRUST, Key, Lab, new_lab
+from memory_registry import HOST
+from scaffold import outcome
 from virtual_time import VirtualTime
 
 from pipeline.commands.history import history, history_text
 from pipeline.commands.notes import notes
 from pipeline.commands.status import channels
-from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Outcome, Repository, Tag
+from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import ledger, media
 from pipeline.registry.artifacts import artifact
-from pipeline.registry.client import RegistryClient, RepositoryClient
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
-from pipeline.registry.evidence import Evidence, attach_evidence, evidence_tags
-from pipeline.report.model import Check, CheckStatus, Move, Result
-from pipeline.trust.bundle import bundle, signed_bytes
-from pipeline.trust.keys import PublicKey
-from pipeline.trust.notary import Notary, Sign
-from pipeline.trust.signers import Signer, Trust
+from pipeline.registry.evidence import attach_evidence, evidence_tags
+from pipeline.report.model import CheckStatus, Move
+from pipeline.trust.image import Pen
+from pipeline.trust.notary import Sign
+from pipeline.trust.signers import Trust
 
 
 @pytest.fixture(params=[()], ids=[""])
@@ -39,86 +35,10 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": VirtualTime}
 
 
-class Key:
-    """A key pair, and what signs with it."""
-
-    def __init__(self, name: str) -> None:
-        self._private = ec.generate_private_key(ec.SECP256R1())
-        kind = serialization.PublicFormat.SubjectPublicKeyInfo
-        public = PublicKey.parse(self._private.public_key().public_bytes(serialization.Encoding.PEM, kind))
-        self.signer = Signer(f"keys/{name}.pub", public)
-
-    async def sign(self, statement: bytes) -> bytes:
-        return bundle(statement, self.raw(statement), self.signer.key.fingerprint)
-
-    def raw(self, statement: bytes) -> bytes:
-        return self._private.sign(signed_bytes(statement), ec.ECDSA(hashes.SHA256()))
-
-
-NEXT, TESTING, STABLE, PEOPLE, STRANGER = (Key(name) for name in ("next", "testing", "stable", "people", "stranger"))
-OF = {Channel.NEXT: NEXT, Channel.TESTING: TESTING, Channel.STABLE: STABLE}
-TRUST = Trust(
-    {
-        "next": [NEXT.signer],
-        "testing": [TESTING.signer],
-        "stable": [STABLE.signer],
-        "ledger": [PEOPLE.signer],
-    }
-)
-
-
-@dataclass
-class Lab(Bench):
-    """Jobs that sign with a key of their own, and a stranger who may push."""
-
-    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
-    trust: Trust = TRUST
-
-    @property
-    def tags(self) -> dict[str, Digest]:
-        return self.registry.store("os").tags
-
-    async def prepare(self, version: str) -> None:
-        """Everything up to next."""
-        self.git.tags |= dict.fromkeys((version, f"{version}-test"), self.git.commit())
-        self.sign = NEXT.sign
-        assert outcome(await self.build_next()) == Outcome.PASSED
-
-    async def to_testing(self, version: str) -> list[Result]:
-        self.sign = TESTING.sign
-        return await self.promote_testing(f"{version}-test")
-
-    async def to_stable(self, version: str) -> list[Result]:
-        self.sign = STABLE.sign
-        return await self.promote_stable(version)
-
-    async def release(self, version: str) -> None:
-        await self.prepare(version)
-        assert outcome(await self.to_testing(version)) == Outcome.PASSED
-        assert outcome(await self.to_stable(version)) == Outcome.PASSED
-
-    async def by(self, sign: Sign | None, act: Callable[[RepositoryClient], Awaitable[object]]) -> None:
-        """Somebody acts with push rights and this key, and believes whatever is there."""
-        async with RegistryClient(deadline=5, notary=Notary(sign=sign)) as client:
-            await act(client.repository(Repository(HOST, "os")))
-
-    def evidence(self, gate: Channel, digest: Digest, outcome: Outcome = Outcome.PASSED) -> Evidence:
-        status = CheckStatus.PASSED if outcome is Outcome.PASSED else CheckStatus.FAILED
-        checks = [Check(name="all", status=status)]
-        result = Result(command="gate", outcome=outcome, reason="41 checks", image="os", digest=digest, checks=checks)
-        return Evidence(gate=gate, gate_version=self.config.gate_version(gate, self.images[0]), result=result)
-
-
 @pytest.fixture
 async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
     monkeypatch.chdir(tmp_path)
-    registry = MemoryRegistry()
-
-    async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
-
-    lab = Lab(configured("os", host=HOST), registry.copy, push, registry=registry)
-    with registry.serving():
+    with new_lab("os") as lab:
         yield lab
 
 
@@ -299,7 +219,7 @@ async def test_the_older_form_of_a_bundle_by_the_right_key_counts(lab: Lab) -> N
         return json.dumps({"base64Signature": base64.b64encode(json.dumps(envelope).encode()).decode()}).encode()
 
     lab.git.tags |= dict.fromkeys(("v1.0.0-test",), lab.git.commit())
-    lab.sign = older
+    lab.sign, lab.pen = older, NEXT.pen
     assert outcome(await lab.build_next()) == Outcome.PASSED
     assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
 
@@ -434,8 +354,11 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
             left -= 1
             return await TESTING.sign(statement)
 
+        async def failing_images(contents: Sequence[bytes]) -> list[bytes]:
+            return [await failing(content) and TESTING.plain(content) for content in contents]
+
         saved = lab.registry.saved()
-        lab.sign = failing
+        lab.sign, lab.pen = failing, Pen(TESTING.pen.key, failing_images)
         (told,) = await lab.promote_testing("v1.0.0-test")
         if told.outcome is Outcome.PASSED:
             break
@@ -446,7 +369,7 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
         assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
         assert len(lab.gate_runs) == runs + (not proven)
         lab.registry.restore(saved)
-    assert works == 3  # the rehearsal, the evidence, the entry
+    assert works == 9  # the rehearsal, the evidence, the entry, an index of two platforms for two tags
 
 
 # Notes ----------------------------------------------------------------------------------------------------------------

@@ -401,6 +401,17 @@ async def test_the_fallback_tag_is_read_beside_the_api(web: respx.Router, repo: 
     assert await repo.referrers(subject) == [IMAGE.descriptor, other]
 
 
+async def test_a_list_that_another_tool_wrote_wrong_is_named_and_no_outage(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    subject = sha256(b"subject")
+    sizeless = {name: told for name, told in IMAGE.descriptor.to_json().items() if name != "size"}
+    web.get(f"{BASE}/referrers/{subject}").mock(return_value=refusal(404, "UNSUPPORTED"))
+    web.get(f"{BASE}/manifests/{referrers_tag(subject)}").mock(return_value=listing(index_of([sizeless])))
+    with pytest.raises(PreconditionError, match=rf"{referrers_tag(subject)} lists referrers and cannot be read"):
+        await repo.referrers(subject)
+
+
 async def test_a_web_page_is_not_taken_for_an_absent_api(web: respx.Router, impatient: RepositoryClient) -> None:
     subject = sha256(b"subject")
     web.get(f"{BASE}/referrers/{subject}").mock(return_value=httpx.Response(404, html="<html>"))

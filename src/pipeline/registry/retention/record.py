@@ -54,6 +54,10 @@ class PruneRecord(BaseModel):
         """Whether somebody may be deleting right now."""
         return self.state is State.RUNNING and now < self.until
 
+    def may_still_take(self, digest: Digest, now: datetime) -> bool:
+        """Whether a deletion may be under way: also the last one of a prune that gave up waiting for its answer."""
+        return self.state is not State.ENDED and now < self.until and digest in self.digests
+
 
 async def find_record(repository: RepositoryClient) -> PruneRecord | None:
     """The record of a running or interrupted prune; PreconditionError for one that cannot be read."""
@@ -71,17 +75,17 @@ async def find_record(repository: RepositoryClient) -> PruneRecord | None:
 
 
 async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now: datetime) -> None:
-    """ConflictError when a running prune has `digest` on its list.
+    """ConflictError when a prune that runs, or was interrupted a moment ago, has `digest` on its list.
 
     For promotions, to be called *after* their version tag is written and before a channel moves: prune looks for new
     tags after it has written its record, so that at least one of the two sees the other. What a prune took that has
     ended by now shows in the copy, or by `see_whole`.
     """
     record = await find_record(repository)
-    if record and record.holds(now) and digest in record.digests:
+    if record and record.may_still_take(digest, now):
         raise ConflictError(
-            f"prune is deleting {digest} from {repository.repository} right now: expected an image that stays. "
-            f"No channel has moved; run again after {record.until:%H:%M} UTC or when prune has ended."
+            f"a prune that is {record.state} has {digest} of {repository.repository} on its list: expected an image "
+            f"that stays. No channel has moved; run again after {record.until:%H:%M} UTC or when a prune has ended."
         )
 
 

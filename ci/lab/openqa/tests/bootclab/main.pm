@@ -14,7 +14,6 @@ if (get_var('BACKEND', '') eq 'null') {
 }
 else {
     guest::open_the_door();
-    autotest::loadtest 'tests/boot.pm';
-    autotest::loadtest 'tests/regression.pm';
+    autotest::loadtest "tests/$_.pm" for split / /, get_var('MODULES', 'boot regression');
 }
 1;
