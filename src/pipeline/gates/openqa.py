@@ -204,7 +204,7 @@ async def _uploaded(
     image, machine = subject.image, short_name(platform)
     disk = await fetch_disk(world.reach, image.repository, record)
     key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256, record.format)
-    inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
+    inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key, record.sha256.hex)
     return f"{target.public_url}/{key}", inputs | {"disk sha256": record.sha256.hex}
 
 
