@@ -25,7 +25,7 @@ from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.evidence import find_evidence
 
-SAMPLE = os.environ.get("PIPELINE_FAULTS", "18")
+SAMPLE = os.environ.get("PIPELINE_FAULTS", "8")
 """How many faults of each kind of promotion are tried."""
 AT_ONCE = 4
 GOOD = {Outcome.PASSED, Outcome.UNCHANGED}
