@@ -26,8 +26,8 @@ NO_SKOPEO = (
     "skopeo spawn error: No such file or directory (os error 2)"
 )
 UNSIGNED = (
-    "error: Upgrading: Pulling: Unencapsulating base: failed to invoke method OpenImage: Source image rejected: None of "
-    "the signatures were accepted, reasons: Signature for identity ghcr.io/o/os:testing is not accepted"
+    "error: Upgrading: Pulling: Unencapsulating base: failed to invoke method OpenImage: Source image rejected: None "
+    "of the signatures were accepted, reasons: Signature for identity ghcr.io/o/os:testing is not accepted"
 )
 UNIT = "systemd-remount-fs.service"
 

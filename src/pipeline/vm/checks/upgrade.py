@@ -119,8 +119,8 @@ def _unsigned(refused: list[str], wanted: Upgrade) -> Skipped:
     """
     return Skipped(
         "refused-by-policy",
-        f"the current stable's own policy.json asks for a signature for {wanted.reference}, which a candidate gets with "
-        f"its release: {refused[0]}",
+        f"the current stable's own policy.json asks for a signature for {wanted.reference}, which a candidate gets "
+        f"with its release: {refused[0]}",
     )
 
 
