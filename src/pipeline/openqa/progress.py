@@ -101,10 +101,11 @@ def progress(
 
 
 def _module(modules: Sequence[Module]) -> str:
-    """The first module that has not ended."""
-    for number, module in enumerate(modules, 1):
-        if module.result in ("none", "running"):
-            return f"runs {module.name}, module {number} of {len(modules)}"
+    """The module that runs, else the first that has no result: results come later than the word which one runs."""
+    for looked_for in ("running", "none"):
+        for number, module in enumerate(modules, 1):
+            if module.result == looked_for:
+                return f"runs {module.name}, module {number} of {len(modules)}"
     return f"has run its {len(modules)} modules" if modules else ""
 
 

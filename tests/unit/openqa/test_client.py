@@ -108,6 +108,15 @@ async def test_jobs_by_the_hundred_take_few_requests(client: OpenQA, capture: Ca
 
 
 @respx.mock
+async def test_a_recorded_list_has_the_modules_of_a_job_that_runs(client: OpenQA, capture: Capture) -> None:
+    recorded = capture("jobs-list-running")
+    number = recorded["response"]["json"]["jobs"][0]["id"]
+    respx.get(f"{URL}/api/v1/jobs", params={"ids": str(number)}).mock(return_value=replay(recorded))
+    (job,) = await client.newest([number])
+    assert [(module.name, module.result) for module in job.modules or ()][-1] == ("three", "running")
+
+
+@respx.mock
 async def test_a_job_that_is_not_listed_is_not_there(client: OpenQA) -> None:
     respx.get(f"{URL}/api/v1/jobs").respond(200, json={"jobs": []})
     with pytest.raises(NotThere, match="no job 7"):

@@ -35,6 +35,11 @@ def test_a_worker_that_tells_no_module_yet() -> None:
     assert seen(job(7, "running"), modules=()).what == "0 of 1 jobs have ended; boot is running (https://o/tests/7)"
 
 
+def test_the_module_that_runs_is_known_before_the_results_of_those_before_it() -> None:
+    modules = (Module("boot", "none"), Module("update", "running"))
+    assert "runs update, module 2 of 2" in seen(job(7, "running"), modules=modules).what
+
+
 def test_the_worker_that_is_waited_for_is_named() -> None:
     waiting = [job(number, "scheduled", f"t{number}", settings={"WORKER_CLASS": "tap"}) for number in range(5)]
     assert seen(*waiting).line == "0 of 5 jobs have ended; 5 wait for a worker of class tap: t0, t1, t2 …"

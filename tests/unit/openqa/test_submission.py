@@ -217,6 +217,16 @@ def test_failed_is_an_object_when_there_is_no_product() -> None:
     assert parse_answer('{"count":0,"failed":{},"ids":[],"scheduled_product_id":45}', 0).failed == ()
 
 
+def test_a_recorded_run_that_was_created_in_part_is_no_run(
+    cli: Callable[[str], tuple[str, int, str]], expected: Expectation
+) -> None:
+    answer = parse_answer(*cli("partial"))
+    assert answer.ids
+    fault = judge_answer(answer, expected)
+    assert fault is not None
+    assert "START_AFTER_TEST=nobody@null not found" in fault.reason
+
+
 def test_partly_created_jobs_are_reported() -> None:
     answer = parse_answer('{"count":1,"failed":[{"error_messages":["no asset"],"job_id":2}],"ids":[1]}', 0)
     assert answer.ids == (1,)
