@@ -33,7 +33,7 @@ def machine(files: dagger.Directory, release: str = "") -> dagger.Container:
 def _of(release: str, files: dagger.Directory) -> dagger.Container:
     """From the mirror that the image has, however far that one lags behind."""
     site = "apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1"
-    wanted = " ".join([*_PACKAGES, "libio-interactive-perl"])  # the client's own list lacks it
+    wanted = " ".join([*_PACKAGES, "libio-interactive-perl", "libarchive-zip-perl"])  # its own lists lack them
     script = f"""
         echo "deb [check-valid-until=no] $({site}) {release} main" >/etc/apt/sources.list.d/release.list
         apt-get -qq update
