@@ -16,6 +16,8 @@ counted. In front of the registry (Debian's, which like ghcr.io has no referrers
 - for each artifact that is stored: its blobs (two requests each, the protocol has no shorter way), whether the empty
   config is there, the manifest;
 - for whoever looks for what is attached: read, write and read back the list that stands for the referrers API.
+
+What signing adds is counted apart, with a key in memory: how long cosign takes depends on the key, a KMS above all.
 """
 
 import os
@@ -40,14 +42,18 @@ from pipeline.registry import media
 from pipeline.registry.artifacts import index_of
 from pipeline.registry.client import RegistryClient
 from pipeline.registry.content import Descriptor, Manifest
+from pipeline.trust.notary import Notary
+from pipeline.trust.signers import Trust
 from rehearsal.lab import MODULE
 
 sys.path += [str(MODULE / "tests" / part) for part in ("contract", "unit/promotion")]
 
 import conftest as servers
 from faultproxy import FaultProxy
+from jobs import Key
 from scaffold import Bench, configured, outcome
 
+KEY = Key("bench")
 COMMANDS = ("promote-testing", "promote-stable")
 LAYER = 8 << 20
 """Bytes of each image's only layer."""
@@ -90,6 +96,15 @@ class Counted:
     requests: Counter[str]
 
 
+class Signed(Bench):
+    """With `[trust]`, and one key for everything."""
+
+    def notary(self) -> Notary:
+        return Notary(
+            Trust({name: [KEY.signer] for name in ("next", "testing", "stable", "ledger")}), KEY.sign, KEY.pen
+        )
+
+
 class Promotions:
     """A registry behind a counting proxy, and promotions in it."""
 
@@ -104,12 +119,12 @@ class Promotions:
         references = [f"docker://{source.at(digest)}", f"docker://{target.tagged(tag)}"]
         await anyio.run_process([self.skopeo, "copy", *options, *references])
 
-    def bench(self, images: int, *, apart: bool = False) -> Bench:
+    def bench(self, images: int, *, apart: bool = False, kind: type[Bench] = Bench) -> Bench:
         """One repository with pipeline.toml; a commit of it is built and tagged."""
         run = uuid4().hex[:8]
         names = (f"bench/{run}-{number}" for number in range(images))
         config = configured(*names, host=self.host, plain=True, apart=apart)
-        bench = Bench(config, self.copy, self._push, deadline=300)
+        bench = kind(config, self.copy, self._push, deadline=300)
         bench.git.tags |= dict.fromkeys(("v1.0.0", "v1.0.0-test"), bench.git.commit())
         return bench
 
@@ -188,7 +203,7 @@ async def measured(rounds: int, many: int) -> list[str]:
         lines = await requests(here)
         for apart in (False, True):
             lines += ["", *await times(here, rounds, apart=apart)]
-        return [*lines, "", *await at_once(here, many)]
+        return [*lines, "", *await signing(here, rounds), "", *await at_once(here, many)]
 
 
 async def requests(here: Promotions) -> list[str]:
@@ -222,6 +237,19 @@ async def times(here: Promotions, rounds: int, *, apart: bool) -> list[str]:
     return [f"{title}: seconds, and times the copies of both tags"] + [
         f"{name:<40}{median(seconds):>8.2f} s {median(seconds) / both:>6.2f}" for name, seconds in spent.items()
     ]
+
+
+async def signing(here: Promotions, rounds: int) -> list[str]:
+    """What evidence, entry and images that are signed add to one image of an index of two platforms."""
+    plain = [await here.promoted(here.bench(1)) for _ in range(rounds)]
+    signed = [await here.promoted(here.bench(1, kind=Signed)) for _ in range(rounds)]
+    lines = ["signing adds, beside what cosign itself takes"]
+    for name in COMMANDS:
+        requests = [median(one[name].requests.total() for one in those) for those in (plain, signed)]
+        seconds = [median(one[name].seconds for one in those) for those in (plain, signed)]
+        more = f"{requests[1] - requests[0]:>8.0f} requests {seconds[1] - seconds[0]:>6.2f} s"
+        lines.append(f"{name:<40}{more}, of {requests[1]:.0f} and {seconds[1]:.2f} s")
+    return lines
 
 
 async def at_once(here: Promotions, many: int) -> list[str]:

@@ -172,6 +172,14 @@ def test_the_notes_job_of_the_papers_is_one_that_the_workflow_takes() -> None:
     assert job["needs"] in _read(WORKFLOWS / "release-stable.yml")["jobs"]
 
 
+def test_only_who_signs_without_a_key_asks_for_an_identity(stage: Workflow) -> None:
+    """GitHub sets the address only in a job with `id-token: write`, which a caller gives or does not."""
+    assert not [path.name for path in WORKFLOWS.glob("*.yml") if "id-token" in path.read_text()]
+    (script,) = [step["run"] for step in stage["steps"] if "--identity-token=" in step.get("run", "")]
+    (asked,) = re.findall(r"if (.*); then\n +export IDENTITY=", script)
+    assert asked == '[ "$STAGE" != gate-next ] && [ -z "$SIGNING_KEY" ] && [ -n "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" ]'
+
+
 def test_secrets_reach_only_the_stage_that_needs_them(stage: Workflow) -> None:
     (step,) = [step for step in stage["steps"] if step.get("name") == "Run the stage"]
     secrets = {name: text for name, text in step["env"].items() if "secrets." in text or "token" in text}

@@ -148,6 +148,7 @@ SkipReason = Literal[
     "not-configured",
     "not-promised",
     "other-accelerator",
+    "refused-by-policy",
     "same-as-stable",
     "stable-no-bootc",
     "user-skipped",

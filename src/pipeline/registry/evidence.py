@@ -177,10 +177,12 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
         return again
     evidence = evidence.model_copy(update={"follows": chain.newest(_follows(before))})
     said = statement(digest, str(repo.repository), evidence)
-    bundle = await repo.notary.signed(evidence.gate, said)
+    bundle, warrant = await repo.notary.signed_evidence(evidence.gate, said)
     layers = [await repo.push_blob(said, media.IN_TOTO), await repo.push_blob(report, media.REPORT)]
     if bundle:
         layers.append(await repo.push_blob(bundle, media.BUNDLE))
+    if warrant:
+        layers.append(await repo.push_blob(warrant, media.WARRANT))
     stored = artifact(
         media.EVIDENCE,
         layers,
@@ -189,7 +191,7 @@ async def attach_evidence(repo: RepositoryClient, digest: Digest, evidence: Evid
     )
     await repo.push_empty()
     await repo.push_manifest(stored, evidence_tag(evidence.gate, digest, stored.digest))
-    if bundle:
+    if bundle and not warrant:  # which others do not know
         await show_to_others(repo, digest, layers[2])
     return StoredEvidence(evidence, stored.digest, layers[0].digest, layers[1])
 
@@ -271,7 +273,8 @@ async def _read(repo: RepositoryClient, manifest: Manifest, subject: Digest, gat
     if evidence.gate is not gate:
         raise ValueError(f"of the {evidence.gate} gate")
     bundle = await _small(repo, layers[media.BUNDLE]) if media.BUNDLE in layers else None
-    if why := repo.notary.trust.refusal(repo.notary.trust.of(gate), content, bundle):
+    warrant = await _small(repo, layers[media.WARRANT]) if media.WARRANT in layers else None
+    if why := repo.notary.trust.evidence_refusal(gate, content, bundle, warrant):
         raise ValueError(why)
     report = layers.get(media.REPORT)
     if evidence.report and (report is None or report.digest != evidence.report):

@@ -14,6 +14,8 @@ EMPTY = "application/vnd.oci.empty.v1+json"
 IN_TOTO = "application/vnd.in-toto+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 """A signed statement; also the type of the artifact by which cosign finds one."""
+WARRANT = "application/vnd.bootc-pipeline.warrant.v1+json"
+"""The bundle of the statement that lets a key of the moment sign."""
 
 EVIDENCE = "application/vnd.bootc-pipeline.evidence.v1+json"
 REPORT = "application/vnd.bootc-pipeline.report.v1.tar+gzip"

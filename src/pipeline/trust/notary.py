@@ -4,17 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pipeline.domain import Channel, Digest
-from pipeline.errors import PreconditionError
+from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.trust.image import Pen
 from pipeline.trust.keys import PublicKey
 from pipeline.trust.signers import Trust
-from pipeline.trust.statement import Subject, written
+from pipeline.trust.warrant import Warrant
 
 Sign = Callable[[bytes], Awaitable[bytes]]
 """A statement to its bundle."""
-
-REHEARSAL = written([Subject("rehearsal", Digest(f"sha256:{'0' * 64}"))], "urn:bootc-pipeline:rehearsal:v1", {}, {})
-"""Signed to see whether a signature can be had; it claims nothing of anything."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,8 @@ class Notary:
     """What images are signed with; an identity has none."""
     refused: dict[Digest, Refused] = field(default_factory=dict)
     """What was met and does not count, by the digest of its manifest."""
+    warrants: dict[Channel, tuple[Warrant, bytes]] = field(default_factory=dict)
+    """By gate, what signs in place of a signer that is away, and the signature on that."""
     _made: dict[bytes, bytes] = field(default_factory=dict)
 
     def refusals(self, about: str) -> list[str]:
@@ -71,11 +70,27 @@ class Notary:
             self._made[statement] = await self.sign(statement)
         return self._made.get(statement)
 
+    async def signed_evidence(self, gate: Channel, statement: bytes) -> tuple[bytes | None, bytes | None]:
+        """The bundle for what a gate found and, where the signer is away, the warrant of the key that made it."""
+        try:
+            return await self.signed(gate, statement), None
+        except InfrastructureError:
+            if gate not in self.warrants:
+                raise
+            warrant, signed = self.warrants[gate]
+            return warrant.sign(statement), signed
+
     async def ready(self, channel: Channel) -> None:
-        """Before a gate, which takes hours: PreconditionError when what it finds could not be signed as it must."""
-        for ledger in (False, True):
-            if self.trust.of(channel, ledger=ledger):
-                await self.signed(channel, REHEARSAL, ledger=ledger)
+        """Before a gate, which takes hours: PreconditionError when what it finds could not be signed as it must.
+
+        From here on the signer may be away: what the gate finds is not lost.
+        """
+        if not self.sign and not self.trust.of(channel) and not self.trust.of(channel, ledger=True):
+            return
+        warrant = Warrant.new(channel)
+        await self.signed(channel, warrant.statement, ledger=True)
+        if signed := await self.signed(channel, warrant.statement):
+            self.warrants[channel] = warrant, signed
 
     async def image_keys(self, channel: Channel) -> list[PublicKey]:
         """The keys of which one has to sign an image: those of the channel; where nobody's are asked for, ours."""

@@ -7,6 +7,7 @@ from pipeline.domain import Channel
 from pipeline.trust.bundle import PAYLOAD_TYPE, Signed, read_bundle
 from pipeline.trust.keyless import Identity, bearer
 from pipeline.trust.keys import PublicKey
+from pipeline.trust.warrant import warranted
 
 LEDGER = "ledger"
 """The name of those who may write in every channel's ledger."""
@@ -50,6 +51,20 @@ class Trust:
         workflow.
         """
         return [one.key for one in self.of(channel) if isinstance(one, Signer)]
+
+    def evidence_refusal(self, gate: Channel, statement: bytes, bundle: bytes | None, warrant: bytes | None) -> str:
+        """The same as `refusal` for what a gate found, which a key with a warrant may have signed."""
+        signers = self.of(gate)
+        why = self.refusal(signers, statement, bundle)
+        if not why or bundle is None or warrant is None:
+            return why
+        try:
+            signed, paper = read_bundle(bundle), read_bundle(warrant)
+        except ValueError:
+            return why
+        key = warranted(gate, paper) if any(signer.made(paper) for signer in signers) else None
+        about = (signed.payload_type, signed.payload) == (PAYLOAD_TYPE, statement)
+        return "" if about and key and any(key.signed(signed.message, one) for one in signed.signatures) else why
 
     def refusal(self, signers: Sequence[Accepted], statement: bytes, bundle: bytes | None) -> str:
         """Why a statement does not count with these signers: what was found and what was expected; empty if it does."""

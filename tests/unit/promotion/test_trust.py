@@ -17,17 +17,18 @@ from virtual_time import VirtualTime
 from pipeline.commands.history import history, history_text
 from pipeline.commands.notes import notes
 from pipeline.commands.status import channels
-from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import ledger, media
 from pipeline.registry.artifacts import artifact
-from pipeline.registry.client import RepositoryClient
+from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 from pipeline.registry.evidence import attach_evidence, evidence_tags
 from pipeline.report.model import CheckStatus, Move
 from pipeline.trust.image import Pen
-from pipeline.trust.notary import Sign
+from pipeline.trust.notary import Notary, Sign
 from pipeline.trust.signers import Trust
+from pipeline.trust.warrant import Warrant
 
 
 @pytest.fixture(params=[()], ids=[""])
@@ -364,12 +365,47 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
             break
         assert told.outcome is Outcome.INFRA
         assert not {"testing", "v1.0.0-test"} & lab.tags.keys()
-        proven = bool(pieces(lab, Channel.TESTING, lab.tags["next"]))
         runs = len(lab.gate_runs)
         assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
-        assert len(lab.gate_runs) == runs + (not proven)
+        assert len(lab.gate_runs) == runs + (works == 0)  # before the gate
         lab.registry.restore(saved)
     assert works == 9  # the rehearsal, the evidence, the entry, an index of two platforms for two tags
+
+
+@pytest.mark.parametrize(
+    ("gate", "by", "counts"),
+    [(Channel.TESTING, TESTING, True), (Channel.STABLE, TESTING, False), (Channel.TESTING, STRANGER, False)],
+)
+async def test_a_warrant_counts_for_its_gate_and_by_the_gates_signer(
+    lab: Lab, gate: Channel, by: Key, counts: bool
+) -> None:
+    """Somebody has a key of the moment, for a gate, with a warrant by some key."""
+    await lab.prepare("v1.0.0")
+    warrant = Warrant.new(gate)
+    notary = Notary(sign=away, warrants={Channel.TESTING: (warrant, await by.sign(warrant.statement))})
+    async with RegistryClient(deadline=5, notary=notary) as client:
+        repo, digest = client.repository(Repository(HOST, "os")), lab.tags["next"]
+        await attach_evidence(repo, digest, lab.evidence(Channel.TESTING, digest), b"report")
+    runs = len(lab.gate_runs)
+    assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
+    assert len(lab.gate_runs) == runs + (not counts)
+    refused = [check.reason for check in (await lab.verify())[0].checks if check.name == "refused"]
+    assert bool(refused) != counts
+    assert counts or "signed by a key that is not in [trust]" in refused[0]
+
+
+async def test_a_warrant_lets_nobody_change_what_was_found(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    warrant = Warrant.new(Channel.TESTING)
+    paper, found = await TESTING.sign(warrant.statement), warrant.sign(b'{"result": "FAILED"}')
+    assert not TRUST.evidence_refusal(Channel.TESTING, b'{"result": "FAILED"}', found, paper)
+    assert TRUST.evidence_refusal(Channel.TESTING, b'{"result": "PASSED"}', found, paper)
+    assert TRUST.evidence_refusal(Channel.TESTING, b'{"result": "FAILED"}', found, b"{}")
+    assert TRUST.evidence_refusal(Channel.TESTING, b'{"result": "FAILED"}', paper, paper)
+
+
+async def away(statement: bytes) -> bytes:
+    raise InfrastructureError("the KMS is away")
 
 
 # Notes ----------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,10 @@ NO_SKOPEO = (
     "error: Upgrading composefs: Checking if image registry.example:5000/os:stable is pulled: Getting container info: "
     "skopeo spawn error: No such file or directory (os error 2)"
 )
+UNSIGNED = (
+    "error: Upgrading: Pulling: Unencapsulating base: failed to invoke method OpenImage: Source image rejected: None "
+    "of the signatures were accepted, reasons: Signature for identity ghcr.io/o/os:testing is not accepted"
+)
 UNIT = "systemd-remount-fs.service"
 
 
@@ -40,9 +44,9 @@ class Machine:
 class Guest:
     """A system with two deployments; what fails in each of them is given."""
 
-    def __init__(self, failing: dict[str, list[str]], upgrade_error: str = "") -> None:
+    def __init__(self, failing: dict[str, list[str]], upgrade_error: str = "", stable_error: str = "") -> None:
         self.booted, self.queued = str(OLD), ""
-        self.failing, self.upgrade_error = failing, upgrade_error
+        self.failing, self.upgrade_error, self.stable_error = failing, upgrade_error, stable_error
         self.files = dict.fromkeys(upgrade.SENTINELS, "")
         self.asked: list[tuple[str, ...]] = []
 
@@ -85,6 +89,8 @@ class Guest:
     def _upgrade(self, *, check: bool) -> Answer:
         if self.name == "new":
             return Answer(1, "", self.upgrade_error) if self.upgrade_error else Answer(0, "No changes", "")
+        if self.stable_error:
+            return Answer(1, "", self.stable_error)
         self.queued = "" if check else str(NEW)
         return Answer(0, "", "")
 
@@ -163,6 +169,22 @@ async def test_a_candidate_that_cannot_upgrade_any_more_is_stopped(tmp_path: Pat
     assert there.reason.startswith(f"`bootc upgrade --check` on the candidate exits 1: {NO_SKOPEO}")
     assert back.status is CheckStatus.PASSED
     assert guest.asked.count(("rm", "-f", upgrade.relay.DROP_IN)) == 2
+
+
+async def test_a_stable_that_refuses_by_its_own_policy_is_no_failure_and_no_pass(tmp_path: Path) -> None:
+    guest = Guest({}, stable_error=UNSIGNED)
+    there, back = await both(session(tmp_path, guest))
+    assert (there.status, back.status) == (CheckStatus.SKIPPED, CheckStatus.SKIPPED)
+    assert not any(one.lets_through for one in (there, back))  # unless it is listed
+    for check in (there, back):
+        assert "asks for a signature for ghcr.io/o/os:stable" in check.reason
+        assert "Signature for identity ghcr.io/o/os:testing is not accepted" in check.reason
+    assert not [path for path in guest.files if "policy" in path]
+
+
+async def test_a_candidate_that_brings_the_policy_may_refuse_itself_until_it_is_released(tmp_path: Path) -> None:
+    there, back = await both(session(tmp_path, Guest({}, upgrade_error=UNSIGNED)))
+    assert (there.status, back.status) == (CheckStatus.PASSED, CheckStatus.PASSED)
 
 
 async def test_one_waiver_of_a_unit_holds_wherever_its_failure_is_repeated(tmp_path: Path) -> None:
