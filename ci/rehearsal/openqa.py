@@ -18,8 +18,9 @@ from pipeline.containers.openqa_cli import schedule
 from pipeline.domain import Digest, Outcome
 from pipeline.lab.openqa import PORT, openqa
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import Limits, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.gate import Limits, run_gate, still_passed
 from pipeline.openqa.progress import Progress
+from pipeline.openqa.runs import acknowledge, find_run
 from pipeline.openqa.submission import Order
 from pipeline.openqa.verdict import Expectation
 from rehearsal.lab import MODULE, OPENQA_AUTH

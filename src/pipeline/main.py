@@ -94,6 +94,9 @@ class BootcPipeline:
         trust_branch: Annotated[
             str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
+        notify: Annotated[
+            dagger.Secret | None, Doc("Addresses of apprise, a line each, that are told as [notify] says")
+        ] = None,
         jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
@@ -112,6 +115,7 @@ class BootcPipeline:
             signing_kms_auth=signing_kms_auth,
             identity_token=identity_token,
             trust_branch=trust_branch,
+            notify=notify,
             jobs=max(1, jobs),
         )
         return cls(given=given)

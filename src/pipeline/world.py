@@ -51,6 +51,7 @@ class Given:
     signing_kms_auth: dagger.Secret | None = None
     identity_token: dagger.Secret | None = None
     trust_branch: str = ""
+    notify: dagger.Secret | None = None
     jobs: int = 1
     """How many images may be built or booted side by side."""
     build_secrets: dict[str, dagger.Secret] = field(default_factory=dict)

@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def test_openqa_booted_the_very_disk_that_booted_in_qemu(reports):
     with urllib.request.urlopen(f"http://localhost:{STORE}/os-images/candidates/{asset}") as answer:
         uploaded = hashlib.file_digest(answer, "sha256").hexdigest()
     assert uploaded == booted == result(reports["stable"])["inputs"]["disk sha256"]
+
+
+def test_whoever_waits_for_openqa_sees_job_module_and_link(released, caller):
+    """As lines of the call, and as spans of its trace."""
+    said = caller.pipeline.log("first-promote-stable").read_text(errors="replace")
+    job = r"Full Regression Suite@uefi"
+    link = rf"http://openqa:{OPENQA}/tests/\d+"
+    assert re.search(rf"openQA: 0 of 1 jobs have ended; {job} runs \w+, module [12] of 2 \({link}\)", said)
+    assert re.search(rf"openQA: {job} {link}\W.*DONE", said)
+    assert re.search(r": \W*runs \w+, module [12] of 2\W.*DONE", said)
 
 
 def test_the_same_commands_again_change_nothing(repository, released, caller):

@@ -8,8 +8,11 @@ from typing import Any, TypeVar, dataclass_transform
 from dagger import check, field, function, object_type
 from pydantic import TypeAdapter
 
+from pipeline.containers.apprise import tell
 from pipeline.ending import CallFailed, broken_off, stopped
+from pipeline.report.board import Ending
 from pipeline.report.model import Result
+from pipeline.report.notice import notices
 from pipeline.report.release import merge
 from pipeline.report.text import result_text
 from pipeline.world import Given, World, open_world
@@ -72,9 +75,21 @@ async def results_of(command: str, given: Given, images: list[str] | None, act: 
     started = datetime.now(UTC)
     try:
         async with open_world(given, images or []) as world:
-            return await act(world)
+            results = await act(world)
+            await _tell(world, results)
+            return results
     except Exception as error:
         return [stopped(command, started, error)]
+
+
+async def _tell(world: World, results: Sequence[Result]) -> None:
+    """Whoever is to be told is told; it changes nothing of the results."""
+    if world.given.notify:
+        asked = world.config.notify
+        today = datetime.now(UTC).date()
+        waivers = [Ending(one.until, one.text) for one in world.config.waivers]
+        found = notices(results, asked.on, waivers, today=today, ahead=asked.waivers)
+        await tell(world.reach, world.given.notify, found)
 
 
 def told(results: Sequence[Result], as_json: bool = False) -> str:

@@ -7,8 +7,9 @@ from functools import partial
 from pipeline.config import Config, Image, architecture
 from pipeline.config import OpenQA as Server
 from pipeline.errors import PreconditionError, UsageError
-from pipeline.openqa.client import NotThere, OpenQA, Worker
+from pipeline.openqa.client import OpenQA, Worker
 from pipeline.openqa.scenarios import Product, Template, templates
+from pipeline.openqa.transport import NotThere
 from pipeline.policy.template import filled
 
 Look = Callable[[], Awaitable[str]]

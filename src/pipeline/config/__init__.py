@@ -8,6 +8,7 @@ from pipeline.config.builder import BOOTC_IMAGE_BUILDER, OUTPUT, OUTPUTS, QCOW2,
 from pipeline.config.document import FILE, Config, StaleAfter
 from pipeline.config.gates import Budgets, Gates, KnownFinding, Lint, NextGate, StableGate, TestingGate
 from pipeline.config.image import Build, Image
+from pipeline.config.notify import Notify
 from pipeline.config.openqa import OpenQA, OpenQAJob, Upload
 from pipeline.config.reading import parse, parse_trust
 from pipeline.config.trust import Signer, Trust
@@ -27,6 +28,7 @@ __all__ = [
     "KnownFinding",
     "Lint",
     "NextGate",
+    "Notify",
     "OpenQA",
     "OpenQAJob",
     "Signer",

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema, field_validator, model_va
 
 from pipeline.config.gates import GATE_NUMBERS, Gates, KnownFinding
 from pipeline.config.image import Image
+from pipeline.config.notify import Notify
 from pipeline.config.trust import Trust
 from pipeline.config.words import Branches, Table
 from pipeline.domain import Channel, Repository, Tag
@@ -58,6 +59,8 @@ class Config(Table):
     """What `prune` may delete."""
     stale_after: StaleAfter = StaleAfter()
     """When a channel counts as stale."""
+    notify: Notify = Notify()
+    """Who is told of what, when `--notify` names addresses."""
     trust: Trust | None = None
     """Whose signatures count: read from the main branch; what this file says of it elsewhere decides nothing."""
 

@@ -86,16 +86,19 @@ async def fetch_image(
 
 
 async def upload_disk(
-    reach: Reach, target: Upload, auth: dagger.Secret | None, disk: dagger.File, key: str
+    reach: Reach, target: Upload, auth: dagger.Secret | None, disk: dagger.File, key: str, sha256: str = ""
 ) -> dict[str, str]:
-    """Put the disk where openQA fetches it: create-only, verified, and read once by its public address."""
+    """Put the disk where openQA fetches it: create-only, verified, and read once by its public address.
+
+    `sha256`: the file's, in hexadecimal, where it is known.
+    """
     uploaded = await _run(
         _carrier(reach, await readable(auth, "upload-auth")).with_mounted_file("/disk.qcow2", disk),
         [
             *("python", "-m", "pipeline.upload"),
             *_store(target, auth),
             *("--public-url", target.public_url),
-            *("--timeout", str(target.timeout)),
+            *(("--sha256", sha256) if sha256 else ()),
             *("--key", key),
             *("--path", "/disk.qcow2"),
             *("--timeout", str(target.timeout)),

@@ -22,8 +22,9 @@ from pipeline.gates.outputs import named, platform_and_kind
 from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, acknowledge, created, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.runs import acknowledge, created, find_run
 from pipeline.openqa.submission import Order, file_name
 from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.platforms import short_name
@@ -203,7 +204,7 @@ async def _uploaded(
     image, machine = subject.image, short_name(platform)
     disk = await fetch_disk(world.reach, image.repository, record)
     key = object_key(image.name, str(tag.version), machine, subject.candidate.digest, record.sha256, record.format)
-    inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key)
+    inputs = await upload_disk(world.reach, target, world.given.upload_auth, disk, key, record.sha256.hex)
     return f"{target.public_url}/{key}", inputs | {"disk sha256": record.sha256.hex}
 
 

@@ -15,7 +15,7 @@ from pipeline.policy.platforms import short_name
 from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, has_bootc, why_no_upgrade
 from pipeline.registry.evidence import Evidence, find_evidence
 from pipeline.report.model import Check, CheckStatus, Phase, Result
-from pipeline.vm.spec import Spec, Upgrade
+from pipeline.vm.spec import DISK_SHA256, Spec, Upgrade
 from pipeline.vm.verdict import NOT_RUN, Skipped, Waivers, judge
 from pipeline.world import World
 
@@ -75,7 +75,7 @@ async def _upgrade(
     offered = Upgrade(reference=follows, layout=Path(qemu.CANDIDATE), digests=tuple(written.digests))
     told = {"image": f"{image.name} {stable.short}", "digest": stable, "upgrade": offered, "checks": None}
     result, report = await qemu.boot(world.reach, disk, machine.model_copy(update=told), None, candidate=layout)
-    if {value for name, value in result.inputs.items() if name.startswith("disk_sha256")} - {record.sha256.hex}:
+    if result.inputs.get(DISK_SHA256, record.sha256.hex) != record.sha256.hex:
         raise PreconditionError(f"The disk of {stable} changed while it was upgraded; expected {record.sha256.hex}.")
     return Upgraded(
         checks=[check.model_copy(update={"name": _named(check.name)}) for check in result.checks],

@@ -24,7 +24,7 @@ from pipeline.registry.content import Descriptor
 BLOCK = 4096
 """Bytes of a block of the file systems in use: nothing in a disk moves by less."""
 AVERAGE = 2 << 20
-"""Bytes of a chunk, as a rule; none has less than a quarter, none but in very large files more than four times that."""
+"""Bytes of a chunk, as a rule; all but the last have a quarter of that at least, and twice that at most."""
 _MANY = 32 << 30
 """Bytes of a file above which its chunks are larger: a registry takes a manifest of 4 MiB, some 20,000 chunks."""
 _LARGEST = 64 << 20
@@ -32,7 +32,7 @@ _LARGEST = 64 << 20
 _LEVEL = 3
 """zstd's own default. Equal chunks are found as long as it and the library stay (pyproject.toml pins that)."""
 _AT_ONCE = 4
-"""Chunks under way: four times the largest one, twice, is the memory that this takes."""
+"""Chunks under way: so often the largest one, compressed and not, is the memory that this takes."""
 
 
 def average(size: int) -> int:
@@ -42,7 +42,7 @@ def average(size: int) -> int:
 
 def cut(file: BinaryIO, average: int = AVERAGE) -> Iterator[bytes]:
     """The chunks of an open file: one ends behind a block whose checksum says so."""
-    smallest, largest, blocks = average // 4, average * 4, average // BLOCK
+    smallest, largest, blocks = average // 4, average * 2, average // BLOCK
     while chunk := bytearray(file.read(smallest)):
         while len(chunk) < largest and (block := file.read(BLOCK)):
             chunk += block

@@ -206,12 +206,15 @@ async def carry_out(world: World, promotion: Promotion, moves: Sequence[Move]) -
 
 async def _signed_entries(world: World, promotion: Promotion, moves: Sequence[Move]) -> dict[Move, ledger.Entry]:
     """What will be recorded of each channel's move; signed, where this command signs, before the first tag moves."""
-    entries = dict[Move, ledger.Entry]()
-    for move in (*promotion.of(Kind.CHANNEL, moves), *_stays(promotion, moves)):
+
+    async def signed(move: Move) -> ledger.Entry:
         image = world.config.images[promotion.wish(move).image]
-        entries[move] = await _entry(world, promotion, image, move)
-        await ledger.sign_ahead(world.repository(image, promotion.channel), entries[move])
-    return entries
+        entry = await _entry(world, promotion, image, move)
+        await ledger.sign_ahead(world.repository(image, promotion.channel), entry)
+        return entry
+
+    recorded = [*promotion.of(Kind.CHANNEL, moves), *_stays(promotion, moves)]
+    return dict(zip(recorded, await each(recorded, signed), strict=True))
 
 
 async def record_written_versions(world: World, promotion: Promotion) -> None:

@@ -8,7 +8,7 @@ import anyio
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest
-from pipeline.each import each
+from pipeline.each import AT_ONCE, each
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.boot import at_once, testing_gate
@@ -130,13 +130,31 @@ async def gate_testing(world: World, reference: str, *, keep: bool = False, gate
 async def _all_gated(
     world: World, subjects: Sequence[Subject], before: Sequence[Proof | None], gate: Gate
 ) -> list[Proof]:
-    """Those that have no evidence yet go through the gate, as many side by side as were allowed and have room."""
+    """Those that have no evidence yet go through the gate, as many side by side as were allowed and have room.
+
+    What a gate found is kept while the next machine runs. After an error of one no other is begun.
+    """
+    machines = anyio.CapacityLimiter(await at_once(world))
+    broken: list[Exception] = []
+
+    async def run(subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:
+        async with machines:
+            if broken:
+                raise broken[0]
+            try:
+                return await gate(world, subject)
+            except Exception as error:
+                broken.append(error)
+                raise
 
     async def one(found: tuple[Subject, Proof | None]) -> Proof:
         subject, proof = found
-        return proof or await _through_the_gate(world, subject, gate)
+        if proof:
+            return proof
+        gated, disks = await run(subject)
+        return await evidence.keep(world, subject.image, subject.candidate.digest, Channel.TESTING, gated, disks)
 
-    return await each(zip(subjects, before, strict=True), one, at_once=await at_once(world))
+    return await each(zip(subjects, before, strict=True), one, at_once=max(AT_ONCE, int(machines.total_tokens)))
 
 
 def _refuse_ungated(tag: TestTag, subjects: Sequence[Subject], before: Sequence[Proof | None]) -> None:
@@ -226,12 +244,6 @@ async def _ahead(world: World, image: Image, commit: Commit, next_digest: Digest
         return None
     revision = (await world.repository(image).labels(next_digest)).get(REVISION_LABEL, "")
     return await world.history.count(commit, revision) if revision else None
-
-
-async def _through_the_gate(world: World, subject: Subject, gate: Gate) -> Proof:
-    """Evidence of a run right now, passed or failed."""
-    run, disks = await gate(world, subject)
-    return await evidence.keep(world, subject.image, subject.candidate.digest, Channel.TESTING, run, disks)
 
 
 async def _boots_and_keeps(world: World, subject: Subject) -> tuple[GateRun, dict[str, DiskRecord]]:

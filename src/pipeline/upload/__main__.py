@@ -32,13 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--public-url", required=True, help="the same folder as openQA reads it")
     parser.add_argument("--key", required=True, help="the object's name in that folder")
     parser.add_argument("--path", required=True, type=Path, help="the file")
+    parser.add_argument("--sha256", help="of the file, when that is known: it is not read once more for it")
     parser.add_argument("--auth-file", type=Path, help="holds KEY:SECRET, or USER:PASSWORD")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for everything")
     given = parser.parse_args(arguments)
     stamina.instrumentation.set_on_retry_hooks([])  # stderr is for the reason
     try:
         store = open_store(given.url, given.endpoint, given.region, read_auth(given.auth_file))
-        upload = Upload.of(given.path, given.key)
+        upload = Upload.of(given.path, given.key, given.sha256)
         public_url = f"{given.public_url.rstrip('/')}/{given.key}"
         done = anyio.run(partial(transfer, store, upload, public_url, deadline=given.timeout))
     except PipelineError as error:

@@ -18,10 +18,12 @@ class Upload:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path, key: str) -> Self:
-        """Read the file once for its checksum."""
-        with path.open("rb") as file:
-            return cls(path, key, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    def of(cls, path: Path, key: str, sha256: str | None = None) -> Self:
+        """Of a file, which is read once for its checksum unless that is known."""
+        if sha256 is None:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(path, key, path.stat().st_size, sha256)
 
 
 class Store(Protocol):

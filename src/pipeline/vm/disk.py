@@ -1,4 +1,4 @@
-"""The disk under test: opened read-only, hashed before and after, written to only through an overlay."""
+"""The disk under test: opened read-only, hashed once while it boots, written to only through an overlay."""
 
 import hashlib
 import json
@@ -18,6 +18,8 @@ class Base:
     path: Path
     format: str
     size: int
+    stamp: tuple[int, int]
+    """When its content and what the file system knows of it were last changed: nobody can set the second one back."""
 
     @classmethod
     async def open(cls, path: Path) -> "Base":
@@ -31,7 +33,14 @@ class Base:
         answer = await anyio.run_process(["qemu-img", "info", "--output=json", str(file)], check=False)
         if answer.returncode:
             raise UsageError(f"{path} is not a disk image that qemu-img reads: {answer.stderr.decode().strip()}")
-        return cls(Path(file), json.loads(answer.stdout)["format"], (await file.stat()).st_size)
+        seen = await file.stat()
+        stamp = (seen.st_mtime_ns, seen.st_ctime_ns)
+        return cls(Path(file), json.loads(answer.stdout)["format"], seen.st_size, stamp)
+
+    async def untouched(self) -> bool:
+        """Whether nobody has written to the file since it was opened."""
+        seen = await anyio.Path(self.path).stat()
+        return (seen.st_size, (seen.st_mtime_ns, seen.st_ctime_ns)) == (self.size, self.stamp)
 
 
 async def sha256(path: Path) -> str:

@@ -76,6 +76,8 @@ class Budgets(BaseModel):
 
 BOOT_CHANGE, SIZE_CHANGE = "boot-time-change", "size-change"
 """The checks that compare with stable; they only advise unless somebody set a limit."""
+DISK_SHA256 = "disk_sha256"
+"""The input that names the file that booted, in hexadecimal."""
 WAITED = "waited_for_processor"
 """The input that has the share of the boot's time in which the guest waited for this machine's processors."""
 BUSY = 0.25

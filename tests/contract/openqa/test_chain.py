@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.domain import Digest, Outcome
-from pipeline.openqa.gate import Submission, run_gate
+from pipeline.openqa.gate import run_gate
+from pipeline.openqa.runs import Submission
 from pipeline.openqa.verdict import Expectation
 
 Lab = Any  # of conftest.py, which tests cannot import

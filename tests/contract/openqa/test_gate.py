@@ -12,8 +12,9 @@ import pytest
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, run_gate, still_passed
 from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.runs import Submission, acknowledge, find_run
 from pipeline.openqa.submission import Answer, Order
 from pipeline.openqa.verdict import Expectation, Scenario, State, judge_answer
 from pipeline.policy.waivers import Waiver
@@ -202,8 +203,9 @@ async def test_an_interrupted_run_leaves_no_job_behind(lab: Lab, tmp_path: Path)
 
 async def test_a_released_build_is_important_to_its_group(lab: Lab, tmp_path: Path) -> None:
     group = json.loads(await lab.api("-X", "POST", "job_groups", f"name=stable {tmp_path.name}"))["id"]
-    order = lab.order("passes", {"GROUP_ID": str(group)})
+    order = lab.order("passes", {"GROUP_ID": str(group), "_PRIORITY": "40"})
     outcome = await gate(lab, order, tmp_path)
+    assert (await lab.client.details(outcome.jobs[0]))["priority"] == 40
     assert outcome.inputs["openqa groups"] == str(group)
     tags = tags_of(outcome.inputs, "1.0.0")
     for _ in range(2):

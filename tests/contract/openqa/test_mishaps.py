@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.domain import Outcome
 from pipeline.errors import PreconditionError
-from pipeline.openqa.gate import GateOutcome, Submission, acknowledge, find_run, run_gate
+from pipeline.openqa.gate import GateOutcome, run_gate
+from pipeline.openqa.runs import Submission, acknowledge, find_run
 from pipeline.openqa.submission import Order
 from pipeline.openqa.verdict import Expectation
 
@@ -82,7 +83,7 @@ async def test_a_timer_that_the_emulator_lost_is_tried_again_once(lab: Lab, tmp_
 
 async def test_a_clock_that_is_off_is_named(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as fast:
-        fast.setattr("pipeline.openqa.client.time", SimpleNamespace(time=lambda: time.time() + 400))
+        fast.setattr("pipeline.openqa.transport.time", SimpleNamespace(time=lambda: time.time() + 400))
         with pytest.raises(PreconditionError, match=r"timestamp mismatch.*clocks agree within 300 s"):
             await lab.client.scheduled_product(1)
     assert await lab.client.scheduled_product(1)

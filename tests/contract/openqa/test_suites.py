@@ -13,8 +13,9 @@ from pipeline.config import parse
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Submission, acknowledge, created, find_run, run_gate
+from pipeline.openqa.gate import GateOutcome, run_gate
 from pipeline.openqa.progress import Progress
+from pipeline.openqa.runs import Submission, acknowledge, created, find_run
 from pipeline.openqa.submission import Answer, Order
 from pipeline.openqa.verdict import Expectation, judge_answer
 

@@ -48,7 +48,7 @@ def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uploads: list[str]) 
         return "disk"
 
     async def uploaded(*given: object) -> dict[str, str]:
-        uploads.append(str(given[-1]))
+        uploads.append(str(given[4]))
         return {"uploaded to": "there"}
 
     async def ran(_world: object, _server: object, order: Order, folder: Path, _name: str) -> GateOutcome:

@@ -20,7 +20,7 @@ from pipeline.vm.spec import Spec
 STABLE, CANDIDATE, CHILD, DISK, MANIFEST = (Digest("sha256:" + letter * 64) for letter in "abcde")
 CONFIG = '[images.os]\nrepository = "ghcr.io/o/next"\nstable_repository = "ghcr.io/o/os"\n'
 AMD64 = "linux/amd64"
-HASHES = {"disk_sha256_before": DISK.hex, "disk_sha256_after": DISK.hex}
+HASHES = {"disk_sha256": DISK.hex}
 
 HAD = Check(name="bootc-digest", status=CheckStatus.PASSED, reason=STABLE)
 
@@ -161,7 +161,7 @@ async def test_an_upgrade_that_fails_fails_the_gate_and_says_whose_it_is(monkeyp
 
 
 async def test_another_disk_than_the_one_that_passed_is_a_precondition(monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = found(inputs=HASHES | {"disk_sha256_after": "f" * 64})
+    changed = found(inputs=HASHES | {"disk_sha256": "f" * 64})
     done = await Bench(machine=changed).run(monkeypatch)
     assert done.stopped
     assert done.stopped[0] is Outcome.PRECONDITION

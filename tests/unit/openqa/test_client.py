@@ -13,8 +13,9 @@ import respx
 import stamina
 
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
-from pipeline.openqa.client import NotThere, OpenQA, Signature
+from pipeline.openqa.client import OpenQA
 from pipeline.openqa.submission import Order
+from pipeline.openqa.transport import NotThere, Signature
 
 URL = "https://openqa.example.org"
 Capture = Callable[[str], Any]
@@ -317,7 +318,7 @@ async def test_json_that_breaks_its_reader_is_an_outage(client: OpenQA, content:
 
 @respx.mock
 async def test_an_answer_without_end_is_cut_off(client: OpenQA, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.openqa.client._MAX_ANSWER", 1000)
+    monkeypatch.setattr("pipeline.openqa.transport._MAX_ANSWER", 1000)
     respx.get(f"{URL}/api/v1/workers").respond(200, content=b" " * 1001)
     with pytest.raises(InfrastructureError, match="more than"):
         await client.workers()

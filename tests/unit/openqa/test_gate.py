@@ -16,9 +16,10 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.openqa.client import OpenQA
-from pipeline.openqa.gate import GateOutcome, Limits, Submission, acknowledge, created, find_run, run_gate, still_passed
+from pipeline.openqa.gate import GateOutcome, Limits, rest, run_gate, still_passed
 from pipeline.openqa.progress import Progress
 from pipeline.openqa.release import keep_results, tags_of
+from pipeline.openqa.runs import Submission, acknowledge, created, find_run
 from pipeline.openqa.submission import RUN, Answer, Order
 from pipeline.openqa.verdict import Expectation, judge_answer
 from pipeline.report.model import CheckStatus, Result
@@ -537,6 +538,13 @@ async def test_a_machine_with_a_processor_of_its_own_loses_no_timer(server: Serv
     assert outcome.outcome is Outcome.GATE_FAILED
 
 
+@pytest.mark.parametrize(
+    ("poll", "took", "pause"), [(10, 0.1, 10), (10, 2, 18), (10, 60, 120), (0, 0, 0), (300, 60, 300)]
+)
+def test_a_server_that_is_slow_is_left_alone(poll: float, took: float, pause: float) -> None:
+    assert rest(poll, took) == pause
+
+
 async def test_who_waits_is_told_where_the_run_is(server: Server, expected: Expectation, tmp_path: Path) -> None:
     server.job(2, PASSED)
     submission = Submission(Answer(ids=(server.job(1, SCHEDULED, RUNNING, RUNNING, PASSED), 2)), expected)
@@ -603,7 +611,7 @@ async def test_no_name_of_the_server_leads_out_of_the_report(
 async def test_the_proof_has_a_bound(
     server: Server, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipeline.openqa.gate._PROOF_SIZE", 10)
+    monkeypatch.setattr("pipeline.openqa.proof._PROOF_SIZE", 10)
     outcome = await gate(server.job(38, FAILED))
     assert "too much for a report" in outcome.checks[0].output
 

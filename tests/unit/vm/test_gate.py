@@ -1,6 +1,7 @@
 """The gate as a whole, with a scripted QEMU: what is tried again, what is not, and what stays behind."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ BOOTS = {"console": "[ 0.000000] Linux version 6\r\n", "hang": True}
 CRASH = {"console": "[ 0.000000] Linux version 6\r\n", "stderr": "qemu: out of memory\n", "exit": 1}
 
 
+def seen(path: Path) -> Base:
+    """The file as `Base.open` finds it, without qemu-img."""
+    found = path.stat()
+    return Base(path, "raw", found.st_size, (found.st_mtime_ns, found.st_ctime_ns))
+
+
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the gate over a file while QEMU plays these scenes, one for each machine."""
@@ -34,7 +41,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return Accelerator("tcg", "for the test", 1)
 
     async def opened(path: Path) -> Base:
-        return Base(path, "raw", 6)
+        return seen(path)
 
     async def nothing(*_: object) -> str:
         return "QEMU emulator version 10"
@@ -105,8 +112,13 @@ async def test_infrastructure_that_fails_twice_is_no_verdict(play: Any) -> None:
 
 async def test_a_disk_that_changes_under_the_gate_fails_it(play: Any, tmp_path: Path) -> None:
     gate = await play(PANIC)
-    (tmp_path / "disk.raw").write_bytes(b"another disk")
-    await gate._compare(Base(tmp_path / "disk.raw", "raw", 6))
+    disk = tmp_path / "disk.raw"
+    base = seen(disk)
+    await gate._compare(base)
+    assert gate.result.checks[-1].status is CheckStatus.PASSED
+    disk.write_bytes(disk.read_bytes())
+    os.utime(disk, ns=(base.stamp[0], base.stamp[0]))  # hides that it was written to, but not from ctime
+    await gate._compare(base)
     assert gate.result.checks[-1].status is CheckStatus.FAILED
 
 
