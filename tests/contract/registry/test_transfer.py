@@ -13,6 +13,7 @@ from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.disk import attach_disk, fetch_disk
 from pipeline.registry.evidence import Evidence, attach_evidence, fetch_report, find_evidence
+from pipeline.registry.signatures import signatures
 from pipeline.registry.transfer import copy_attached
 from pipeline.report.model import Result
 
@@ -104,15 +105,24 @@ async def test_what_cosign_keeps_by_the_name_of_a_tag_follows(registry: str, suf
         assert client.requests - before < 12, "a second run only looks"
 
 
-async def test_a_signature_that_only_the_destination_has_is_not_overwritten(registry: str) -> None:
+@pytest.mark.parametrize("suffix", [".sig", ".att"])
+async def test_a_signature_that_only_the_destination_has_is_not_overwritten(registry: str, suffix: str) -> None:
+    """Those of the image are added to it; what else cosign lists is left to people."""
     async with RegistryClient(plain_http={registry}, deadline=10) as client:
         source, target = (client.repository(Repository(registry, f"test/{uuid4().hex}")) for _ in range(2))
         for repo in (source, target):
             image = await push_image(repo)
-            tag = Tag(f"sha256-{image.hex}.sig")
+            tag = Tag(f"sha256-{image.hex}{suffix}")
             layer = await repo.push_blob(repo.repository.path.encode(), "application/x.signature")
             await repo.push_artifact("application/x.signature", [layer], tag=tag)
         before = await target.digest(tag)
+        if suffix == ".sig":
+            await copy_attached(source, target, image)
+            there = await signatures(target, image)
+            assert {await target.blob(one.digest) for one in there} == {
+                repo.repository.path.encode() for repo in (source, target)
+            }
+            return
         with pytest.raises(PreconditionError, match="Nothing was overwritten"):
             await copy_attached(source, target, image)
         assert await target.digest(tag) == before
