@@ -7,7 +7,7 @@ line in docs/configuration.md and in the schema.
 from pipeline.config.builder import BOOTC_IMAGE_BUILDER, OUTPUT, OUTPUTS, QCOW2, Builder, architecture
 from pipeline.config.document import FILE, Config, StaleAfter
 from pipeline.config.gates import Budgets, Gates, KnownFinding, Lint, NextGate, StableGate, TestingGate
-from pipeline.config.image import Build, Image
+from pipeline.config.image import Build, Image, Rechunk
 from pipeline.config.openqa import OpenQA, OpenQAJob, Upload
 from pipeline.config.reading import parse, parse_trust
 from pipeline.config.trust import Signer, Trust
@@ -29,6 +29,7 @@ __all__ = [
     "NextGate",
     "OpenQA",
     "OpenQAJob",
+    "Rechunk",
     "Signer",
     "StableGate",
     "StaleAfter",
