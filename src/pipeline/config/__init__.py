@@ -7,7 +7,7 @@ line in docs/configuration.md and in the schema.
 from pipeline.config.builder import BOOTC_IMAGE_BUILDER, OUTPUT, OUTPUTS, QCOW2, Builder, architecture
 from pipeline.config.document import FILE, Config, StaleAfter
 from pipeline.config.gates import Budgets, Gates, KnownFinding, Lint, NextGate, StableGate, TestingGate
-from pipeline.config.image import Build, Image
+from pipeline.config.image import Build, Image, Rechunk
 from pipeline.config.notify import Notify
 from pipeline.config.openqa import OpenQA, OpenQAJob, Upload
 from pipeline.config.reading import parse, parse_trust
@@ -31,6 +31,7 @@ __all__ = [
     "Notify",
     "OpenQA",
     "OpenQAJob",
+    "Rechunk",
     "Signer",
     "StableGate",
     "StaleAfter",

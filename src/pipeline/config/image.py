@@ -1,5 +1,6 @@
 """`[images.NAME]`: an OS image, how it is built, and how its tags are spelled."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
@@ -19,11 +20,15 @@ from pipeline.config.words import (
     inside,
 )
 from pipeline.domain import Channel, Repository
+from pipeline.policy.compression import PATTERN as COMPRESSION
 from pipeline.policy.names import BARE, Names, needs_version
 from pipeline.policy.template import unknown
 
 BUILD_PLACEHOLDERS = ("commit", "commit_short", "date", "version", "base_digest")
 """What `{…}` may stand for in build arguments, labels and annotations."""
+
+RECHUNK_PLACEHOLDERS = ("image", "root", "config", "layout", "archive")
+"""The same in the arguments of a rechunker."""
 
 _OUR_LABELS = frozenset(
     {
@@ -44,14 +49,18 @@ _OUR_OPTIONS = {
 }
 
 
-def _build_text(text: str) -> str:
-    if strange := unknown(text, BUILD_PLACEHOLDERS):
-        allowed = ", ".join(f"{{{name}}}" for name in BUILD_PLACEHOLDERS)
-        raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
-    return text
+def _with(placeholders: Sequence[str]) -> AfterValidator:
+    def checked(text: str) -> str:
+        if strange := unknown(text, placeholders):
+            allowed = ", ".join(f"{{{name}}}" for name in placeholders)
+            raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
+        return text
+
+    return AfterValidator(checked)
 
 
-BuildText = Annotated[str, AfterValidator(_build_text)]
+BuildText = Annotated[str, _with(BUILD_PLACEHOLDERS)]
+RechunkText = Annotated[str, _with(RECHUNK_PLACEHOLDERS)]
 BuildTexts = Annotated[dict[str, BuildText], *Texts]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
@@ -107,6 +116,17 @@ class Build(Table):
         return value
 
 
+class Rechunk(Table):
+    """`rechunk` of `[images.NAME]`: a tool that splits the layers of each built image anew."""
+
+    image: str = ""
+    """The image that holds the tool; the built image itself unless said."""
+    args: tuple[RechunkText, ...] = Field(min_length=1)
+    """What it is called with, after its image's entrypoint: `{root}` is the folder with the image's files, `{config}` a
+    file with what `podman inspect` says of it, `{image}` its name in container storage; the tool leaves an OCI layout
+    at `{layout}` or an OCI archive at `{archive}`."""
+
+
 class Image(Table):
     """`[images.NAME]`: one OS image."""
 
@@ -134,6 +154,10 @@ class Image(Table):
     """Values for the ARG lines of the Containerfile."""
     build: Build = Build()
     """How podman builds it, beyond that."""
+    rechunk: Rechunk | None = None
+    """What splits its layers anew, between build and gate."""
+    compression: Annotated[str, Field(pattern=f"^$|{COMPRESSION}")] = ""
+    """Of its layers: `gzip`, `zstd:3`, `zstd:chunked`; gzip, or what `rechunk` leaves, unless said."""
     update_ref: TaggedReference = ""
     """What an installed system follows for updates; the stable channel unless said otherwise."""
 

@@ -36,12 +36,13 @@ def debian(*packages: str) -> dagger.Container:
     )
 
 
-def with_pipeline(container: dagger.Container) -> dagger.Container:
+def with_pipeline(container: dagger.Container, module: dagger.Directory | None = None) -> dagger.Container:
     """Add this package and what it needs outside Dagger, for `python -m pipeline.…` in the container.
 
-    The packages come first: a change of our sources leaves their layer alone.
+    The packages come first: a change of our sources leaves their layer alone. `module`: where those are, for who calls
+    this from outside of the module.
     """
-    module = dag.current_module().source()
+    module = module or dag.current_module().source()
     return (
         container.with_file(f"{_HOME}/pyproject.toml", module.file("pyproject.toml"))
         .with_exec(

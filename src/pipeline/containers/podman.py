@@ -17,7 +17,7 @@ from pipeline.config import Image, Lint, NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
+from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError
 from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
@@ -179,6 +179,8 @@ class BuiltImage:
 
     async def layers(self, image: Image) -> dict[str, list[str]]:
         """The digests of the unpacked layers of each platform, bottom first."""
+        if self.assembled:
+            return self.assembled.layers
         found: dict[str, list[str]] = {}
         for platform in image.platforms:
             asked = ["podman", "image", "inspect", "--format", "{{json .RootFS.Layers}}", self._of(platform)]
@@ -188,13 +190,33 @@ class BuiltImage:
             found[platform] = [str(one) for one in json.loads(ran.stdout) or []]
         return found
 
+    async def lay_out(self, image: Image) -> tuple[Self, Assembled]:
+        """What was built becomes one OCI layout in the container, after an optional rechunk; it is pushed from there.
+
+        Raises GateFailed when the rechunker fails, PreconditionError for what it leaves when that is no image.
+        """
+        tool = image.rechunk
+        command = [
+            *("python", "-m", "pipeline.image.candidate", "--out", _LAYOUT),
+            *("--deadline", str(_LIMIT)),
+            *([f"--compression={image.compression}"] if image.compression else []),
+            *([f"--rechunk={tool.image}", *(f"--tell={word}" for word in tool.args)] if tool else []),
+            *(self._of(platform) for platform in image.platforms),
+        ]
+        return await self._laid_out(await _run(command, self.container), image.name)
+
     async def _assemble(self, container: dagger.Container, folders: Sequence[str]) -> tuple[Self, Assembled]:
         """One layout out of several; the only thing of them that stays in the container."""
-        ran = await _run(["python", "-m", "pipeline.image.assembly", *folders, "--out", _LAYOUT], container)
+        command = ["python", "-m", "pipeline.image.assembly", *folders, "--out", _LAYOUT]
+        return await self._laid_out(await _run(command, container), "what was handed over")
+
+    async def _laid_out(self, ran: Ran, what: str) -> tuple[Self, Assembled]:
         if ran.code == PreconditionError.outcome.exit_code:
             raise PreconditionError(ran.stderr.strip())
+        if ran.code == GateFailed.outcome.exit_code:
+            raise ran.blamed(Work.BUILD, f"rechunk of {what}")
         if ran.code:
-            raise InfrastructureError(f"The image could not be put together: {ran.end()}")
+            raise InfrastructureError(f"The layout of {what} could not be made: {ran.end()}")
         assembled = Assembled.model_validate_json(ran.stdout)
         whole = self.container.with_directory(_LAYOUT, ran.container.directory(_LAYOUT))
         return replace(self, container=whole, assembled=assembled), assembled
@@ -231,20 +253,13 @@ class BuiltImage:
         return Result.model_validate_json(await report.file("result.json").contents()), report
 
     async def push(self, image: Image, tag: Tag) -> Digest:
-        """Push to a candidate's tag; the digest that the tool says it pushed, to be held against the registry's."""
+        """Push the layout to a candidate's tag; the digest that the tool says it pushed."""
+        if not self.assembled:
+            laid_out, _ = await self.lay_out(image)
+            return await laid_out.push(image, tag)
         target = f"docker://{image.repository.tagged(tag)}"
-        images = [self._of(platform) for platform in image.platforms]
-        told = ["--digestfile", _PUSHED]
-        if self.assembled:
-            told += ["--all", "--preserve-digests", f"oci:{_LAYOUT}", target]
-            pushed = await _run(["skopeo", "copy", *told], self.container)
-        elif len(images) == 1:
-            pushed = await _run(["skopeo", "copy", *told, f"containers-storage:{images[0]}", target], self.container)
-        else:
-            # An index that an earlier try left would get these images in addition.
-            emptied = await _run(["podman", "manifest", "rm", self.name], self.container)
-            listed = await _run(["podman", "manifest", "create", self.name, *images], emptied.container)
-            pushed = await _run(["podman", "manifest", "push", "--all", *told, self.name, target], listed.container)
+        told = ["--all", "--preserve-digests", "--digestfile", _PUSHED, f"oci:{_LAYOUT}", target]
+        pushed = await _run(["skopeo", "copy", *told], self.container)
         if pushed.code:
             raise pushed.blamed(Work.COPY, f"The push of {image.repository.tagged(tag)} failed")
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())

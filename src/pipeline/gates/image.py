@@ -87,6 +87,7 @@ async def image_gate(
     try:
         recipe = await recipe_of(world, image, commit, bases, needed=needed, afresh=refresh is Refresh.ALWAYS)
         local = await local.build(image, world.given.source, recipe)
+        local = await _rechunked(image, commit, local)
     except GateFailed as error:
         run = _run_of(world, image, commit, _not_built(command, error), evidence.new_folder())
         return Gated(image, number, run, partial(local.push, image), None)
@@ -95,6 +96,15 @@ async def image_gate(
         return Reused(image, newest.number, newest.digest, proof.digest, note)
     run = await _look_at(world, image, commit, command, local)
     return Gated(image, number, run, partial(local.push, image), None)
+
+
+async def _rechunked(image: Image, commit: Commit, local: BuiltImage) -> BuiltImage:
+    """What the gate looks at is what the tool made of the build, and what it says of itself is seen once more."""
+    if not image.rechunk:
+        return local
+    local, found = await local.lay_out(image)
+    refuse_unfit(f"What rechunk made of {image.name}", found.labels, image.platforms, commit, image.name)
+    return await local.take(image)
 
 
 async def submitted_gate(
@@ -155,7 +165,9 @@ async def _copied(world: World, image: Image, source: Repository, digest: Digest
 
 
 def _local(world: World, image: Image, tag: str, storage: Storage) -> BuiltImage:
-    return storage(world.reach, f"bootc-pipeline-build-{image.name}", f"localhost/{image.name}:{tag}")
+    """By a name of this run alone: another build of the same commit, on the same engine, is another image."""
+    name = f"localhost/{image.name}:{tag}-{world.reach.run[:8]}"
+    return storage(world.reach, f"bootc-pipeline-build-{image.name}", name)
 
 
 async def _judged_again(

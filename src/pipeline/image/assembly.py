@@ -46,7 +46,7 @@ class _Image:
 
     manifest: Manifest
     config: dict[str, Any]
-    layout: "_Layout"
+    layout: "Layout"
     attests: bool = False
     """It is an attestation beside the images of an index (docker buildx puts them under unknown/unknown)."""
 
@@ -75,12 +75,13 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """A folder with blobs."""
 
     folder: Path
 
     def path(self, digest: Digest) -> Path:
+        """Where a blob is."""
         return self.folder / "blobs" / "sha256" / digest.hex
 
     def tops(self) -> list[Descriptor]:
@@ -97,6 +98,11 @@ class _Layout:
             raise PreconditionError("The OCI image layout lists no image in its index.json; expected one.")
         return listed
 
+    def write_index(self, top: Descriptor) -> None:
+        """Let its index have one entry."""
+        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [top.to_json()]}
+        (self.folder / "index.json").write_text(json.dumps(index))
+
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """Read and verified; PreconditionError for what is none of OCI's, which no copy would keep as it is."""
         manifest = Manifest.parse(self.read(descriptor), descriptor.media_type)
@@ -107,6 +113,7 @@ class _Layout:
         return manifest
 
     def read(self, descriptor: Descriptor) -> bytes:
+        """A small blob, verified."""
         self.check(descriptor, limit=_LARGEST)
         return self.path(descriptor.digest).read_bytes()
 
@@ -135,7 +142,7 @@ def assemble(folders: Sequence[Path], out: Path) -> Assembled:
 
     Raises PreconditionError for what is no OCI layout, is damaged, or has two images for one platform.
     """
-    tops = {one.digest: (layout, one) for layout in map(_Layout, folders) for one in layout.tops()}
+    tops = {one.digest: (layout, one) for layout in map(Layout, folders) for one in layout.tops()}
     listed = [image for layout, one in tops.values() for image in _images(layout, one)]
     platforms: dict[str, _Image] = {}
     for image in (image for image in listed if not image.attests):
@@ -153,8 +160,7 @@ def assemble(folders: Sequence[Path], out: Path) -> Assembled:
             _take(image.layout.path(blob.digest), blobs / blob.digest.hex)
     top = _top(tops, platforms, blobs)
     (out / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
-    index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [top.to_json()]}
-    (out / "index.json").write_text(json.dumps(index))
+    Layout(out).write_index(top)
     return Assembled(
         digest=top.digest,
         platforms={name: image.manifest.digest for name, image in platforms.items()},
@@ -163,7 +169,7 @@ def assemble(folders: Sequence[Path], out: Path) -> Assembled:
     )
 
 
-def _top(tops: dict[Digest, tuple[_Layout, Descriptor]], platforms: dict[str, _Image], blobs: Path) -> Descriptor:
+def _top(tops: dict[Digest, tuple[Layout, Descriptor]], platforms: dict[str, _Image], blobs: Path) -> Descriptor:
     """What names the candidate: the only one that was given, else a new index; it is among the blobs afterwards."""
     if len(tops) == 1:
         ((layout, given),) = tops.values()
@@ -179,7 +185,7 @@ def _top(tops: dict[Digest, tuple[_Layout, Descriptor]], platforms: dict[str, _I
     return manifest.descriptor
 
 
-def _images(layout: _Layout, top: Descriptor) -> Iterator[_Image]:
+def _images(layout: Layout, top: Descriptor) -> Iterator[_Image]:
     """The images of a manifest or an index, and the attestations beside them."""
     manifest = layout.manifest(top)
     if not manifest.is_index:

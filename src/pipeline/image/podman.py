@@ -42,14 +42,19 @@ class Finished:
 
 async def podman(*arguments: str, deadline: float) -> Finished:
     """Run podman; raise InfrastructureError when it does not end within `deadline` seconds."""
+    return await run(["podman", *arguments], deadline=deadline)
+
+
+async def run(command: Sequence[str], *, deadline: float) -> Finished:
+    """The same for another tool that stands beside it."""
     start = time.monotonic()
     try:
         with anyio.fail_after(deadline):
             done = await anyio.run_process(
-                ["podman", *arguments], check=False, stdin=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT
+                command, check=False, stdin=subprocess.DEVNULL, env=os.environ | _ENVIRONMENT
             )
     except TimeoutError:
-        raise InfrastructureError(f"podman {arguments[0]} did not end within {deadline:.0f} s") from None
+        raise InfrastructureError(f"{' '.join(command[:2])} did not end within {deadline:.0f} s") from None
     stdout, stderr = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
     return Finished(done.returncode, stdout, stderr, time.monotonic() - start)
 

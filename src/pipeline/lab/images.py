@@ -1,4 +1,4 @@
-"""The two images that the lab's own builds start from, for machines that cannot pull the real ones."""
+"""The images that the lab's own builds start from, for machines that cannot pull the real ones."""
 
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ from pipeline.lab.registry import PORT
 
 TINY_OS = "lab/tiny-os:bookworm"
 DISK_BUILDER = "lab/bootc-image-builder:latest"
+RECHUNKER = "lab/rechunker:latest"
 
 _DISK_TOOLS = [
     *("fdisk", "e2fsprogs", "dosfstools", "mtools"),
@@ -20,8 +21,9 @@ _DISK_TOOLS = [
 
 
 async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
-    """Put both images into the lab's registry and return their references, as seen from inside the lab."""
-    await disk_builder(files).publish(f"localhost:{PORT}/{DISK_BUILDER}", registry_service=registry)
+    """Put the images into the lab's registry and return their references, as seen from inside the lab."""
+    for name, tool in (DISK_BUILDER, disk_builder(files)), (RECHUNKER, rechunker(files)):
+        await tool.publish(f"localhost:{PORT}/{name}", registry_service=registry)
     target = f"docker://registry:{PORT}/{TINY_OS}"
     await (
         toolbox()
@@ -31,7 +33,7 @@ async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
         .with_exec(["skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci-archive:/tiny.oci", target])
         .sync()
     )
-    return [f"registry:{PORT}/{image}" for image in (DISK_BUILDER, TINY_OS)]
+    return [f"registry:{PORT}/{image}" for image in (DISK_BUILDER, RECHUNKER, TINY_OS)]
 
 
 def tiny_os(files: dagger.Directory, suite: str = "bookworm") -> dagger.File:
@@ -75,3 +77,9 @@ def disk_builder(files: dagger.Directory) -> dagger.Container:
         .with_workdir("/output")
         .with_entrypoint(["/usr/local/bin/disk-builder"])
     )
+
+
+def rechunker(files: dagger.Directory) -> dagger.Container:
+    """The stand-in for chunkah and rpm-ostree: the same arguments, other layers, each with an annotation."""
+    tool = "/usr/local/bin/rechunk"
+    return debian("skopeo").with_file(tool, files.file("rechunker/rechunk")).with_entrypoint([tool])

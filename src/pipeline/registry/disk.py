@@ -7,6 +7,7 @@ Each prints one line of JSON, the disk's record. What goes wrong is one paragrap
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ import anyio
 from anyio import to_thread
 
 from pipeline.domain import Digest, Outcome, Repository
-from pipeline.errors import PipelineError, PreconditionError, UsageError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.policy.attached import disk_tag
+from pipeline.quantities import size_text
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.chunks import fetch_chunks, push_chunks
@@ -80,12 +82,13 @@ async def read_disk(repo: RepositoryClient, manifest: Digest) -> DiskRecord:
 async def fetch_disk(repo: RepositoryClient, record: DiskRecord, path: Path) -> None:
     """Write the disk of `record` to `path`, which appears only whole and verified.
 
-    PreconditionError when the registry holds another one.
+    PreconditionError when the registry holds another one, InfrastructureError when there is no room for it.
     """
     found = await _artifact(repo, record.manifest)
     stored = _record(repo, found)
     if (stored.sha256, stored.size) != (record.sha256, record.size):
         raise _another(repo, record, stored.sha256, stored.size)
+    await to_thread.run_sync(_see_room, path, record)
     if found.artifact_type == media.DISK_WHOLE:
         await repo.fetch_file(record.sha256, path, size=record.size)
         return
@@ -97,6 +100,15 @@ async def fetch_disk(repo: RepositoryClient, record: DiskRecord, path: Path) -> 
         await to_thread.run_sync(unfinished.replace, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _see_room(path: Path, record: DiskRecord) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if free < record.size:
+        raise InfrastructureError(
+            f"The disk {record.sha256} has {size_text(record.size)}, and {path.parent} has room for {size_text(free)}. "
+            "Nothing was fetched. Make room on the engine's machine, then run this again."
+        )
 
 
 async def _artifact(repo: RepositoryClient, manifest: Digest) -> Manifest:

@@ -16,7 +16,7 @@ What signatures are worth is not known here: see `pipeline.trust`.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.domain import Digest, Tag
 from pipeline.errors import PreconditionError
@@ -37,43 +37,59 @@ async def signatures(repo: RepositoryClient, digest: Digest) -> list[Descriptor]
 
 
 async def add_signatures(
-    repo: RepositoryClient, digest: Digest, layers: Sequence[Descriptor], written: Manifest | None = None
+    repo: RepositoryClient, layers: Mapping[Digest, Sequence[Descriptor]], written: Manifest | None = None
 ) -> None:
-    """Add signatures, whose content is in the repository, to those that an image has; none of those is lost.
+    """Add signatures, whose content is in the repository, to those that some images have; none of those is lost.
 
     Repeating it writes nothing. `written`: how another repository writes them, kept as it is where nothing else is to
-    be in the list. PreconditionError when there is something else behind the tag.
+    be in the list. PreconditionError when there is something else behind the tag of one.
     """
-    tag = signature_tag(digest)
-    repo.refuse_promoted(tag)
-    wanted, wrote = list(layers), False
+    wanted = {digest: list(those) for digest, those in layers.items()}
     kept: dict[Tag, Sequence[Descriptor]] = {}
+    wrote = False
 
     async def attempt() -> None:
-        nonlocal wanted, wrote
+        nonlocal wrote
         while True:
-            there = await signatures(repo, digest)
-            if wrote or _missing(there, wanted):
-                wanted = _joined(there, wanted, *await _kept(repo, digest, kept))
-            if not _missing(there, wanted):
+            there = {digest: await signatures(repo, digest) for digest in wanted}
+            if wrote or _lacking(there, wanted):
+                tags = await repo.tags()
+                for digest in wanted:
+                    known = await _kept(repo, digest, tags, kept)
+                    wanted[digest] = _joined(there[digest], wanted[digest], *known)
+            if not (lacking := _lacking(there, wanted)):
                 return
-            manifest = written if written and not _missing(written.layers, wanted) else await _list(repo, wanted)
-            await repo.put_manifest(manifest, signed_tag(digest, manifest.digest))
-            wrote = True
-            await repo.put_manifest(manifest, tag)
+            for digest in lacking:
+                whole = written and not _missing(written.layers, wanted[digest])
+                manifest = written if written and whole else await _list(repo, wanted[digest])
+                wrote = True  # also where the answer is lost
+                await _write(repo, digest, manifest)
 
-    await repo.persist(f"update of {repo.repository.tagged(tag)}", attempt)
+    with_all = ", ".join(repo.repository.tagged(signature_tag(digest)) for digest in wanted)
+    await repo.persist(f"update of {with_all}", attempt)
+
+
+async def _write(repo: RepositoryClient, digest: Digest, manifest: Manifest) -> None:
+    for tag in (signed_tag(digest, manifest.digest), signature_tag(digest)):
+        repo.refuse_promoted(tag)
+        await repo.put_manifest(manifest, tag)
 
 
 async def _kept(
-    repo: RepositoryClient, digest: Digest, known: dict[Tag, Sequence[Descriptor]]
-) -> Iterable[Sequence[Descriptor]]:
-    """Each list of signatures that one of us has written; those `known` are not asked for again."""
-    begins = signed_tags(digest)
-    for tag in (tag for tag in await repo.tags() if tag.startswith(begins) and tag not in known):
+    repo: RepositoryClient, digest: Digest, tags: Iterable[Tag], known: dict[Tag, Sequence[Descriptor]]
+) -> list[Sequence[Descriptor]]:
+    """Each list of signatures of an image that one of us has written; those `known` are not asked for again."""
+    mine = [tag for tag in tags if tag.startswith(signed_tags(digest))]
+    for tag in (tag for tag in mine if tag not in known):
         found = await repo.listed(tag)
         known[tag] = _layers(repo, digest, found) if tag == signed_tag(digest, found.digest) else ()
-    return known.values()
+    return [known[tag] for tag in mine]
+
+
+def _lacking(
+    there: Mapping[Digest, Iterable[Descriptor]], wanted: Mapping[Digest, Iterable[Descriptor]]
+) -> list[Digest]:
+    return [digest for digest in wanted if _missing(there[digest], wanted[digest])]
 
 
 def _layers(repo: RepositoryClient, digest: Digest, found: Manifest | None) -> list[Descriptor]:

@@ -82,7 +82,7 @@ async def _copy_tagged(source: RepositoryClient, target: RepositoryClient, tag: 
     if there and there.digest == manifest.digest:
         return
     if (subject := subject_of_tag(tag)) and tag == signature_tag(subject):
-        await add_signatures(target, subject, (await _copied_below(source, target, manifest.digest)).layers, manifest)
+        await add_signatures(target, {subject: (await _copied_below(source, target, manifest.digest)).layers}, manifest)
         return
     if there and not _holds(manifest, there):
         raise PreconditionError(

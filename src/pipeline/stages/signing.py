@@ -41,9 +41,11 @@ async def sign_images(
         if (missing := await unsigned_among(world.registry.repository(repository), part, contents, keys))
     }
     made = await _signatures(world, channel, [one for contents in unsigned.values() for one in contents], keys)
-    for (repository, part), contents in unsigned.items():
-        target = world.registry.repository(repository)
-        await add_signatures(target, part, [await _layer(target, one, made[one]) for one in contents])
+    for place in dict.fromkeys(repository for repository, _ in unsigned):
+        target = world.registry.repository(place)
+        mine = {part: contents for (repository, part), contents in unsigned.items() if repository == place}
+        layers = {part: [await _layer(target, one, made[one]) for one in contents] for part, contents in mine.items()}
+        await add_signatures(target, layers)
 
 
 async def parts(registry: RepositoryClient, digest: Digest) -> list[Digest]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from uuid import uuid4
 
 import anyio
@@ -161,6 +161,19 @@ async def test_of_the_next_disk_only_what_changed_is_sent(
     assert stored
     assert 1 <= sent <= len(stored.layers) / 2
     assert second.size == first.size + (4 << 20)
+
+
+async def test_a_disk_that_has_no_room_is_not_begun(
+    repo: RepositoryClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, copy = tmp_path / "disk.qcow2", tmp_path / "copy.qcow2"
+    disk.write_bytes(os.urandom(3 << 20))
+    record = await attach_disk(repo, await push_image(repo), disk, "linux/amd64", builder=BUILDER)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with pytest.raises(InfrastructureError, match=r"has 3\S* ?MiB, and .* has room for 1\S* ?MiB"):
+        await fetch_disk(repo, record, copy)
+    with pytest.raises(FileNotFoundError):
+        copy.stat()
 
 
 async def test_a_disk_of_the_old_form_is_read(repo: RepositoryClient, tmp_path: Path) -> None:

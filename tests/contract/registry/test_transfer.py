@@ -116,3 +116,17 @@ async def test_signatures_that_only_the_destination_has_stay_beside_those_that_c
         await copy_attached(source, target, image)
         assert {one.digest for one in await signatures(target, image)} == {one.digest for one in made}
         assert [one.digest for one in await signatures(source, image)] == [made[0].digest]
+
+
+async def test_another_list_of_cosigns_that_only_the_destination_has_is_not_overwritten(registry: str) -> None:
+    async with RegistryClient(plain_http={registry}, deadline=10) as client:
+        source, target = (client.repository(Repository(registry, f"test/{uuid4().hex}")) for _ in range(2))
+        for repo in (source, target):
+            image = await push_image(repo)
+            tag = Tag(f"sha256-{image.hex}.att")
+            layer = await repo.push_blob(repo.repository.path.encode(), "application/x.attestation")
+            await repo.push_artifact("application/x.attestation", [layer], tag=tag)
+        before = await target.digest(tag)
+        with pytest.raises(PreconditionError, match="Nothing was overwritten"):
+            await copy_attached(source, target, image)
+        assert await target.digest(tag) == before

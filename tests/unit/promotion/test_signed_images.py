@@ -109,7 +109,7 @@ async def test_a_stranger_can_sign_and_it_counts_for_nothing(lab: Lab, client: R
     await lab.release("v1.0.0")
     await lab.prepare("v1.1.0")
     candidate, repo = lab.tags["next"], client.repository(Repository(HOST, "os"))
-    await add_signatures(repo, candidate, [await signature(repo, candidate, f"{HOST}/os:testing", STRANGER)])
+    await add_signatures(repo, {candidate: [await signature(repo, candidate, f"{HOST}/os:testing", STRANGER)]})
     assert references(lab, candidate, STRANGER) == {"testing"}
     assert outcome(await lab.to_testing("v1.1.0")) == Outcome.PASSED
     assert references(lab, candidate, TESTING) == {"testing", "v1.1.0-test"}
@@ -157,7 +157,7 @@ async def test_what_its_own_build_signed_stays_signed(lab: Lab, client: Registry
     await lab.prepare("v1.0.0")
     digest, repo = lab.tags["next"], client.repository(Repository(HOST, "os"))
     own = await signature(repo, digest, f"{HOST}/os", STRANGER)
-    await add_signatures(repo, digest, [own])
+    await add_signatures(repo, {digest: [own]})
     await lab.to_testing("v1.0.0")
     await lab.to_stable("v1.0.0")
     assert own.digest in [one.digest for one in await signatures(repo, digest)]
@@ -179,7 +179,7 @@ async def test_a_slow_writer_takes_no_signature_away(lab: Lab, late: int) -> Non
         async with RegistryClient(deadline=600) as client:
             repo = client.repository(Repository(HOST, "os"))
             await anyio.sleep(begin)
-            await add_signatures(repo, digest, [await signature(repo, digest, f"{HOST}/os:{name}", STRANGER)])
+            await add_signatures(repo, {digest: [await signature(repo, digest, f"{HOST}/os:{name}", STRANGER)]})
 
     lab.registry.weather = Weather(delays=delays)
     async with anyio.create_task_group() as group:
@@ -217,7 +217,7 @@ async def test_signatures_follow_to_another_repository_and_hold_there(
         assert outcome(await lab.to_stable("v1.0.0")) == Outcome.UNCHANGED
         async with RegistryClient() as client:
             here, there = (client.repository(Repository(HOST, path)) for path in ("os", "os-stable"))
-            await add_signatures(here, digest, [own := await signature(here, digest, f"{HOST}/os", STRANGER)])
+            await add_signatures(here, {digest: [own := await signature(here, digest, f"{HOST}/os", STRANGER)]})
             await copy_attached(here, there, digest)
             assert own.digest in [one.digest for one in await signatures(there, digest)]
         assert references(lab, digest, STABLE, "os-stable") == {"v1.0.0", "stable"}

@@ -1,0 +1,151 @@
+"""After the build: an OCI layout, rechunked or not; annotations and compression reach the registry. By real tools.
+
+The rechunker is the lab's stand-in, which is called as chunkah is, and as rpm-ostree is.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from dagger import dag
+
+from pipeline.config import Image
+from pipeline.containers.base import Reach, debian, with_pipeline
+from pipeline.containers.execution import attempt
+from pipeline.containers.podman import STORAGE, BuiltImage, Recipe, toolbox
+from pipeline.domain import Tag
+from pipeline.errors import PipelineError, PreconditionError
+from pipeline.lab.images import rechunker
+from pipeline.lab.registry import PORT, registry
+from pipeline.registry.content import sha256
+
+ROOT = Path(__file__).parents[3]
+HOST = f"registry:{PORT}"
+TOOL = f"{HOST}/rechunker:1"
+COMPONENT = "org.example.component"
+CHUNKED = "io.github.containers.zstd-chunked.manifest-checksum"
+
+BY_ROOT = ["split", "--rootfs", "{root}", "--config", "{config}", "--output", "{archive}"]
+"""As chunkah: the files of the image, what podman says of it; an archive, its layers without compression."""
+BY_STORAGE = ["--from={image}", "--output=oci:{layout}"]
+"""As rpm-ostree: the image in container storage; a layout, its layers in gzip."""
+
+CONTAINERFILE = """\
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "/bin"]
+RUN mkdir /usr && echo usr >/usr/file && echo top >/top
+"""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A registry, and container storage in which an image is built."""
+
+    reach: Reach
+    volume: str
+
+    def storage(self, name: str) -> BuiltImage:
+        module = dag.host().directory(str(ROOT), include=["pyproject.toml", "src"], exclude=["**/__pycache__"])
+        container = self.reach.registries(with_pipeline(toolbox(), module))
+        return BuiltImage(container.with_mounted_cache(STORAGE, dag.cache_volume(self.volume)), name)
+
+    async def shell(self, script: str) -> str:
+        ran = await attempt(self.storage("").container, ["sh", "-ec", script], privileged=True)
+        assert ran.code == 0, ran.said
+        return ran.stdout
+
+    async def built(self, **more: Any) -> tuple[Image, BuiltImage]:
+        name = f"os-{uuid4().hex[:8]}"
+        image = Image.model_validate({"name": name, "repository": f"{HOST}/{name}"} | more)
+        source = dag.directory().with_new_file("Containerfile", CONTAINERFILE)
+        source = source.with_file("busybox", debian("busybox-static").file("/usr/bin/busybox"))
+        recipe = Recipe(labels={"revision": "c0ffee"}, annotations={"of": "the image"})
+        return image, await self.storage(f"localhost/{name}:1").build(image, source, recipe)
+
+    async def pushed(self, image: Image, local: BuiltImage) -> dict[str, Any]:
+        """The manifest as the registry has it, after its digest was compared."""
+        digest = await local.push(image, Tag("candidate"))
+        raw = await self.shell(f"skopeo inspect --raw docker://{image.repository}:candidate")
+        assert digest == sha256(raw.encode())
+        manifest: dict[str, Any] = json.loads(raw)
+        return manifest
+
+
+@pytest.fixture(scope="module")
+async def lab(engine: None) -> Lab:
+    files = dag.host().directory(str(ROOT / "ci" / "lab"))
+    service = registry(files, f"contract-{uuid4().hex}")
+    await rechunker(files).publish(f"localhost:{PORT}/rechunker:1", registry_service=service)
+    return Lab(Reach({"registry": service}, plain_http=(HOST,)), f"contract-{uuid4().hex}")
+
+
+def said(manifest: dict[str, Any]) -> tuple[set[str], int]:
+    """How its layers are compressed, and how many of them are chunked."""
+    kinds = {layer["mediaType"].rpartition("+")[2] for layer in manifest["layers"]}
+    return kinds, sum(CHUNKED in layer.get("annotations", {}) for layer in manifest["layers"])
+
+
+@pytest.mark.parametrize(
+    ("compression", "kind", "chunked"),
+    [("", "gzip", False), ("gzip:9", "gzip", False), ("zstd:3", "zstd", False), ("zstd:chunked", "zstd", True)],
+)
+async def test_the_registry_has_the_compression_that_was_asked_for(
+    lab: Lab, compression: str, kind: str, chunked: bool
+) -> None:
+    manifest = await lab.pushed(*await lab.built(compression=compression))
+    layers = len(manifest["layers"])
+    assert said(manifest) == ({kind}, layers if chunked else 0)
+    assert manifest["annotations"]["of"] == "the image"
+
+
+@pytest.mark.parametrize(
+    ("args", "compression", "kind", "chunked"),
+    [
+        (BY_ROOT, "zstd:3", "zstd", False),
+        (BY_ROOT, "zstd:chunked", "zstd", True),
+        (BY_ROOT, "gzip", "gzip", False),
+        (BY_STORAGE, "", "gzip", False),
+        (BY_STORAGE, "zstd:3", "zstd", False),
+    ],
+)
+async def test_a_rechunker_says_what_each_layer_is_and_the_registry_still_says_so(
+    lab: Lab, args: list[str], compression: str, kind: str, chunked: bool
+) -> None:
+    image, local = await lab.built(rechunk={"image": TOOL, "args": args}, compression=compression)
+    local, found = await local.lay_out(image)
+    assert found.labels["linux/amd64"]["revision"] == "c0ffee"
+    local = await local.take(image)
+    name = f"{local.name}-x86_64"
+    assert (await lab.shell(f"podman run --rm --network none {name} cat /usr/file /top")).split() == ["usr", "top"]
+    manifest = await lab.pushed(image, local)
+    layers = manifest["layers"]
+    assert said(manifest) == ({kind}, len(layers) if chunked else 0)
+    components = Counter(layer["annotations"][COMPONENT] for layer in layers)
+    assert set(components.values()) == {1}
+    assert ("usr" if args == BY_ROOT else "number-0") in components
+    assert manifest["annotations"]["of"] == "the image"
+    unpacked = await lab.shell(f"podman image inspect --format '{{{{json .RootFS.Layers}}}}' {name}")
+    assert json.loads(unpacked) == found.layers["linux/amd64"]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--from={image}", "--output=docker://x"], "gate_failed"),
+        (["--from={image}", "--output=oci:/elsewhere"], "precondition"),
+    ],
+)
+async def test_a_rechunker_that_fails_or_leaves_nothing_is_told(lab: Lab, args: list[str], expected: str) -> None:
+    image, local = await lab.built(rechunk={"image": TOOL, "args": args})
+    with pytest.raises(PipelineError) as caught:
+        await local.lay_out(image)
+    assert caught.value.outcome == expected, str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    if expected == "precondition":
+        assert isinstance(caught.value, PreconditionError)
+        assert "left nothing" in str(caught.value)
