@@ -21,23 +21,6 @@ def openqa(files: dagger.Directory, assets: dict[str, dagger.Service]) -> dagger
     return container.with_exposed_port(PORT).as_service(args=["/openqa/start"])
 
 
-def machine(files: dagger.Directory, release: str = "") -> dagger.Container:
-    """The packages, the start script and the tests' distribution.
-
-    `release` is one of Debian to take the packages from, such as `sid`, which alone has a server of openQA 5.
-    """
-    packages = _of(release, files) if release else debian(*_PACKAGES)
-    return packages.with_directory("/openqa", files.directory("openqa"))
-
-
-def _of(release: str, files: dagger.Directory) -> dagger.Container:
-    """From the mirror that the image has, however far that one lags behind."""
-    site = "apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1"
-    wanted = " ".join([*_PACKAGES, "libio-interactive-perl", "libarchive-zip-perl"])  # its own lists lack them
-    script = f"""
-        echo "deb [check-valid-until=no] $({site}) {release} main" >/etc/apt/sources.list.d/release.list
-        apt-get -qq update
-        apt-get -qq install --no-install-recommends --yes --target-release {release} {wanted} >/dev/null
-    """
-    packages = debian("ca-certificates").with_exec(["sh", "-ec", script])
-    return packages.with_file("/catch-up", files.file("openqa/catch-up")).with_exec(["/catch-up"])
+def machine(files: dagger.Directory) -> dagger.Container:
+    """The packages, the start script and the tests' distribution."""
+    return debian(*_PACKAGES).with_directory("/openqa", files.directory("openqa"))

@@ -1,6 +1,5 @@
 """A real openQA with two workers, as a service of the engine that ci/test starts."""
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,6 @@ LAB_FILES = ROOT / "ci/lab"
 URL = f"http://openqa:{PORT}"
 KEY = SECRET = "1234567890ABCDEF"
 SUITE = (LAB_FILES / "openqa/scenarios.yaml").read_text()
-RELEASE = os.environ.get("OPENQA_RELEASE", "")
-"""Of Debian, to take openQA from: `sid` has openQA 5, which did not start here yet."""
 QUICK = Limits(overall=180, pickup=60, poll=0.5, grace=1)
 
 
@@ -98,7 +95,7 @@ async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab
         for name, file in disks().items():
             files = files.with_mounted_file(f"/srv/{name}.qcow2", file)
     web = files.with_exposed_port(8080).as_service(args=["python3", "-m", "http.server", "8080"])
-    packages = machine(dag.host().directory(str(LAB_FILES)), RELEASE)
+    packages = machine(dag.host().directory(str(LAB_FILES)))
     server = (
         packages.with_service_binding("files", web)
         .with_env_variable("OPENQA_DOWNLOAD_DOMAINS", "localhost files")
