@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError
+from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.image.assembly import Assembled, Layout, assemble
 from pipeline.image.podman import Finished, podman, run
 from pipeline.policy.compression import Compression
@@ -25,7 +25,7 @@ _ROOT, _CONFIG, _LEFT = "/rechunk/root", "/rechunk/config.json", "/rechunk/out"
 """Where a rechunker finds the files of the image and what podman says of it, and where it leaves its own."""
 _STORAGE = "/var/lib/containers"
 _RIGHTS = ("--cap-add=all", "--security-opt=label=disable", "--security-opt=seccomp=unconfined")
-"""All but --privileged, whose devices no rechunker needs and no engine on cgroup v1 gives."""
+"""All but --privileged, whose devices no rechunker needs; podman inside the engine refuses them on cgroup v1."""
 
 
 async def candidate(
@@ -47,7 +47,8 @@ async def candidate(
         told: its arguments, with `{image}` and the like.
         within: seconds for each command.
 
-    Raises GateFailed for a tool that fails, PreconditionError for what it leaves when that is no image.
+    Raises GateFailed for a tool that fails, UsageError for one that leaves nothing where it was told to, PreconditionError
+    for what it leaves when that is no image.
     """
     with TemporaryDirectory(dir=out.parent, prefix="work-") as work:
         folders = []
@@ -97,7 +98,7 @@ async def _rechunked(image: str, work: Path, tool: str, told: Sequence[str], wit
         (left / "archive").unlink()
     if not (left / "layout").is_dir():
         found = ", ".join(sorted(path.name for path in left.iterdir())) or "nothing"
-        raise PreconditionError(
+        raise UsageError(
             f"The rechunker {tool or 'in the image'} ended well and left {found}; expected an OCI layout at "
             "{layout}, or an OCI archive at {archive}. Correct rechunk.args."
         )

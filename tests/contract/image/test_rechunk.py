@@ -92,7 +92,12 @@ def said(manifest: dict[str, Any]) -> tuple[set[str], int]:
 
 @pytest.mark.parametrize(
     ("compression", "kind", "chunked"),
-    [("", "gzip", False), ("gzip:9", "gzip", False), ("zstd:3", "zstd", False), ("zstd:chunked", "zstd", True)],
+    [
+        ("zstd:chunked", "zstd", True),
+        pytest.param("", "gzip", False, marks=pytest.mark.thorough),
+        pytest.param("gzip:9", "gzip", False, marks=pytest.mark.thorough),
+        pytest.param("zstd:3", "zstd", False, marks=pytest.mark.thorough),
+    ],
 )
 async def test_the_registry_has_the_compression_that_was_asked_for(
     lab: Lab, compression: str, kind: str, chunked: bool
@@ -106,11 +111,11 @@ async def test_the_registry_has_the_compression_that_was_asked_for(
 @pytest.mark.parametrize(
     ("args", "compression", "kind", "chunked"),
     [
-        (BY_ROOT, "zstd:3", "zstd", False),
         (BY_ROOT, "zstd:chunked", "zstd", True),
-        (BY_ROOT, "gzip", "gzip", False),
         (BY_STORAGE, "", "gzip", False),
-        (BY_STORAGE, "zstd:3", "zstd", False),
+        pytest.param(BY_ROOT, "zstd:3", "zstd", False, marks=pytest.mark.thorough),
+        pytest.param(BY_ROOT, "gzip", "gzip", False, marks=pytest.mark.thorough),
+        pytest.param(BY_STORAGE, "zstd:3", "zstd", False, marks=pytest.mark.thorough),
     ],
 )
 async def test_a_rechunker_says_what_each_layer_is_and_the_registry_still_says_so(
@@ -137,7 +142,7 @@ async def test_a_rechunker_says_what_each_layer_is_and_the_registry_still_says_s
     ("args", "expected"),
     [
         (["--from={image}", "--output=docker://x"], "gate_failed"),
-        (["--from={image}", "--output=oci:/elsewhere"], "precondition"),
+        (["--from={image}", "--output=oci:/elsewhere"], "usage"),
     ],
 )
 async def test_a_rechunker_that_fails_or_leaves_nothing_is_told(lab: Lab, args: list[str], expected: str) -> None:
@@ -146,6 +151,4 @@ async def test_a_rechunker_that_fails_or_leaves_nothing_is_told(lab: Lab, args: 
         await local.lay_out(image)
     assert caught.value.outcome == expected, str(caught.value)
     assert "Traceback" not in str(caught.value)
-    if expected == "precondition":
-        assert isinstance(caught.value, PreconditionError)
         assert "left nothing" in str(caught.value)
