@@ -47,8 +47,8 @@ async def candidate(
         told: its arguments, with `{image}` and the like.
         within: seconds for each command.
 
-    Raises GateFailed for a tool that fails, UsageError for one that leaves nothing where it was told to, PreconditionError
-    for what it leaves when that is no image.
+    Raises GateFailed for a tool that fails, UsageError for one that leaves nothing where it was told to,
+    PreconditionError for what it leaves when that is no image.
     """
     with TemporaryDirectory(dir=out.parent, prefix="work-") as work:
         folders = []

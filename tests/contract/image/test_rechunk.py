@@ -18,7 +18,7 @@ from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, BuiltImage, Recipe, toolbox
 from pipeline.domain import Tag
-from pipeline.errors import PipelineError, PreconditionError
+from pipeline.errors import PipelineError
 from pipeline.lab.images import rechunker
 from pipeline.lab.registry import PORT, registry
 from pipeline.registry.content import sha256
@@ -151,4 +151,4 @@ async def test_a_rechunker_that_fails_or_leaves_nothing_is_told(lab: Lab, args: 
         await local.lay_out(image)
     assert caught.value.outcome == expected, str(caught.value)
     assert "Traceback" not in str(caught.value)
-        assert "left nothing" in str(caught.value)
+    assert expected != "usage" or "left nothing" in str(caught.value)
