@@ -172,6 +172,8 @@ def is_right(name: str, weather: Weather, found: Outcome) -> bool:
         return weather.address and found == REFUSED
     if weather.lie is Lie.STALE and name == "release-hold":  # it releases what it is told of; the hold stays
         return found == Outcome.UNCHANGED
+    if weather.lie is Lie.STALE and name == "submit-next":  # of a moment when the image was not there yet
+        return found in (REFUSED, Outcome.CONFLICT)
     return weather.lie in ANOTHER_TRUTH and found == Outcome.CONFLICT
 
 
