@@ -17,7 +17,7 @@ from pipeline.config import Image, Lint, NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError
+from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
@@ -211,8 +211,9 @@ class BuiltImage:
         return await self._laid_out(await _run(command, container), "what was handed over")
 
     async def _laid_out(self, ran: Ran, what: str) -> tuple[Self, Assembled]:
-        if ran.code == PreconditionError.outcome.exit_code:
-            raise PreconditionError(ran.stderr.strip())
+        for told in (PreconditionError, UsageError):
+            if ran.code == told.outcome.exit_code:
+                raise told(ran.stderr.strip())
         if ran.code == GateFailed.outcome.exit_code:
             raise ran.blamed(Work.BUILD, f"rechunk of {what}")
         if ran.code:
