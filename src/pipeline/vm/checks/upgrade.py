@@ -69,7 +69,7 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
     staged = digests(await _status(session))["staged"]
     log = relay.told(session.folder / relay.LOG)
     if staged not in wanted.digests and _POLICY_SAYS.search(answer.text):
-        return _unsigned(await session.once(UNSIGNED, _said(answer.text)), wanted)
+        return _unsigned("current stable", await session.once(UNSIGNED, _said(answer.text)), wanted)
     if staged not in wanted.digests:
         reason = "" if answer.ok else f": {error_line(answer.text)}"
         said = f"`bootc upgrade` exits {answer.status} and stages {staged or 'nothing'}{reason}"
@@ -81,7 +81,9 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
     wrong = await _wrong(session)
     found = judge_upgrade(before, after, wanted, await _lost(session), wrong)
     arrived = digests(after)["booted"] in wanted.digests
-    again, said = await _upgrades_again(session, wanted) if arrived else ([], "")
+    again, said, refused = await _upgrades_again(session, wanted) if arrived else ([], "", "")
+    if refused and not found.findings and not again:
+        return _unsigned("candidate", [refused], wanted)
     blobs, size = relay.fetched(log)
     return Found(
         [*found.findings, *again], found.expected, f"{found.note}; {blobs} blobs of {size} bytes came in", said
@@ -92,7 +94,7 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
 async def _rollback(session: Session, wanted: Upgrade) -> Found | Skipped:
     before = await _status(session)
     if refused := await session.once(UNSIGNED, _nothing):
-        return _unsigned(refused, wanted)
+        return _unsigned("current stable", refused, wanted)
     if digests(before)["booted"] not in wanted.digests:
         return Skipped(NOT_RUN, "the upgrade did not succeed")
     answer = await session.guest.run("bootc", "rollback", within=session.scaled(60))
@@ -112,14 +114,14 @@ async def _wrong(session: Session) -> list[str]:
     return (await look_again(session))[0]
 
 
-def _unsigned(refused: list[str], wanted: Upgrade) -> Skipped:
+def _unsigned(whose: str, refused: list[str], wanted: Upgrade) -> Skipped:
     """The policy of an image is its users' and is not touched: what it asks for is made when the candidate is released.
 
     The relay serves what signatures there are; a candidate has none yet by the key, and for the reference, of stable.
     """
     return Skipped(
         "refused-by-policy",
-        f"the current stable's own policy.json asks for a signature for {wanted.reference}, which a candidate gets "
+        f"the {whose}'s own policy.json asks for a signature for {wanted.reference}, which a candidate gets "
         f"with its release: {refused[0]}",
     )
 
@@ -146,17 +148,19 @@ def _kind(finding: str) -> str:
     return re.sub(r"\[ *#\.#\] ?| \(# times\)$", "", alike)
 
 
-async def _upgrades_again(session: Session, wanted: Upgrade) -> tuple[list[str], str]:
+async def _upgrades_again(session: Session, wanted: Upgrade) -> tuple[list[str], str, str]:
     """Whether the candidate can upgrade: one that lost what bootc needs for it would leave its users behind for ever.
 
+    What is wrong, what bootc said, and how the candidate's own policy refused, which leaves the question open.
     It is offered itself, so nothing changes; its bootc must ask the registry, fetch the manifest and find that out.
     """
     await _offer(session, wanted)
-    findings, said = list[str](), list[str]()
+    findings, said, refused = list[str](), list[str](), ""
     for command in (("bootc", "upgrade", "--check"), ("bootc", "upgrade")):
         answer = await session.guest.run(*command, within=session.scaled(DOWNLOAD / 3))
         said.append(f"$ {' '.join(command)}\n{answer.text}")
-        if not answer.ok and _POLICY_SAYS.search(answer.text):  # it asked, and has the policy of a released image
+        if not answer.ok and _POLICY_SAYS.search(answer.text):
+            refused = error_line(answer.text)
             break
         if not answer.ok:
             findings.append(f"`{' '.join(command)}` on the candidate exits {answer.status}: {error_line(answer.text)}")
@@ -165,7 +169,7 @@ async def _upgrades_again(session: Session, wanted: Upgrade) -> tuple[list[str],
     staged = digests(await _status(session))["staged"]
     if not findings and staged not in (None, *wanted.digests):
         findings.append(f"`bootc upgrade` on the candidate stages {staged}")
-    return findings, "\n".join(said)
+    return findings, "\n".join(said), refused
 
 
 def error_line(text: str) -> str:
