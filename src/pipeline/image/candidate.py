@@ -24,6 +24,8 @@ from pipeline.registry.content import Descriptor, Manifest
 _ROOT, _CONFIG, _LEFT = "/rechunk/root", "/rechunk/config.json", "/rechunk/out"
 """Where a rechunker finds the files of the image and what podman says of it, and where it leaves its own."""
 _STORAGE = "/var/lib/containers"
+_NEVER_RAN = 125
+"""podman's own failure, as when the image cannot be pulled; what a tool ends with is passed on (podman-run(1))."""
 _RIGHTS = ("--cap-add=all", "--security-opt=label=disable", "--security-opt=seccomp=unconfined")
 """All but --privileged, whose devices no rechunker needs; podman inside the engine refuses them on cgroup v1."""
 
@@ -47,8 +49,8 @@ async def candidate(
         told: its arguments, with `{image}` and the like.
         within: seconds for each command.
 
-    Raises GateFailed for a tool that fails, UsageError for one that leaves nothing where it was told to,
-    PreconditionError for what it leaves when that is no image.
+    Raises GateFailed for a tool that fails, InfrastructureError for one that cannot be run, UsageError for one
+    that leaves nothing where it was told to, PreconditionError for what it leaves when that is no image.
     """
     with TemporaryDirectory(dir=out.parent, prefix="work-") as work:
         folders = []
@@ -89,6 +91,8 @@ async def _rechunked(image: str, work: Path, tool: str, told: Sequence[str], wit
         *(filled(word, values) for word in told),
         deadline=within,
     )
+    if done.code == _NEVER_RAN:
+        raise InfrastructureError(f"podman could not run the rechunker {tool or image}: {done.output.strip()}")
     if done.code:
         raise GateFailed(f"The rechunker {tool or 'in the image'} ended with {done.code}.\n{done.output.strip()}")
     if (left / "archive").is_file():
