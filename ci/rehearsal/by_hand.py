@@ -11,7 +11,7 @@ import dagger
 from dagger import dag
 
 from pipeline.config import parse
-from pipeline.containers.base import debian
+from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.containers.qemu import PACKAGES
 from pipeline.vm.spec import Arch, Bus, Spec
@@ -127,10 +127,6 @@ async def _testing(repository: Repository) -> ByHand:
 
 def _harness(container: dagger.Container) -> dagger.Container:
     """This package and its requirements, as the module puts them into its containers."""
-    module = dag.host().directory(str(MODULE), include=["pyproject.toml", "src/**/*.py", "src/**/*.j2"])
-    return (
-        container.with_file("/pyproject.toml", module.file("pyproject.toml"))
-        .with_exec(["pip", "install", "--quiet", "--root-user-action=ignore", "--group=/pyproject.toml:toolbox"])
-        .with_directory("/src", module.directory("src"))
-        .with_env_variable("PYTHONPATH", "/src")
+    return with_pipeline(
+        container, dag.host().directory(str(MODULE), include=["pyproject.toml", "src/**/*.py", "src/**/*.j2"])
     )

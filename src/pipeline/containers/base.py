@@ -20,37 +20,62 @@ _NAMED = re.compile(r"(:[^/:@]+)?(@.*)?$")
 """The tag and the digest at the end of an image address."""
 _INSIDE_A_CONTAINER = "/run/.containerenv"
 """podman's mark, empty: bootc-image-builder and others set up nothing where they find neither it nor /.dockerenv."""
+_NOBODY_READS = """\
+force-unsafe-io
+path-exclude=/usr/share/doc/*
+path-exclude=/usr/share/locale/*
+path-exclude=/usr/share/man/*
+"""
+"""For dpkg: an engine that stops half-way keeps no layer, so nothing has to be on its disk at once."""
 _HOME = "/opt/pipeline"
 _AUTH = "/run/secrets/registry-auth.json"
 
 
 def debian(*packages: str) -> dagger.Container:
-    """A container with Debian packages, none of whose daemons starts by itself; the engine keeps the layer."""
-    install = f"apt-get -qq update && apt-get -qq install --no-install-recommends --yes {' '.join(packages)} >/dev/null"
+    """A container with Debian packages, none of whose daemons starts by itself; the engine keeps the layer.
+
+    All of them share one layer with Debian's lists; where those have grown too old to install from, they are read anew.
+    """
+    install = f"apt-get -qq install --no-install-recommends --yes {' '.join(packages)} >/dev/null"
     return (
         dag.container()
         .from_(DEBIAN)
         .with_env_variable("DEBIAN_FRONTEND", "noninteractive")
         .with_new_file("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", permissions=0o755)
-        .with_exec(["sh", "-c", install])
+        .with_new_file("/etc/dpkg/dpkg.cfg.d/pipeline", _NOBODY_READS)
+        .with_exec(["apt-get", "-qq", "update"])
+        .with_exec(["sh", "-c", f"{install} || {{ apt-get -qq update && {install}; }}"])
     )
 
 
 def with_pipeline(container: dagger.Container, module: dagger.Directory | None = None) -> dagger.Container:
     """Add this package and what it needs outside Dagger, for `python -m pipeline.…` in the container.
 
-    The packages come first: a change of our sources leaves their layer alone. `module`: where those are, for who calls
-    this from outside of the module.
+    What it needs is installed once for all of them. `module`: where the sources are, for who calls this from outside of
+    the module.
     """
     module = module or dag.current_module().source()
     return (
-        container.with_file(f"{_HOME}/pyproject.toml", module.file("pyproject.toml"))
-        .with_exec(
-            ["pip", "install", "--quiet", "--root-user-action=ignore", f"--group={_HOME}/pyproject.toml:toolbox"]
-        )
+        container.with_directory(f"{_HOME}/packages", packages(module.file("pyproject.toml")))
         .with_directory(f"{_HOME}/src", module.directory("src"), exclude=["**/__pycache__"])
-        .with_env_variable("PYTHONPATH", f"{_HOME}/src")
+        .with_env_variable("PYTHONPATH", f"{_HOME}/src:{_HOME}/packages")
         .with_env_variable("PYTHONUNBUFFERED", "1")
+    )
+
+
+def packages(project: dagger.File) -> dagger.Directory:
+    """The Python packages of the group `toolbox` in pyproject.toml, to be named in PYTHONPATH."""
+    return (
+        dag.container()
+        .from_(DEBIAN)
+        .with_file("/pyproject.toml", project)
+        .with_exec(
+            [
+                *("pip", "install", "--quiet", "--root-user-action=ignore"),
+                *("--target=/packages", "--group=/pyproject.toml:toolbox"),
+            ]
+        )
+        .directory("/packages")
     )
 
 

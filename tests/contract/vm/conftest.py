@@ -14,7 +14,7 @@ import pytest
 from dagger import dag
 
 from pipeline.config import OUTPUTS
-from pipeline.containers.base import debian
+from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.podman import STORAGE
 from pipeline.containers.qemu import PACKAGES
 from pipeline.lab.images import disk_builder, tiny_os, tiny_os_for_arm64
@@ -95,13 +95,7 @@ def disk_of(files: dagger.Directory, image: dagger.File, kind: str = "raw") -> d
 
 def with_harness(container: dagger.Container) -> dagger.Container:
     """Add the harness and what it needs."""
-    module = dag.host().directory(str(ROOT), include=["pyproject.toml", "src/pipeline/**/*.py"])
-    return (
-        container.with_file("/pyproject.toml", module.file("pyproject.toml"))
-        .with_exec(["pip", "install", "--quiet", "--root-user-action=ignore", "--group=/pyproject.toml:toolbox"])
-        .with_directory("/src", module.directory("src"))
-        .with_env_variable("PYTHONPATH", "/src")
-    )
+    return with_pipeline(container, dag.host().directory(str(ROOT), include=["pyproject.toml", "src/pipeline/**/*.py"]))
 
 
 def candidate(folder: Path, tag: str) -> str:
