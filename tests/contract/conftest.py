@@ -21,7 +21,6 @@ import httpx
 import pytest
 
 CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.22.1"
-DISTRIBUTION = "github.com/distribution/distribution/v3/cmd/registry@v3.0.0"
 USER, PASSWORD = "releaser", "canary-registry-password"
 HTPASSWD = f"{USER}:$2b$04$F5wZH4ZixHwIUJOueL1mRuktxkHluL/.MGI8CvyO8joDLdw/9etci\n"  # bcrypt of PASSWORD
 
@@ -61,14 +60,17 @@ def registry_login() -> tuple[str, str]:
 def crane_registry() -> Iterator[str]:
     """host:port of crane's registry: referrers API, no deleting by tag, in memory."""
     address = f"127.0.0.1:{free_port()}"
-    with running([str(compiled(CRANE)), "registry", "serve", "--address", address], address) as ready:
+    with running(
+        [str(compiled("crane", "install", CRANE)), "registry", "serve", "--address", address], address
+    ) as ready:
         yield ready
 
 
 @pytest.fixture(scope="session")
 def distribution() -> str:
     """The server of distribution 3, which deletes a tag alone."""
-    return str(compiled(DISTRIBUTION))
+    folder = Path(__file__).with_name("distribution")
+    return str(compiled("distribution", "-C", str(folder), "install"))
 
 
 @pytest.fixture(scope="session")
@@ -159,15 +161,15 @@ def debian(command: str) -> str:
     return command
 
 
-def compiled(program: str) -> Path:
-    """A program from the Go module proxy, compiled once for the machine."""
+def compiled(name: str, *command: str) -> Path:
+    """What a command of Go leaves under that name, compiled once for the machine."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
     cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / program.partition("@")[0].rpartition("/")[2]
-    with (cache / f".{binary.name}.lock").open("w") as lock:
+    binary = cache / name
+    with (cache / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
-            subprocess.run(["go", "install", program], check=True, env={**os.environ, "GOBIN": str(cache)})
+            subprocess.run(["go", *command], check=True, env={**os.environ, "GOBIN": str(cache)})
     return binary
 
 

@@ -85,9 +85,12 @@ def disks() -> dict[str, dagger.File]:
     return {"good-aaaaaaaaaaaa": disk(context), "regressed-bbbbbbbbbbbb": disk(regressed)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab]:
-    """openQA, and a web server of disks that it may download from; real ones only for tests that take their time."""
+    """openQA, and a web server of disks that it may download from; real ones only for tests that take their time.
+
+    Ends with the tests of this folder: the scheduler alone takes a third of a processor.
+    """
     files = dag.container().from_(DEBIAN).with_workdir("/srv")
     for number in range(32):
         files = files.with_new_file(f"/srv/os-{number:012x}.qcow2", f"not really a disk {number}")
@@ -110,6 +113,7 @@ async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab
     async with OpenQA(URL, KEY, SECRET, address=address) as client:
         yield Lab(client, address, packages.with_service_binding("openqa", server))
     await tunnel.stop()
+    await server.stop(kill=True)
 
 
 def disk(context: dagger.Directory) -> dagger.File:

@@ -1,25 +1,20 @@
 """Places that take uploads: a real S3 server (versitygw), Apache with WebDAV, nginx with plain PUT."""
 
 import base64
-import fcntl
 import hashlib
-import os
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagger
-import httpx
 import pytest
 from dagger import dag
 
 from pipeline.containers.base import debian
+from pipeline.lab.store import store
 
-VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
-START = Path(__file__).parents[3] / "ci/lab/store/start"
+LAB_FILES = Path(__file__).parents[3] / "ci/lab"
+STORE_AUTH = "lab:throw-away-lab-key"
 USER, SECRET = "releaser", "canary-upload-secret"
 
 # Collections have to be made, `If-None-Match` is honoured.
@@ -90,25 +85,15 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+async def s3(anyio_backend: str, engine: None) -> AsyncIterator[Place]:
     """The lab's object store, started as the lab starts it."""
-    port = free_port()
-    environment = os.environ | {
-        "PATH": f"{versitygw().parent}:{os.environ['PATH']}",
-        "ROOT_ACCESS_KEY": USER,
-        "ROOT_SECRET_KEY": SECRET,
-        "STORE_PORT": str(port),
-        "STORE_ROOT": str(tmp_path_factory.mktemp("store")),
-    }
-    process = subprocess.Popen([str(START)], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, process)
-        public_url = f"{url}/os-images/candidates"
-        yield Place(("--url", "s3://os-images/candidates", "--endpoint", url, "--public-url", public_url), public_url)
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
+    user, _, secret = STORE_AUTH.partition(":")
+    tunnel = await dag.host().tunnel(store(dag.host().directory(str(LAB_FILES)))).start()
+    url = await tunnel.endpoint(scheme="http")
+    public_url = f"{url}/os-images/candidates"
+    arguments = ("--url", "s3://os-images/candidates", "--endpoint", url, "--public-url", public_url)
+    yield Place(arguments, public_url, user, secret)
+    await tunnel.stop()
 
 
 @pytest.fixture(scope="session")
@@ -154,37 +139,3 @@ def at(url: str) -> Place:
     """A folder two levels down, which is not there yet."""
     folder = f"{url}/os/candidates"
     return Place(("--url", folder, "--public-url", folder), folder)
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when the server answers, whatever it says."""
-    until = time.monotonic() + 30
-    while True:
-        try:
-            httpx.get(url)
-        except httpx.TransportError:
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{START} did not come up") from None
-            time.sleep(0.05)
-        else:
-            return
-
-
-def versitygw() -> Path:
-    """The versitygw binary, compiled once for the machine."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / "versitygw"
-    with (cache / ".versitygw.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            subprocess.run(["go", "install", VERSITYGW], check=True, env=os.environ | {"GOBIN": str(cache)})
-    return binary
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
