@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import anyio
@@ -11,12 +11,15 @@ from dagger import CacheSharingMode, dag
 
 from pipeline.config import OUTPUT, OUTPUTS, QCOW2, Builder
 from pipeline.containers.base import Reach, debian
-from pipeline.containers.execution import Ran, attempt
+from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.podman import STORAGE, toolbox
+from pipeline.containers.qemu import machine_room
 from pipeline.domain import Digest, Repository
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.policy.blame import Work
 from pipeline.policy.platforms import choice, short_name
+from pipeline.vm.form import Formed
+from pipeline.vm.spec import Arch
 
 _SCRATCH = "/store"
 """Where osbuild keeps what it works on."""
@@ -171,19 +174,24 @@ _REFUSALS = {
 """What the engine says of images that another try will not bring, and what to do."""
 
 
-_CHECK_IMPOSSIBLE = 1
-"""qemu-img(1), check: 2 is a damaged image, 3 lost clusters, 63 a format without a check."""
+_BUILT, _FORMED = "/built", "/disk.qcow2"
 
 
-async def examine(disk: dagger.File) -> dict[str, str]:
-    """Size (bytes) and soundness of the file; GateFailed when `qemu-img check` finds it damaged."""
-    looked = debian("qemu-utils").with_mounted_file("/disk.qcow2", disk)
-    checked = await attempt(looked, ["qemu-img", "check", "/disk.qcow2"])
-    if checked.code == _CHECK_IMPOSSIBLE:
-        raise InfrastructureError(f"qemu-img cannot check the new disk: {checked.end()}")
-    if checked.code:
-        raise GateFailed(f"qemu-img check finds the new disk damaged: {checked.end()}")
-    return {"disk size": str(await disk.size()), "qemu-img check": checked.stdout.strip().splitlines()[0]}
+async def formed(built: Disk, builder: Builder, arch: Arch) -> tuple[Disk, Formed]:
+    """The disk in the form that the configuration asks for, checked: the file that is tested from here on.
+
+    GateFailed when `qemu-img check` finds it damaged, UsageError when the builder left no disk of the form asked for,
+    InfrastructureError when there is no room for another one.
+    """
+    ran = await attempt(
+        machine_room(arch).with_mounted_file(_BUILT, built.file),
+        ["python", "-m", "pipeline.vm.form", _BUILT, "--form", builder.form, "--to", _FORMED],
+        within=builder.timeout,
+    )
+    if ran.code:
+        raise outcome_of(ran)
+    done = Formed.model_validate_json(ran.stdout)
+    return (replace(built, file=ran.container.file(_FORMED)) if done.converted else built), done
 
 
 async def facts(name: str, file: dagger.File) -> dict[str, str]:

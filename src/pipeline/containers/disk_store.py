@@ -10,10 +10,10 @@ import dagger
 from pipeline.config import QCOW2, Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.disk_builder import Disk
-from pipeline.containers.execution import Ran, attempt
+from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.secrets import readable
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.errors import InfrastructureError
 from pipeline.image.oci_layout import Written
 from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
@@ -23,9 +23,6 @@ _STARTING = 600.0
 """Seconds for what comes before a program's own deadline begins: its container, and the disk mounted in it."""
 _LIMIT = 4 * 3600.0
 """Seconds for gigabytes between the engine and a registry; the programs retry under deadlines of their own."""
-_ERRORS: dict[int, type[PipelineError]] = {
-    kind.outcome.exit_code: kind for kind in (UsageError, PreconditionError, ConflictError, InfrastructureError)
-}
 
 
 async def store_disk(
@@ -124,7 +121,7 @@ async def prune_uploads(
     )
     if pruned.stdout.strip():
         return DiskReport.model_validate_json(pruned.stdout)
-    raise _failed(pruned)
+    raise outcome_of(pruned)
 
 
 def _store(target: Upload, auth: dagger.Secret | None) -> list[str]:
@@ -152,9 +149,5 @@ async def _run(container: dagger.Container, command: list[str], within: float = 
     """The exit codes of these programs are those of the outcomes: turn them back into the error."""
     ran = await attempt(container, command, within=within)
     if ran.code:
-        raise _failed(ran)
+        raise outcome_of(ran)
     return ran
-
-
-def _failed(ran: Ran) -> PipelineError:
-    return _ERRORS.get(ran.code, InfrastructureError)(ran.end())

@@ -95,6 +95,12 @@ async def attempt(
     return Ran(executed, code, _answer(stdout, command), shortened(stderr), log)
 
 
+def outcome_of(ran: Ran) -> PipelineError:
+    """The error of one of our own programs that failed: its exit code is the outcome's, its last words the reason."""
+    kinds = {kind.outcome.exit_code: kind for kind in PipelineError.__subclasses__()}
+    return kinds.get(ran.code, InfrastructureError)(ran.end())
+
+
 def _answer(stdout: str, command: list[str]) -> str:
     """An answer that was cut would be read as another one."""
     if len(stdout) > OUTPUT_LIMIT:

@@ -9,7 +9,7 @@ from dagger import dag
 
 from pipeline.config import Image, architecture
 from pipeline.containers import qemu
-from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
+from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
 from pipeline.containers.disk_store import store_disk
 from pipeline.containers.machine import room
 from pipeline.domain import Channel, Digest, Outcome
@@ -136,7 +136,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
         disk = await build_disk(
             world.reach, gate.builder, image.repository, digest, platform, image.update_reference, config
         )
-        made = await examine(disk.file) | shipped.inputs
+        disk, form = await formed(disk, gate.builder, Arch(architecture(platform)))
     except GateFailed as error:
         log = error.log if isinstance(error, NotBuilt) else ""
         return Tried(
@@ -164,7 +164,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
-        inputs=result.inputs | made | {"builder": disk.builder} | kept | upgraded.inputs,
+        inputs=result.inputs | form.inputs() | shipped.inputs | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
