@@ -11,10 +11,11 @@ from dagger import CacheSharingMode, dag
 
 from pipeline.config import OUTPUT, OUTPUTS, QCOW2, Builder
 from pipeline.containers.base import Reach, debian
+from pipeline.containers.disk_store import Disk, fetch_image
 from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.containers.qemu import machine_room
-from pipeline.domain import Digest, Repository
+from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.policy.blame import Work
 from pipeline.policy.platforms import choice, short_name
@@ -23,17 +24,10 @@ from pipeline.vm.spec import Arch
 
 _SCRATCH = "/store"
 """Where osbuild keeps what it works on."""
+_LAYOUT = "/candidate"
+"""Where the candidate is as an OCI layout: the one that the upgrade serves."""
 _CLEANING = 600.0
 """Seconds for emptying what a build left."""
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A disk file, still in the engine, and the builder (by digest) that made it."""
-
-    file: dagger.File
-    builder: str
-    log: str
 
 
 class NotBuilt(GateFailed):
@@ -61,10 +55,13 @@ async def build_disk(
     Raises NotBuilt when the builder refuses the image, UsageError for what the configuration asks of it and
     InfrastructureError for what the machine lacks. `kind` is one of `OUTPUTS`.
     """
-    wanted = {update_ref: repository.at(digest)} | {name: name for name in builder.needs}
+    tag = Tag(update_ref.rpartition(":")[2])
+    layout, _ = await fetch_image(reach, repository, digest, platform, tag)
     async with _room(f"{digest.short}-{short_name(platform)}") as room:
-        for name, source in wanted.items():
-            await _load(room.in_toolbox(reach), source, name, platform)
+        tools = room.in_toolbox(reach)
+        await _load(tools.with_mounted_directory(_LAYOUT, layout), f"oci:{_LAYOUT}:{tag}", update_ref, platform)
+        for name in builder.needs:
+            await _load(tools, f"docker://{name}", name, platform)
         image = await _pulled(reach, builder.image)
         container = room.given(reach.outside(image)).with_directory(OUTPUT, dag.directory()).with_workdir(OUTPUT)
         if config and builder.config:
@@ -122,13 +119,14 @@ async def _load(tools: dagger.Container, source: str, name: str, platform: str) 
         tools,
         [
             *("skopeo", *choice(platform), "copy", "--quiet"),
-            f"docker://{source}",
+            source,
             f"containers-storage:{name}",
         ],
         privileged=True,
     )
     if copied.code:
-        raise copied.blamed(Work.PULL if source == name else Work.COPY, f"skopeo could not fetch {source}")
+        work = Work.PULL if source.startswith("docker://") else Work.COPY
+        raise copied.blamed(work, f"skopeo could not load {name} from {source}")
 
 
 def _refusal(builder: Builder, digest: Digest, built: Ran) -> PipelineError:

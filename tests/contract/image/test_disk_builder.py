@@ -13,7 +13,8 @@ from dagger import dag
 
 from pipeline.config import Builder
 from pipeline.containers.base import Reach
-from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, formed
+from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
+from pipeline.containers.disk_store import Disk
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
