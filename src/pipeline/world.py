@@ -14,6 +14,7 @@ from pipeline import config as configuration
 from pipeline.config import Config, Image
 from pipeline.config import Signer as SignerTable
 from pipeline.config import Trust as TrustTable
+from pipeline.containers import machine
 from pipeline.containers.base import Reach
 from pipeline.containers.cosign import Hand, Signing
 from pipeline.containers.git import History
@@ -85,6 +86,8 @@ class World:
     left: dict[str, Path] = field(default_factory=dict)
     """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
     judge: Judge = Judge()
+    free: Callable[[], Awaitable[int]] | None = None
+    """Bytes that are free on the engine's disk; None where nobody asks."""
 
     @property
     def notary(self) -> Notary:
@@ -143,6 +146,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             reach=reach,
             copy=partial(copy_by_digest, reach),
             addresses=addresses,
+            free=partial(machine.free, reach),
         )
 
 

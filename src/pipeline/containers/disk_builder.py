@@ -26,6 +26,10 @@ _SCRATCH = "/store"
 """Where osbuild keeps what it works on."""
 _LAYOUT = "/candidate"
 """Where the candidate is as an OCI layout: the one that the upgrade serves."""
+_ROOMS = "/rooms"
+"""A file for each room in use, by its name."""
+_ABANDONED = 24 * 60
+"""Minutes after which a room is one that a killed build left: no build may take so long."""
 _CLEANING = 600.0
 """Seconds for emptying what a build left."""
 
@@ -81,7 +85,10 @@ async def build_disk(
 
 @dataclass(frozen=True)
 class _Room:
-    """Storage and scratch of one candidate: on volumes, because overlay on overlay does not work."""
+    """Storage and scratch of one candidate: on volumes, because overlay on overlay does not work.
+
+    Each is noted on a volume of all rooms as long as it is in use, so that what a killed build left has an end, too.
+    """
 
     name: str
     filling: str = field(default_factory=lambda: uuid4().hex)
@@ -96,22 +103,32 @@ class _Room:
     def in_toolbox(self, reach: Reach) -> dagger.Container:
         return self.given(reach.registries(toolbox()))
 
-    async def empty(self, *places: str) -> None:
-        """Also what a killed build left; another run of the same candidate finds nothing then, which is an outage."""
-        command = ["find", *places, "-mindepth", "1", "-delete"]
-        await attempt(self.given(toolbox()), command, privileged=True, within=_CLEANING)
+    async def enter(self) -> list[str]:
+        """Make place for a new build, and name the rooms that nobody has left for a day."""
+        old = f"find {_ROOMS} -mindepth 1 -mmin +{_ABANDONED} ! -name {self.name} -printf '%f\\n'"
+        ran = await self._in_rooms(f"find {_SCRATCH} -mindepth 1 -delete; touch {_ROOMS}/{self.name}; {old}")
+        return ran.stdout.split()
+
+    async def leave(self) -> None:
+        """Empty it, also of what a killed build left; another run of the same candidate finds nothing then."""
+        await self._in_rooms(f"find {STORAGE} {_SCRATCH} -mindepth 1 -delete && rm -f {_ROOMS}/{self.name}")
+
+    async def _in_rooms(self, command: str) -> Ran:
+        rooms = self.given(toolbox()).with_mounted_cache(_ROOMS, dag.cache_volume("bootc-pipeline-rooms"))
+        return await attempt(rooms, ["sh", "-c", command], privileged=True, within=_CLEANING)
 
 
 @asynccontextmanager
 async def _room(name: str) -> AsyncIterator[_Room]:
     """Without scratch of an earlier run, and with nothing in it afterwards, however the build ends."""
     room = _Room(name)
-    await room.empty(_SCRATCH)
+    for left in await room.enter():
+        await _Room(left).leave()
     try:
         yield room
     finally:
         with anyio.CancelScope(shield=True), suppress(PipelineError):
-            await room.empty(STORAGE, _SCRATCH)
+            await room.leave()
 
 
 async def _load(tools: dagger.Container, source: str, name: str, platform: str) -> None:

@@ -13,6 +13,7 @@ from pipeline.errors import GateFailed, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.recipe import NOTHING, Needed, bases_of, moved, recipe_of
+from pipeline.gates.room import needs_of, room_for
 from pipeline.gates.subject import candidates_of, see_candidate
 from pipeline.policy.candidate import Numbered, refuse_unfit
 from pipeline.policy.gate import verdict
@@ -86,8 +87,9 @@ async def image_gate(
     local = _local(world, image, image.tags.candidate(commit, number), storage)
     try:
         recipe = await recipe_of(world, image, commit, bases, needed=needed, afresh=refresh is Refresh.ALWAYS)
-        local = await local.build(image, world.given.source, recipe)
-        local = await _rechunked(image, commit, local)
+        async with room_for(world, next(iter(await needs_of(world, image)), None)):
+            local = await local.build(image, world.given.source, recipe)
+            local = await _rechunked(image, commit, local)
     except GateFailed as error:
         run = _run_of(world, image, commit, _not_built(command, error), evidence.new_folder())
         return Gated(image, number, run, partial(local.push, image), None)

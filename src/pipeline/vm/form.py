@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, UsageError
+from pipeline.policy.blame import is_full
 from pipeline.quantities import size_text
 
 _NO_CHECK = 63
@@ -28,7 +29,6 @@ _NO_CHECK = 63
 _COROUTINES = 16
 """qemu-img(1), convert -m: no more is taken."""
 _COMPRESSED = re.compile(r"([\d.]+)% compressed clusters")
-_NO_ROOM = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 
 
 class Form(StrEnum):
@@ -130,7 +130,7 @@ def formed(built: Path, form: Form, to: Path) -> Formed:
     done = _qemu_img(*how, str(built), str(to))
     if done.returncode:
         to.unlink(missing_ok=True)
-        if _NO_ROOM.search(done.stderr):
+        if is_full(done.stderr):
             raise _no_room(built, needed, free)
         raise InfrastructureError(f"qemu-img could not make {form} of the {seen.form}: {done.stderr.strip()}")
     seconds = time.monotonic() - began
