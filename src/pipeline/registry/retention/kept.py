@@ -1,0 +1,64 @@
+"""What was read of a repository, by digest, for the next plan: what a digest names never changes.
+
+It says nothing of what is still there.
+"""
+
+import sqlite3
+import zlib
+from pathlib import Path
+from typing import Self
+
+from pipeline.domain import Digest
+from pipeline.registry.content import sha256
+
+_TABLE = "CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, packed BLOB NOT NULL) WITHOUT ROWID"
+
+
+class Kept:
+    """Manifests and configurations in a file; a context manager that forgets what this run did not use.
+
+    A file that cannot be read is begun anew, and what is not what its digest names is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._used: set[Digest] = set()
+        self._base = self._opened()
+
+    def get(self, digest: Digest) -> bytes | None:
+        """What lies under this digest, verified."""
+        self._used.add(digest)
+        found = self._base.execute("SELECT packed FROM content WHERE digest = ?", (digest,)).fetchone()
+        try:
+            content = zlib.decompress(found[0]) if found else None
+        except zlib.error:
+            return None
+        return content if content is not None and sha256(content) == digest else None
+
+    def put(self, digest: Digest, content: bytes) -> None:
+        """Keep what was read, and verified, under its digest."""
+        self._used.add(digest)
+        self._base.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (digest, zlib.compress(content)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        unused = [row for row in self._base.execute("SELECT digest FROM content") if row[0] not in self._used]
+        self._base.executemany("DELETE FROM content WHERE digest = ?", unused)
+        self._base.commit()
+        self._base.execute("VACUUM")
+        self._base.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return self._tried()
+        except sqlite3.DatabaseError:
+            self._path.unlink()
+            return self._tried()
+
+    def _tried(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self._path)
+        base.execute(_TABLE)
+        base.execute("SELECT count(*) FROM content").fetchone()
+        return base
