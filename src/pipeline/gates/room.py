@@ -51,3 +51,8 @@ async def needs_of(world: World, image: Image) -> list[Need]:
         return []
     tested = max((found[platform] for platform in world.config.booted(image)), default=0)
     return [to_build(image.name, sum(found.values())), to_test(image.name, tested, 0)]
+
+
+async def build_need(world: World, image: Image) -> Need | None:
+    """What building takes, or looking at what was built elsewhere; None when there is nothing to go by."""
+    return next(iter(await needs_of(world, image)), None)

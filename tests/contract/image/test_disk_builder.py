@@ -3,7 +3,8 @@
 The builder is the lab's stand-in, which wants and says what the real one does.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,11 +15,11 @@ from dagger import dag
 from pipeline.config import Builder
 from pipeline.containers.base import Reach
 from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
-from pipeline.containers.disk_store import Disk
+from pipeline.containers.disk_store import Disk, fetch_disk, store_disk
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
-from pipeline.errors import InfrastructureError, PipelineError, UsageError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.lab.images import disk_builder, tiny_os
 from pipeline.lab.registry import PORT, registry
 from pipeline.vm.spec import Arch
@@ -155,3 +156,22 @@ async def test_what_the_image_lacks_is_the_reason_and_the_whole_log_is_kept(lab:
     assert str(caught.value).startswith("FileNotFoundError")
     assert "file_contexts" in str(caught.value).splitlines()[0]
     assert "mounted" in caught.value.log
+
+
+async def test_a_disk_that_the_engine_has_fetched_once_is_not_fetched_again(lab: Lab) -> None:
+    repository, digest = Repository(HOST, "test/tiny"), lab.images["tiny"]
+    content = f"a disk of {uuid4().hex}"
+    disk = Disk(dag.directory().with_new_file("disk", content).file("disk"), "a builder", "")
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    record = await store_disk(lab.reach, repository, digest, "linux/amd64", disk, sha256)
+    written = set()
+    for reach in lab.reach, replace(lab.reach, run=uuid4().hex):
+        fetched = await fetch_disk(reach, repository, record)
+        assert await fetched.contents() == content
+        looked = toolbox().with_mounted_file("/disk", fetched).with_env_variable("RUN", reach.run)
+        written.add((await attempt(looked, ["stat", "--format=%y", "/disk"])).stdout)
+    assert len(written) == 1
+    other = record.model_copy(update={"manifest": digest})
+    for _ in range(2):
+        with pytest.raises(PreconditionError, match="is no disk"):
+            await fetch_disk(lab.reach, repository, other)
