@@ -66,5 +66,5 @@ class Kept:
     def _tried(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path)
         base.execute(_TABLE)
-        base.execute("SELECT count(*) FROM content").fetchone()
+        base.execute("SELECT digest, media_type, packed FROM content LIMIT 1").fetchone()
         return base
