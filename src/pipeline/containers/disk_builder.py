@@ -60,10 +60,11 @@ async def build_disk(
     InfrastructureError for what the machine lacks. `kind` is one of `OUTPUTS`.
     """
     tag = Tag(update_ref.rpartition(":")[2])
-    layout, _ = await fetch_image(reach, repository, digest, platform, tag)
+    layout, written = await fetch_image(reach, repository, digest, platform, tag)
+    source = f"oci:{_LAYOUT}:{tag}" if written.oci else f"docker://{repository.at(digest)}"
     async with _room(f"{digest.short}-{short_name(platform)}") as room:
         tools = room.in_toolbox(reach)
-        await _load(tools.with_mounted_directory(_LAYOUT, layout), f"oci:{_LAYOUT}:{tag}", update_ref, platform)
+        await _load(tools.with_mounted_directory(_LAYOUT, layout), source, update_ref, platform)
         for name in builder.needs:
             await _load(tools, f"docker://{name}", name, platform)
         image = await _pulled(reach, builder.image)
@@ -143,7 +144,7 @@ async def _load(tools: dagger.Container, source: str, name: str, platform: str) 
         privileged=True,
     )
     if copied.code:
-        work = Work.PULL if source.startswith("docker://") else Work.COPY
+        work = Work.PULL if source == f"docker://{name}" else Work.COPY
         raise copied.blamed(work, f"skopeo could not load {name} from {source}")
 
 
