@@ -15,14 +15,15 @@ from typing import Any
 import anyio
 
 from pipeline.vm.spent import Spent
-from rehearsal import by_hand, openqa, promotion, scale, steps
+from rehearsal import by_hand, openqa, promotion, retention, scale, steps
 from rehearsal.calls import Answer, Pipeline
 from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
-PARTS = ("promotion", "scale", "openqa", "stages")
-"""Moving tags, and disks of any size, on a registry; the openQA gate, on an openQA; whole stages, in the lab."""
+PARTS = ("promotion", "scale", "retention", "openqa", "stages")
+"""Moving tags, and disks of any size, on a registry; plans of retention, on one in memory; the openQA gate, on an
+openQA; whole stages, in the lab."""
 
 _POLL = 1.0
 """Seconds between two looks at openQA: fewer than a release has, so that the bench does not wait for them."""
@@ -48,6 +49,9 @@ def main() -> None:
         progress.heading("Disks beside skopeo")
         for line in scale.measured(arguments.sizes):
             progress.say(line)
+    if "retention" in arguments.parts:
+        progress.heading("Plans of retention")
+        anyio.run(retention.measured, arguments.tags, progress.say)
     if "openqa" in arguments.parts:
         progress.heading("The openQA gate beside its job")
         for line in anyio.run(openqa.measured, arguments.rounds, _POLL):
@@ -182,6 +186,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="(default: all of them)")
     parser.add_argument("--images", type=int, default=20, help="how many are promoted at once (default: 20)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
+    parser.add_argument("--tags", type=int, nargs="+", default=[500], help="of repositories (default: 500)")
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.3], help="of disks, in GB (default: 0.3)")
     parser.add_argument("--all", action="store_true", help="ci/demo and ci/test as well, once each")
     return parser.parse_args()

@@ -8,11 +8,11 @@ _DONE = re.compile(r"(?:withExec|Container\.withExec) DONE \[(?P<time>[^\]]+)\]"
 _TIME = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>[\d.]+)s)?")
 
 TESTING = {
-    "fetch the image": r"skopeo .*containers-storage:",
+    "fetch the image": r"pipeline\.image\.oci_layout|skopeo .*containers-storage:",
     "build the disk": r"--type qcow2",
-    "qemu-img check": r"qemu-img check",
+    "qemu-img check": r"pipeline\.vm\.form",
     "sha256 of the disk": r"sha256sum",
-    "boot and checks": r"pipeline\.vm",
+    "boot and checks": r"pipeline\.vm\s",
     "store the disk": r"pipeline\.registry\.disk push",
     "move both tags": r"skopeo .*--preserve-digests",
 }

@@ -1,7 +1,7 @@
 """Everything that a stage needs from outside, opened once and closed at the end."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,19 @@ from pipeline import config as configuration
 from pipeline.config import Config, Image
 from pipeline.config import Signer as SignerTable
 from pipeline.config import Trust as TrustTable
+from pipeline.containers import machine
 from pipeline.containers.base import Reach
 from pipeline.containers.cosign import Hand, Signing
 from pipeline.containers.git import History
 from pipeline.containers.identity import sign_with_identity
+from pipeline.containers.remembered import remembered
 from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
+from pipeline.registry.retention.kept import Kept
 from pipeline.trust.keyless import Identity, Sigstore
 from pipeline.trust.keys import PublicKey
 from pipeline.trust.notary import Notary
@@ -85,6 +88,10 @@ class World:
     left: dict[str, Path] = field(default_factory=dict)
     """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
     judge: Judge = Judge()
+    free: Callable[[], Awaitable[int]] | None = None
+    """Bytes that are free on the engine's disk; None where nobody asks."""
+    remembered: Callable[[Repository], AbstractAsyncContextManager[Kept | None]] = lambda _: nullcontext()
+    """What plans of retention have read of a repository."""
 
     @property
     def notary(self) -> Notary:
@@ -143,6 +150,8 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             reach=reach,
             copy=partial(copy_by_digest, reach),
             addresses=addresses,
+            free=partial(machine.free, reach),
+            remembered=partial(remembered, reach),
         )
 
 

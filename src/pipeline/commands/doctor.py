@@ -16,6 +16,7 @@ import dagger
 from pipeline.commands.openqa_looks import looks as openqa_looks
 from pipeline.commands.verify import about_trust
 from pipeline.config import Image
+from pipeline.containers import machine
 from pipeline.containers.base import debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.openqa_cli import key_and_secret
@@ -24,11 +25,13 @@ from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.gates.openqa import read_scenarios
+from pipeline.gates.room import needs_of
 from pipeline.gates.source import require_source
 from pipeline.image import root_filesystem
 from pipeline.image.foreign import FOREIGN, known
 from pipeline.openqa.client import OpenQA
-from pipeline.quantities import duration_text
+from pipeline.policy.room import Need
+from pipeline.quantities import duration_text, size_text
 from pipeline.registry.evidence import find_evidence
 from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.trust.warrant import Warrant
@@ -156,15 +159,13 @@ async def _platform(world: World, platform: str) -> str:
 
 
 async def _room(world: World) -> str:
-    tried = await attempt(
-        debian("mount").with_env_variable("PIPELINE_RUN", world.reach.run),
-        ["df", "--block-size=1", "--output=avail", "/"],
-    )
-    free = int(tried.stdout.split()[-1])
-    found = f"{free / 1024**3:.0f} GiB are free where the engine keeps its data"
-    if free < ROOM:
-        raise PreconditionError(f"{found}; expected at least {ROOM / 1024**3:.0f} GiB for one image and its disk.")
-    return found
+    """As the stages will ask for it; without a candidate to go by, what one image and its disk take as a rule."""
+    needs = [need for image in world.images for need in await needs_of(world, image)]
+    largest = max(needs, key=lambda need: need.about, default=Need("One image and its disk", ROOM, ROOM))
+    free = await machine.free(world.reach)
+    if largest.refusal(free):
+        raise PreconditionError(f"{largest.told(free)}; expected at least {size_text(largest.least)}.")
+    return largest.told(free)
 
 
 async def _kvm(world: World) -> str:

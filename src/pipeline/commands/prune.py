@@ -148,8 +148,13 @@ async def _prune_one(
     """One repository; what ends it before anything was deleted is a report, too."""
     rules = _rules(world, home)
     try:
-        async with open_driver(world.registry, home, kind=kind, token=token) as driver:
-            return await prune_repository(world.registry, home, rules, confirm=confirm, now=now, driver=driver)
+        async with (
+            open_driver(world.registry, home, kind=kind, token=token) as driver,
+            world.remembered(home) as kept,
+        ):
+            return await prune_repository(
+                world.registry, home, rules, confirm=confirm, now=now, driver=driver, kept=kept
+            )
     except PipelineError as error:
         return PruneReport(
             repository=str(home),

@@ -8,6 +8,7 @@ from pydantic import field_validator, model_validator
 from pipeline.config.words import ImageReference, RelativePath, Table
 from pipeline.policy import platforms
 from pipeline.quantities import Duration
+from pipeline.vm.form import Form
 
 BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
 
@@ -48,6 +49,9 @@ class Builder(Table):
     """What is built of the image: the qcow2 that boots and is tested, and what is stored and uploaded beside it. Of
     those an ISO is booted to its installer, and nothing else is run. `{type}` in `args`, or what follows `--type`,
     becomes each of them."""
+    form: Form = Form.QCOW2
+    """How the disk is stored, tested and uploaded, into which it is converted once if the builder leaves another one:
+    `qcow2` (nothing compressed), `qcow2-zstd`, or `as-built`, any qcow2."""
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
     timeout: Duration = 3600.0

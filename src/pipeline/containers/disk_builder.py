@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import anyio
@@ -11,26 +11,27 @@ from dagger import CacheSharingMode, dag
 
 from pipeline.config import OUTPUT, OUTPUTS, QCOW2, Builder
 from pipeline.containers.base import Reach, debian
-from pipeline.containers.execution import Ran, attempt
+from pipeline.containers.disk_store import Disk, fetch_image
+from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.podman import STORAGE, toolbox
-from pipeline.domain import Digest, Repository
+from pipeline.containers.qemu import machine_room
+from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.policy.blame import Work
 from pipeline.policy.platforms import choice, short_name
+from pipeline.vm.form import Formed
+from pipeline.vm.spec import Arch
 
 _SCRATCH = "/store"
 """Where osbuild keeps what it works on."""
+_LAYOUT = "/candidate"
+"""Where the candidate is as an OCI layout: the one that the upgrade serves."""
+_ROOMS = "/rooms"
+"""A file for each room in use, by its name."""
+_ABANDONED = 24 * 60
+"""Minutes after which a room is one that a killed build left: no build may take so long."""
 _CLEANING = 600.0
 """Seconds for emptying what a build left."""
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A disk file, still in the engine, and the builder (by digest) that made it."""
-
-    file: dagger.File
-    builder: str
-    log: str
 
 
 class NotBuilt(GateFailed):
@@ -58,10 +59,14 @@ async def build_disk(
     Raises NotBuilt when the builder refuses the image, UsageError for what the configuration asks of it and
     InfrastructureError for what the machine lacks. `kind` is one of `OUTPUTS`.
     """
-    wanted = {update_ref: repository.at(digest)} | {name: name for name in builder.needs}
+    tag = Tag(update_ref.rpartition(":")[2])
+    layout, written = await fetch_image(reach, repository, digest, platform, tag)
+    source = f"oci:{_LAYOUT}:{tag}" if written.oci else f"docker://{repository.at(digest)}"
     async with _room(f"{digest.short}-{short_name(platform)}") as room:
-        for name, source in wanted.items():
-            await _load(room.in_toolbox(reach), source, name, platform)
+        tools = room.in_toolbox(reach)
+        await _load(tools.with_mounted_directory(_LAYOUT, layout), source, update_ref, platform)
+        for name in builder.needs:
+            await _load(tools, f"docker://{name}", name, platform)
         image = await _pulled(reach, builder.image)
         container = room.given(reach.outside(image)).with_directory(OUTPUT, dag.directory()).with_workdir(OUTPUT)
         if config and builder.config:
@@ -81,7 +86,10 @@ async def build_disk(
 
 @dataclass(frozen=True)
 class _Room:
-    """Storage and scratch of one candidate: on volumes, because overlay on overlay does not work."""
+    """Storage and scratch of one candidate: on volumes, because overlay on overlay does not work.
+
+    Each is noted on a volume of all rooms as long as it is in use, so that what a killed build left has an end, too.
+    """
 
     name: str
     filling: str = field(default_factory=lambda: uuid4().hex)
@@ -96,22 +104,33 @@ class _Room:
     def in_toolbox(self, reach: Reach) -> dagger.Container:
         return self.given(reach.registries(toolbox()))
 
-    async def empty(self, *places: str) -> None:
-        """Also what a killed build left; another run of the same candidate finds nothing then, which is an outage."""
-        command = ["find", *places, "-mindepth", "1", "-delete"]
-        await attempt(self.given(toolbox()), command, privileged=True, within=_CLEANING)
+    async def enter(self) -> list[str]:
+        """Make place for a new build, and name the rooms that nobody has left for a day."""
+        old = f"find {_ROOMS} -mindepth 1 -mmin +{_ABANDONED} ! -name {self.name} -printf '%f\\n'"
+        ran = await self._in_rooms(f"find {_SCRATCH} -mindepth 1 -delete; touch {_ROOMS}/{self.name}; {old}")
+        return ran.stdout.split()
+
+    async def leave(self) -> None:
+        """Empty it, also of what a killed build left; another run of the same candidate finds nothing then."""
+        await self._in_rooms(f"find {STORAGE} {_SCRATCH} -mindepth 1 -delete && rm -f {_ROOMS}/{self.name}")
+
+    async def _in_rooms(self, command: str) -> Ran:
+        rooms = self.given(toolbox()).with_mounted_cache(_ROOMS, dag.cache_volume("bootc-pipeline-rooms"))
+        return await attempt(rooms, ["sh", "-c", command], privileged=True, within=_CLEANING)
 
 
 @asynccontextmanager
 async def _room(name: str) -> AsyncIterator[_Room]:
     """Without scratch of an earlier run, and with nothing in it afterwards, however the build ends."""
     room = _Room(name)
-    await room.empty(_SCRATCH)
+    for left in await room.enter():
+        with suppress(PipelineError):
+            await _Room(left).leave()
     try:
         yield room
     finally:
         with anyio.CancelScope(shield=True), suppress(PipelineError):
-            await room.empty(STORAGE, _SCRATCH)
+            await room.leave()
 
 
 async def _load(tools: dagger.Container, source: str, name: str, platform: str) -> None:
@@ -119,13 +138,14 @@ async def _load(tools: dagger.Container, source: str, name: str, platform: str) 
         tools,
         [
             *("skopeo", *choice(platform), "copy", "--quiet"),
-            f"docker://{source}",
+            source,
             f"containers-storage:{name}",
         ],
         privileged=True,
     )
     if copied.code:
-        raise copied.blamed(Work.PULL if source == name else Work.COPY, f"skopeo could not fetch {source}")
+        work = Work.PULL if source == f"docker://{name}" else Work.COPY
+        raise copied.blamed(work, f"skopeo could not load {name} from {source}")
 
 
 def _refusal(builder: Builder, digest: Digest, built: Ran) -> PipelineError:
@@ -171,19 +191,24 @@ _REFUSALS = {
 """What the engine says of images that another try will not bring, and what to do."""
 
 
-_CHECK_IMPOSSIBLE = 1
-"""qemu-img(1), check: 2 is a damaged image, 3 lost clusters, 63 a format without a check."""
+_BUILT, _FORMED = "/built", "/disk.qcow2"
 
 
-async def examine(disk: dagger.File) -> dict[str, str]:
-    """Size (bytes) and soundness of the file; GateFailed when `qemu-img check` finds it damaged."""
-    looked = debian("qemu-utils").with_mounted_file("/disk.qcow2", disk)
-    checked = await attempt(looked, ["qemu-img", "check", "/disk.qcow2"])
-    if checked.code == _CHECK_IMPOSSIBLE:
-        raise InfrastructureError(f"qemu-img cannot check the new disk: {checked.end()}")
-    if checked.code:
-        raise GateFailed(f"qemu-img check finds the new disk damaged: {checked.end()}")
-    return {"disk size": str(await disk.size()), "qemu-img check": checked.stdout.strip().splitlines()[0]}
+async def formed(built: Disk, builder: Builder, arch: Arch) -> tuple[Disk, Formed]:
+    """The disk in the form that the configuration asks for, checked: the file that is tested from here on.
+
+    GateFailed when `qemu-img check` finds it damaged, UsageError when the builder left no disk of the form asked for,
+    InfrastructureError when there is no room for another one.
+    """
+    ran = await attempt(
+        machine_room(arch).with_mounted_file(_BUILT, built.file),
+        ["python", "-m", "pipeline.vm.form", _BUILT, "--form", builder.form, "--to", _FORMED],
+        within=builder.timeout,
+    )
+    if ran.code:
+        raise outcome_of(ran)
+    done = Formed.model_validate_json(ran.stdout)
+    return (replace(built, file=ran.container.file(_FORMED)) if done.converted else built), done
 
 
 async def facts(name: str, file: dagger.File) -> dict[str, str]:

@@ -4,16 +4,16 @@ They go from the engine straight to the server, never through the module's own c
 """
 
 import json
+from dataclasses import dataclass, replace
 
 import dagger
 
 from pipeline.config import QCOW2, Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
-from pipeline.containers.disk_builder import Disk
-from pipeline.containers.execution import Ran, attempt
+from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.secrets import readable
 from pipeline.domain import Digest, Repository, Tag
-from pipeline.errors import ConflictError, InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.errors import InfrastructureError
 from pipeline.image.oci_layout import Written
 from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
@@ -23,9 +23,15 @@ _STARTING = 600.0
 """Seconds for what comes before a program's own deadline begins: its container, and the disk mounted in it."""
 _LIMIT = 4 * 3600.0
 """Seconds for gigabytes between the engine and a registry; the programs retry under deadlines of their own."""
-_ERRORS: dict[int, type[PipelineError]] = {
-    kind.outcome.exit_code: kind for kind in (UsageError, PreconditionError, ConflictError, InfrastructureError)
-}
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk file, still in the engine, and the builder (by digest) that made it."""
+
+    file: dagger.File
+    builder: str
+    log: str
 
 
 async def store_disk(
@@ -52,10 +58,13 @@ async def store_disk(
 
 
 async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -> dagger.File:
-    """The very disk of a record; its sha256 is checked while it comes in."""
-    container = _carrier(reach, reach.registry_auth)
+    """The very disk of a record; its sha256 is checked while it comes in.
+
+    The engine keeps it as long as it has room: what a digest names never changes, so that the next command that asks
+    for this disk fetches nothing.
+    """
     fetched = await _run(
-        container,
+        _carrier(replace(reach, run="by digest"), reach.registry_auth),
         [
             *("python", "-m", "pipeline.registry.disk", "fetch"),
             *_where(reach, repository),
@@ -63,6 +72,7 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
             *("--sha256", record.sha256),
             *("--path", "/disk.qcow2"),
         ],
+        remembered=True,
     )
     return fetched.container.file("/disk.qcow2")
 
@@ -70,7 +80,11 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
 async def fetch_image(
     reach: Reach, repository: Repository, digest: Digest, platform: str, tag: Tag
 ) -> tuple[dagger.Directory, Written]:
-    """The image as an OCI image layout under this tag, and what is in it; every byte is verified."""
+    """The image as an OCI image layout under this tag, and what is in it; every byte is verified.
+
+    It comes over the network once in a command: to the same question the engine has the answer still. Another command
+    asks again, because signatures can have been added.
+    """
     fetched = await _run(
         _carrier(reach, reach.registry_auth),
         [
@@ -124,7 +138,7 @@ async def prune_uploads(
     )
     if pruned.stdout.strip():
         return DiskReport.model_validate_json(pruned.stdout)
-    raise _failed(pruned)
+    raise outcome_of(pruned)
 
 
 def _store(target: Upload, auth: dagger.Secret | None) -> list[str]:
@@ -148,13 +162,11 @@ def _where(reach: Reach, repository: Repository) -> list[str]:
     ]
 
 
-async def _run(container: dagger.Container, command: list[str], within: float = _LIMIT) -> Ran:
+async def _run(
+    container: dagger.Container, command: list[str], within: float = _LIMIT, *, remembered: bool = False
+) -> Ran:
     """The exit codes of these programs are those of the outcomes: turn them back into the error."""
-    ran = await attempt(container, command, within=within)
+    ran = await attempt(container, command, within=within, remembered=remembered)
     if ran.code:
-        raise _failed(ran)
+        raise outcome_of(ran)
     return ran
-
-
-def _failed(ran: Ran) -> PipelineError:
-    return _ERRORS.get(ran.code, InfrastructureError)(ran.end())

@@ -65,15 +65,23 @@ async def attempt(
     privileged: bool = False,
     entrypoint: bool = False,
     within: float = DEADLINE,
+    remembered: bool = False,
 ) -> Ran:
     """Run a command; any exit code is an answer. `within` is in seconds.
+
+    `remembered`: a success may be one that the engine still has of an earlier run of this very command, a failure never
+    is. Anything else the engine keeps as an answer, whatever the exit code: what touches the outside needs a
+    `Reach.run` of its own.
 
     Raises Killed for a signal, InfrastructureError when the container itself could not be made (an image that
     cannot be pulled, a package that cannot be installed) or the command does not end in time: none of them says
     anything about what was to be tested.
     """
     executed = container.with_exec(
-        command, use_entrypoint=entrypoint, expect=ReturnType.ANY, insecure_root_capabilities=privileged
+        command,
+        use_entrypoint=entrypoint,
+        expect=ReturnType.SUCCESS if remembered else ReturnType.ANY,
+        insecure_root_capabilities=privileged,
     )
     try:
         with anyio.fail_after(within):
@@ -87,12 +95,20 @@ async def attempt(
         ) from None
     except dagger.ExecError as error:
         if error.command[-len(command) :] == command:
+            if remembered and not 128 <= error.exit_code < 192:
+                return Ran(container, error.exit_code, error.stdout, shortened(error.stderr))
             raise Killed(error) from error
         said = (error.stderr or error.stdout)[-2000:]
         raise InfrastructureError(f"No tool container: `{' '.join(error.command)}` failed: {said}") from error
     except dagger.QueryError as error:
         raise InfrastructureError(f"The engine could not run `{' '.join(command)}`: {error}") from error
     return Ran(executed, code, _answer(stdout, command), shortened(stderr), log)
+
+
+def outcome_of(ran: Ran) -> PipelineError:
+    """The error of one of our own programs that failed: its exit code is the outcome's, its last words the reason."""
+    kinds = {kind.outcome.exit_code: kind for kind in PipelineError.__subclasses__()}
+    return kinds.get(ran.code, InfrastructureError)(ran.end())
 
 
 def _answer(stdout: str, command: list[str]) -> str:

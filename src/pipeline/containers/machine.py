@@ -1,6 +1,7 @@
 """What the engine's machine has, asked from a container on it."""
 
 import re
+from uuid import uuid4
 
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import attempt
@@ -12,6 +13,16 @@ async def room(reach: Reach) -> tuple[float, float]:
     asked = debian("mount").with_env_variable("PIPELINE_RUN", reach.run)
     ran = await attempt(asked, ["sh", "-c", "nproc && cat /proc/meminfo"])
     return read_room(ran.stdout)
+
+
+async def free(reach: Reach) -> int:
+    """Bytes that are free where the engine keeps its data, right now."""
+    asked = debian("mount").with_env_variable("PIPELINE_RUN", reach.run).with_env_variable("PIPELINE_TRY", uuid4().hex)
+    ran = await attempt(asked, ["df", "--block-size=1", "--output=avail", "/"])
+    said = ran.stdout.split()[-1:]
+    if not said or not said[0].isdecimal():
+        raise InfrastructureError(f"The engine's room could not be read; expected what df says, found: {ran.end(3)}")
+    return int(said[0])
 
 
 def read_room(said: str) -> tuple[float, float]:

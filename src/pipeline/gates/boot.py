@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dagger
 from dagger import dag
 
 from pipeline.config import Image, architecture
 from pipeline.containers import qemu
-from pipeline.containers.disk_builder import NotBuilt, build_disk, examine
+from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
 from pipeline.containers.disk_store import store_disk
 from pipeline.containers.machine import room
 from pipeline.domain import Channel, Digest, Outcome
@@ -18,12 +18,14 @@ from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.outputs import other_outputs
+from pipeline.gates.room import room_for
 from pipeline.gates.subject import Subject
 from pipeline.gates.upgrade import not_tried, upgrade_from_stable
 from pipeline.image.disk_config import Shipped, shipped_by
 from pipeline.policy.fleet import fitting
 from pipeline.policy.gate import verdict
 from pipeline.policy.platforms import short_name
+from pipeline.policy.room import to_test
 from pipeline.policy.upgrade import has_bootc
 from pipeline.registry.evidence import DiskRecord
 from pipeline.report.model import Check, CheckStatus, Phase, Result
@@ -128,7 +130,22 @@ def not_booted(reasons: Mapping[str, str]) -> list[Check]:
 
 
 async def _try(world: World, image: Image, digest: Digest, platform: str, *, keep_disk: bool) -> Tried:
-    """A disk of the image, its boot, and the upgrade to it from the current stable."""
+    """What the machines of one platform found, if the engine has room for its disk."""
+    machine = await machine_of(world, image, digest, platform)
+    compared = await compared_with_stable(world, image, digest, platform, machine)
+    stable_disk = (compared.stable and compared.stable.disk_size) or 0
+    async with room_for(world, to_test(image.name, compared.image_size or 0, stable_disk)) as room:
+        tried = await _disk_and_machines(world, image, digest, platform, machine, compared, keep_disk=keep_disk)
+    return replace(tried, inputs=room | tried.inputs)
+
+
+async def _disk_and_machines(
+    world: World, image: Image, digest: Digest, platform: str, machine: Spec, compared: Spec, *, keep_disk: bool
+) -> Tried:
+    """A disk of the image, its boot, and the upgrade to it from the current stable.
+
+    `compared`: the machine, with what is known of stable.
+    """
     gate, arch = world.config.gates.testing, short_name(platform)
     config = world.given.source.file(gate.builder.config) if gate.builder.config else None
     shipped = shipped_by(gate.builder.config, await config.contents()) if gate.builder.config and config else Shipped()
@@ -136,7 +153,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
         disk = await build_disk(
             world.reach, gate.builder, image.repository, digest, platform, image.update_reference, config
         )
-        made = await examine(disk.file) | shipped.inputs
+        disk, form = await formed(disk, gate.builder, Arch(architecture(platform)))
     except GateFailed as error:
         log = error.log if isinstance(error, NotBuilt) else ""
         return Tried(
@@ -145,8 +162,6 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
             files=dag.directory().with_new_file(f"disk-{arch}.log", log) if log else None,
         )
 
-    machine = await machine_of(world, image, digest, platform)
-    compared = await compared_with_stable(world, image, digest, platform, machine)
     own_checks = world.given.source.directory(gate.checks) if gate.checks else None
     result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
     booted = result.inputs.get(DISK_SHA256)
@@ -164,7 +179,7 @@ async def _try(world: World, image: Image, digest: Digest, platform: str, *, kee
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
-        inputs=result.inputs | made | {"builder": disk.builder} | kept | upgraded.inputs,
+        inputs=result.inputs | form.inputs() | shipped.inputs | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,

@@ -13,6 +13,7 @@ from pipeline.errors import GateFailed, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.recipe import NOTHING, Needed, bases_of, moved, recipe_of
+from pipeline.gates.room import build_need, room_for
 from pipeline.gates.subject import candidates_of, see_candidate
 from pipeline.policy.candidate import Numbered, refuse_unfit
 from pipeline.policy.gate import verdict
@@ -86,8 +87,9 @@ async def image_gate(
     local = _local(world, image, image.tags.candidate(commit, number), storage)
     try:
         recipe = await recipe_of(world, image, commit, bases, needed=needed, afresh=refresh is Refresh.ALWAYS)
-        local = await local.build(image, world.given.source, recipe)
-        local = await _rechunked(image, commit, local)
+        async with room_for(world, await build_need(world, image)):
+            local = await local.build(image, world.given.source, recipe)
+            local = await _rechunked(image, commit, local)
     except GateFailed as error:
         run = _run_of(world, image, commit, _not_built(command, error), evidence.new_folder())
         return Gated(image, number, run, partial(local.push, image), None)
@@ -121,6 +123,13 @@ async def submitted_gate(
 
     Raises UsageError for a reference without digest, PreconditionError for an image that is none of this commit.
     """
+    async with room_for(world, await build_need(world, image)):
+        return await _submitted(world, image, commit, command, delivered, storage, reuse=reuse)
+
+
+async def _submitted(
+    world: World, image: Image, commit: Commit, command: str, delivered: Delivered, storage: Storage, *, reuse: bool
+) -> Reused | Gated:
     references = [_by_digest(text) for text in delivered.references]
     local = _local(world, image, commit, storage)
     push: Push

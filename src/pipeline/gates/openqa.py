@@ -19,6 +19,7 @@ from pipeline.errors import PipelineError, PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun, Proof
 from pipeline.gates.outputs import named, platform_and_kind
+from pipeline.gates.room import room_for
 from pipeline.gates.shown import Shown
 from pipeline.gates.subject import Subject
 from pipeline.openqa.client import OpenQA
@@ -28,6 +29,7 @@ from pipeline.openqa.runs import acknowledge, created, find_run
 from pipeline.openqa.submission import Order, file_name
 from pipeline.openqa.verdict import Expectation, Scenario
 from pipeline.policy.platforms import short_name
+from pipeline.policy.room import to_release
 from pipeline.policy.tags import ReleaseTag
 from pipeline.policy.template import filled
 from pipeline.registry.evidence import DiskRecord
@@ -97,7 +99,9 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
 
     platforms: Sequence[str] = world.config.booted(subject.image)
     assets = dict(zip(server.assets, await each(server.assets, asset_there), strict=True))
-    uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
+    disks = sum(record.size for record in tested.evidence.disks.values())
+    async with room_for(world, to_release(subject.image.name, disks)) as room:
+        uploads = dict(zip(platforms, await each(platforms, disk_there), strict=True))
     beside = [key for key in tested.evidence.disks if platform_and_kind(key)[1] != QCOW2]
 
     async def also_there(key: str) -> dict[str, str]:
@@ -123,7 +127,8 @@ async def openqa_gate(world: World, subject: Subject, tag: ReleaseTag, tested: P
             Phase(name="disks to the store", start=0.0, end=uploaded - start),
             *(phase for one in parts for phase in one.phases(start)),
         ],
-        inputs={f"asset {name}": url for name, url in assets.items()}
+        inputs=room
+        | {f"asset {name}": url for name, url in assets.items()}
         | {one.part.name + name: value for one in parts for name, value in one.inputs.items()}
         | {name: value for found in others for name, value in found.items()},
         duration=time.monotonic() - start,

@@ -7,8 +7,8 @@ from dagger import dag
 
 from pipeline.config import Image
 from pipeline.containers import qemu
-from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, facts
-from pipeline.containers.disk_store import store_disk
+from pipeline.containers.disk_builder import NotBuilt, build_disk, facts
+from pipeline.containers.disk_store import Disk, store_disk
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError
 from pipeline.policy.platforms import short_name

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PipelineError, PreconditionError
+from pipeline.registry import media
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 from pipeline.registry.credentials import Credentials
@@ -27,6 +28,8 @@ class Written(BaseModel):
     """The manifest, and the platform's image when it is an index: bootc may name either."""
     size: int
     """Bytes of all blobs."""
+    oci: bool = True
+    """Whether all of it is of OCI's types: skopeo finds nothing else in a layout."""
 
 
 async def write_layout(repo: RepositoryClient, digest: Digest, platform: str, tag: Tag, folder: Path) -> Written:
@@ -52,7 +55,8 @@ async def write_layout(repo: RepositoryClient, digest: Digest, platform: str, ta
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": listed}))
     (folder / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
     digests = list(dict.fromkeys((top.digest, image.digest)))
-    return Written(digests=digests, size=sum(blob.size for blob in wanted.values()))
+    oci = {top.media_type, image.media_type} <= {media.OCI_MANIFEST, media.OCI_INDEX}
+    return Written(digests=digests, size=sum(blob.size for blob in wanted.values()), oci=oci)
 
 
 async def _of_platform(repo: RepositoryClient, top: Manifest, platform: str) -> Digest:

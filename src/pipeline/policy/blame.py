@@ -40,6 +40,8 @@ _CARRIED = Work.COPY | Work.PULL
 _REGISTRY = r"(initializing source|pinging container registry|reading manifest|copying system image|docker://).*"
 """Before a refusal in a build's output, which would be a RUN step's own otherwise."""
 
+_FULL = r"no space left on device|ENOSPC|disk quota exceeded|not enough (free )?(disk )?space"
+
 _AGAIN = "This says nothing about the image; run the command again."
 _ROOM = Blame(InfrastructureError, f"The engine's machine has no room: make some. {_AGAIN}")
 _KILLED = Blame(InfrastructureError, f"Something killed it, mostly for want of memory: give more. {_AGAIN}")
@@ -89,7 +91,7 @@ _TABLE = [
     _Sign(_ANYWHERE, r"server gave HTTP response to HTTPS client", _PLAIN),
     _Sign(_ANYWHERE, r"(x509|tls): .*certificate|certificate signed by unknown authority", _TRUST),
     # outages before refusals: a gateway's "503 … denied" is none
-    _Sign(_ANYWHERE, r"no space left on device|ENOSPC|disk quota exceeded|not enough (free )?(disk )?space", _ROOM),
+    _Sign(_ANYWHERE, _FULL, _ROOM),
     _Sign(
         _ANYWHERE,
         r"signal: killed|\bSIGKILL\b|exit (status|code):? 137|^Killed$|out of memory|cannot allocate memory|signal 9\b",
@@ -184,6 +186,11 @@ def whose_fault(work: Work, said: str, lines: int = 40) -> Blame:
             if work in sign.where and re.search(sign.words, line, _ANY_CASE):
                 return sign.blame
     return _OTHERWISE[work]
+
+
+def is_full(said: str) -> bool:
+    """Whether a tool, the engine or the kernel says that a disk is full."""
+    return re.search(_FULL, said, _ANY_CASE) is not None
 
 
 def headline(said: str) -> str:

@@ -1,7 +1,7 @@
 """A conditional PUT of a large file: what both drivers come down to."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import anyio
 import httpx
@@ -10,10 +10,14 @@ from pipeline.errors import PreconditionError
 from pipeline.upload.store import CHUNK, Passing, Upload
 
 _EXISTS = frozenset({409, 412})
+_CHANGED = "BadDigest|SHA256Mismatch"
+"""S3's words for a body that is not what was announced: it was changed on its way."""
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-async def put_new(http: httpx.AsyncClient, url: str, upload: Upload, where: str) -> bool:
+async def put_new(
+    http: httpx.AsyncClient, url: str, upload: Upload, where: str, more: Mapping[str, str] | None = None
+) -> bool:
     """PUT with `If-None-Match: *` (RFC 9110, 13.1.2): whether the object was written.
 
     Args:
@@ -21,8 +25,10 @@ async def put_new(http: httpx.AsyncClient, url: str, upload: Upload, where: str)
         url: the object's address; may carry a signature, so it is never printed.
         upload: streamed from its file, never wholly in memory.
         where: what to call the target in a message.
+        more: headers, signatures among them.
     """
     headers = {
+        **(more or {}),
         "If-None-Match": "*",
         "Content-Type": "application/octet-stream",
         "Content-Length": str(upload.size),
@@ -39,7 +45,7 @@ async def put_new(http: httpx.AsyncClient, url: str, upload: Upload, where: str)
     if response.status_code in _EXISTS:
         return False
     said = _said(response.text)
-    if response.status_code in _TRANSIENT:
+    if response.status_code in _TRANSIENT or re.search(_CHANGED, response.text):
         raise Passing(f"{where} answered {response.status_code}: {said}")
     raise PreconditionError(
         f"{where} refused the upload with {response.status_code}: {said}. Check the address, and that the key may write"

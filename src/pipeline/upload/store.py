@@ -38,6 +38,9 @@ class Store(Protocol):
     async def size(self, key: str) -> int | None:
         """The size of an object as the store itself sees it; None when there is none."""
 
+    async def holds(self, upload: Upload) -> bool | None:
+        """Whether the object has the file's checksum, by the store's own word; None when it says nothing of that."""
+
 
 class Passing(Exception):
     """Something that may be gone at the next try."""

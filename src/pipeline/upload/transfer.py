@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 import httpx
 import stamina
 
@@ -15,6 +16,9 @@ from pipeline.quantities import duration_text
 from pipeline.upload.store import CHUNK, Passing, Store, Upload
 
 T = TypeVar("T")
+
+_END = 64 * 1024
+"""Bytes at the end of an object that are read of what the store has verified."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ async def transfer(
 ) -> Uploaded:
     """Put the file under its key, unless it is there, and prove that its public address gives the same bytes.
 
+    Where the store itself says that it holds them, by its own checksum, the address has to show an object of that size
+    with that end; otherwise it is read whole.
+
     Args:
         store: where to write.
         upload: the file, its key, size and checksum.
@@ -64,7 +71,10 @@ async def transfer(
             stored = await _persist(patience, trouble, lambda: store.size(upload.key))
             if stored != upload.size:
                 raise _differs(upload, f"{stored} bytes", created=created)
-            seen = await _persist(patience, trouble, lambda: fetch(public_url))
+            holds = await _persist(patience, trouble, lambda: store.holds(upload))
+            if holds is False:
+                raise _differs(upload, "another checksum, says the store", created=created)
+            seen = await _persist(patience, trouble, lambda: fetch(public_url, upload if holds else None))
     except TimeoutError as error:
         raise InfrastructureError(
             f"the upload of {upload.key} did not end within {duration_text(deadline)}"
@@ -79,24 +89,50 @@ async def transfer(
     return Uploaded(Outcome.PASSED if created else Outcome.UNCHANGED, public_url, upload.size, upload.sha256)
 
 
-async def fetch(url: str) -> Seen | None:
-    """Read an address to its end, as openQA does (redirects followed, no key); None when it shows nothing."""
+async def fetch(url: str, known: Upload | None = None) -> Seen | None:
+    """Read an address to its end, as openQA does (redirects followed, no key); None when it shows nothing.
+
+    Of what is `known` to be in the store the end is enough, from a server that gives parts: what is seen then is that
+    file when the end and the whole size are its own.
+    """
     checksum, size = hashlib.sha256(), 0
+    headers = {"Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+    if known:
+        headers["Range"] = f"bytes=-{_END}"
     try:
         async with (
             httpx.AsyncClient(follow_redirects=True, timeout=httpx.Timeout(60.0)) as http,
-            http.stream("GET", url, headers={"Accept-Encoding": "identity", "Cache-Control": "no-cache"}) as response,
+            http.stream("GET", url, headers=headers) as response,
         ):
             if response.status_code in (401, 403, 404, 410):
                 return None
             if not response.is_success:
                 raise Passing(f"{url} answered {response.status_code}")
+            if known and response.status_code == httpx.codes.PARTIAL_CONTENT:
+                return await _end_seen(response, known)
             async for chunk in response.aiter_raw(CHUNK):
                 checksum.update(chunk)
                 size += len(chunk)
     except httpx.TransportError as error:
         raise Passing(f"{url} cannot be read ({type(error).__name__} {error})") from error
     return Seen(size, checksum.hexdigest())
+
+
+async def _end_seen(response: httpx.Response, known: Upload) -> Seen:
+    """The file itself, when the answer is its end."""
+    end = await anyio.to_thread.run_sync(_end_of, known)
+    found = b"".join([chunk async for chunk in response.aiter_raw(CHUNK)])
+    total = response.headers.get("content-range", "").rpartition("/")[2]
+    size = int(total) if total.isascii() and total.isdigit() else len(found)
+    if found == end and size == known.size:
+        return Seen(size, known.sha256)
+    return Seen(size, f"another end than the file's, {hashlib.sha256(found).hexdigest()},")
+
+
+def _end_of(upload: Upload) -> bytes:
+    with upload.path.open("rb") as file:
+        file.seek(max(upload.size - _END, 0))
+        return file.read()
 
 
 def _differs(upload: Upload, found: str, *, created: bool) -> Exception:

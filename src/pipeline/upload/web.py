@@ -44,6 +44,10 @@ class Web:
             raise Passing(f"{self._url} answered HEAD without a size")
         return int(length)
 
+    async def holds(self, upload: Upload) -> bool | None:  # noqa: ARG002 - part of the protocol
+        """Web servers keep no checksums."""
+        return None
+
     async def disks(self) -> list[StoredDisk]:
         """All files of the folder, by WebDAV; PreconditionError for a server without it."""
         try:

@@ -3,7 +3,8 @@
 The builder is the lab's stand-in, which wants and says what the real one does.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,13 +14,15 @@ from dagger import dag
 
 from pipeline.config import Builder
 from pipeline.containers.base import Reach
-from pipeline.containers.disk_builder import Disk, NotBuilt, build_disk, examine
+from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
+from pipeline.containers.disk_store import Disk, fetch_disk, store_disk
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
-from pipeline.errors import InfrastructureError, PipelineError, UsageError
+from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.lab.images import disk_builder, tiny_os
 from pipeline.lab.registry import PORT, registry
+from pipeline.vm.spec import Arch
 
 ROOT = Path(__file__).parents[3]
 HOST = f"registry:{PORT}"
@@ -84,7 +87,13 @@ async def test_the_disk_is_built_under_the_update_reference_and_nothing_is_left_
     text = '[[customizations.user]]\nname = "core"\nkey = "ssh-ed25519 AAAA nobody"\n'
     config = dag.directory().with_new_file("disk.toml", text).file("disk.toml")
     disk = await lab.build(builder(config="disk_config/disk.toml", needs=[f"{HOST}/test/bare:latest"]), config=config)
-    assert (await examine(disk.file))["qemu-img check"] == "No errors were found on the image."
+    kept, form = await formed(disk, builder(), Arch.X86_64)
+    assert kept is disk
+    assert form.inputs() == {
+        "disk form": "qcow2",
+        "disk size": str(await disk.file.size()),
+        "qemu-img check": "No errors were found on the image.",
+    }
     assert "boot loaders" in disk.log
     assert "@sha256:" in disk.builder
     storage = dag.cache_volume(f"bootc-pipeline-disk-{lab.images['tiny'].short}-amd64")
@@ -102,7 +111,13 @@ async def test_the_root_file_system_is_the_one_that_the_image_declares(lab: Lab)
 
 async def test_the_successor_is_called_as_it_wants(lab: Lab) -> None:
     called = builder(args=["--type", "raw", "--output", "{output}/here", "{ref}"], disk="here/image/disk.raw")
-    assert await (await lab.build(called)).file.size() > 1024**2
+    raw = await lab.build(called)
+    assert await raw.file.size() > 1024**2
+    for form in "qcow2", "qcow2-zstd":
+        disk, made = await formed(raw, builder(form=form), Arch.X86_64)
+        assert (made.built, made.form, made.size) == ("raw", form, await disk.file.size())
+    with pytest.raises(UsageError, match=r"format raw, and gates\.testing\.builder\.form is as-built"):
+        await formed(raw, builder(form="as-built"), Arch.X86_64)
 
 
 async def test_what_else_is_built_is_where_the_builder_leaves_it(lab: Lab) -> None:
@@ -141,3 +156,22 @@ async def test_what_the_image_lacks_is_the_reason_and_the_whole_log_is_kept(lab:
     assert str(caught.value).startswith("FileNotFoundError")
     assert "file_contexts" in str(caught.value).splitlines()[0]
     assert "mounted" in caught.value.log
+
+
+async def test_a_disk_that_the_engine_has_fetched_once_is_not_fetched_again(lab: Lab) -> None:
+    repository, digest = Repository(HOST, "test/tiny"), lab.images["tiny"]
+    content = f"a disk of {uuid4().hex}"
+    disk = Disk(dag.directory().with_new_file("disk", content).file("disk"), "a builder", "")
+    sha256 = hashlib.sha256(content.encode()).hexdigest()
+    record = await store_disk(lab.reach, repository, digest, "linux/amd64", disk, sha256)
+    written = set()
+    for reach in lab.reach, replace(lab.reach, run=uuid4().hex):
+        fetched = await fetch_disk(reach, repository, record)
+        assert await fetched.contents() == content
+        looked = toolbox().with_mounted_file("/disk", fetched).with_env_variable("RUN", reach.run)
+        written.add((await attempt(looked, ["stat", "--format=%y", "/disk"])).stdout)
+    assert len(written) == 1
+    other = record.model_copy(update={"manifest": digest})
+    for _ in range(2):
+        with pytest.raises(PreconditionError, match="is no disk"):
+            await fetch_disk(lab.reach, repository, other)

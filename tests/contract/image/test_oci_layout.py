@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from pipeline.domain import Digest, Repository, Tag
+from pipeline.registry import media
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Manifest, sha256
 from pipeline.registry.credentials import Credentials
@@ -27,12 +28,14 @@ def auth(guarded_registry: str, registry_login: tuple[str, str]) -> str:
     return json.dumps({"auths": {guarded_registry: {"auth": login}}})
 
 
-async def push_image(repo: RepositoryClient, architecture: str, tag: Tag | None = None) -> dict[str, Any]:
+async def push_image(
+    repo: RepositoryClient, architecture: str, tag: Tag | None = None, kind: str = MANIFEST
+) -> dict[str, Any]:
     platform = {"os": "linux", "architecture": architecture}
     config = await repo.push_blob(json.dumps(platform).encode(), CONFIG)
     layer = await repo.push_blob(os.urandom(100_000), LAYER)
     both = [one.model_copy(update={"data": None}).to_json() for one in (config, layer)]
-    image = {"schemaVersion": 2, "mediaType": MANIFEST, "config": both[0], "layers": [both[1], both[1]]}
+    image = {"schemaVersion": 2, "mediaType": kind, "config": both[0], "layers": [both[1], both[1]]}
     return (await repo.push_manifest(Manifest.of(image), tag)).to_json() | {"platform": platform}
 
 
@@ -74,6 +77,14 @@ async def test_the_layout_has_one_platform_of_the_index_and_its_signature(pushed
     assert len(blobs) == 3 + 2 + 2
     assert all(sha256(blob.read_bytes()).hex == blob.name for blob in blobs)
     assert auth not in "".join(str(blob.read_bytes()) for blob in (tmp_path / "image").rglob("*") if blob.is_file())
+
+
+@pytest.mark.parametrize("kind", [MANIFEST, media.DOCKER_MANIFEST])
+async def test_an_image_of_dockers_types_is_said_to_be_none_of_oci(guarded_registry, auth, tmp_path, kind) -> None:
+    repository = Repository(guarded_registry, f"test/{uuid4().hex}")
+    async with RegistryClient(Credentials.parse(auth), plain_http={guarded_registry}) as client:
+        image = await push_image(client.repository(repository), "amd64", kind=kind)
+    assert json.loads(fetch(tmp_path, repository, image["digest"], auth).stdout)["oci"] is (kind == MANIFEST)
 
 
 @pytest.mark.parametrize(

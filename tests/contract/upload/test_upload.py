@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+
+from pipeline.upload import s3 as driver
+from pipeline.upload.s3 import SINGLE_PUT_LIMIT
+from pipeline.upload.store import Passing, Upload
 
 Place = Any  # of conftest.py, which tests cannot import
 CONTENT = bytes(range(256)) * 4096 * 24  # 24 MiB: more than any buffer on the way
@@ -96,3 +101,24 @@ def test_a_server_that_is_not_there_is_an_outage(s3: Place, disk: Path) -> None:
     down = upload(type(s3)(arguments, "http://127.0.0.1:9/os"), disk, "os.qcow2")
     assert down.returncode == 6
     assert "run again" in down.stderr
+
+
+@pytest.mark.parametrize("limit", [SINGLE_PUT_LIMIT, 1], ids=["whole", "in parts"])
+async def test_the_store_says_by_its_own_checksum_what_it_holds(
+    s3: Place, disk: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(driver, "SINGLE_PUT_LIMIT", limit)
+    monkeypatch.setattr(driver, "PART", 5 << 20)
+    store = driver.S3("os-images", "candidates", s3.arguments[3], "us-east-1", (s3.user, s3.secret))
+    this = Upload.of(disk, f"checksum-{limit}.qcow2")
+    assert await store.create(this)
+    assert await store.holds(this)
+    await anyio.Path(disk).write_bytes(CONTENT[:-1] + b"X")
+    assert await store.holds(Upload.of(disk, this.key)) is False
+
+
+async def test_a_body_that_is_not_what_was_announced_is_not_taken(s3: Place, disk: Path) -> None:
+    store = driver.S3("os-images", "candidates", s3.arguments[3], "us-east-1", (s3.user, s3.secret))
+    with pytest.raises(Passing):
+        await store.create(Upload(disk, "changed.qcow2", len(CONTENT), "0" * 64))
+    assert await store.size("changed.qcow2") is None

@@ -1,7 +1,10 @@
 """What a tool run is taken for: bounded, under a deadline, and blamed on whose fault it is."""
 
 import anyio
+import dagger
 import pytest
+from dagger._exceptions import QueryErrorValue
+from gql import GraphQLRequest
 
 from pipeline.containers import execution
 from pipeline.containers.execution import Ran, attempt, shortened
@@ -68,3 +71,28 @@ def test_the_cause_comes_first_in_the_message(work, stdout, error, start):
     blamed = ran.blamed(work, "the builder on sha256:00")
     assert type(blamed) is error
     assert str(blamed).startswith(start)
+
+
+@pytest.mark.parametrize(("code", "answers"), [(0, True), (6, True), (137, False)])
+async def test_only_a_success_is_remembered_and_a_failure_is_an_answer_all_the_same(code, answers):
+    asked = []
+
+    class Engine(Executed):
+        def with_exec(self, command, **options):
+            asked.append(options["expect"])
+            return self
+
+        async def exit_code(self):
+            if code:
+                told = {"cmd": ["fetch"], "exitCode": code, "stdout": "", "stderr": "registry away"}
+                value = QueryErrorValue("failed", extensions={"_type": "EXEC_ERROR"} | told)
+                raise dagger.ExecError([value], GraphQLRequest("{ __typename }"))
+            return code
+
+    if not answers:
+        with pytest.raises(execution.Killed):
+            await attempt(Engine(), ["fetch"], remembered=True)
+        return
+    ran = await attempt(Engine(), ["fetch"], remembered=True)
+    assert asked == [dagger.ReturnType.SUCCESS]
+    assert (ran.code, bool(code and "registry away" in ran.end())) == (code, bool(code))

@@ -71,7 +71,7 @@ async def run(disks: dict[str, Digest], text: str = CONFIG) -> Any:
         return "" if path == "missing.fd" else "1111222233334444"
 
     given = SimpleNamespace(upload_auth=None, source=SimpleNamespace(file=str))
-    world = SimpleNamespace(config=config, reach=None, given=given, history=SimpleNamespace(tree=tree))
+    world = SimpleNamespace(config=config, reach=None, free=None, given=given, history=SimpleNamespace(tree=tree))
     records = {
         platform: DiskRecord(sha256=sha256, size=1, manifest=CANDIDATE, builder="b")
         for platform, sha256 in disks.items()

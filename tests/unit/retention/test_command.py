@@ -1,5 +1,6 @@
 """`prune` over several repositories: what was done in one is told whatever happens in the next."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +26,11 @@ CONFIG = '[images.os]\nrepository = "registry.test/os"\nstable_repository = "reg
 def world(client: Any) -> Any:
     config = parse(CONFIG)
     return SimpleNamespace(
-        config=config, images=list(config.selected([])), registry=client, given=SimpleNamespace(upload_auth=None)
+        config=config,
+        images=list(config.selected([])),
+        registry=client,
+        given=SimpleNamespace(upload_auth=None),
+        remembered=lambda _: nullcontext(),
     )
 
 

@@ -19,8 +19,8 @@ DISK = b"a bootable disk" * 1000
 class Memory:
     """A store whose content is also what the public address shows."""
 
-    def __init__(self, content: bytes | None = None, troubles: int = 0) -> None:
-        self.content, self.troubles, self.writes = content, troubles, 0
+    def __init__(self, content: bytes | None = None, troubles: int = 0, says: bool | None = None) -> None:
+        self.content, self.troubles, self.writes, self.says = content, troubles, 0, says
 
     async def create(self, upload: Upload) -> bool:
         if self.troubles:
@@ -33,6 +33,9 @@ class Memory:
 
     async def size(self, key: str) -> int | None:
         return None if self.content is None else len(self.content)
+
+    async def holds(self, upload: Upload) -> bool | None:
+        return self.says
 
 
 @pytest.fixture(autouse=True)
@@ -149,3 +152,42 @@ async def test_an_outage_of_the_public_address_is_no_verdict(
 async def test_the_deadline_holds_and_names_the_trouble(upload: Upload) -> None:
     with stamina.set_testing(False), pytest.raises(InfrastructureError, match=r"did not end.*stumbled"):
         await transfer(Memory(troubles=99), upload, PUBLIC, deadline=0.05)
+
+
+def gives_parts(content: bytes) -> respx.Route:
+    def answer(request: httpx.Request) -> httpx.Response:
+        wanted = int(request.headers["range"].removeprefix("bytes=-"))
+        end = content[-wanted:]
+        told = f"bytes {len(content) - len(end)}-{len(content) - 1}/{len(content)}"
+        return httpx.Response(206, content=end, headers={"content-range": told})
+
+    return respx.get(PUBLIC).mock(side_effect=answer)
+
+
+@respx.mock
+async def test_what_the_store_has_verified_is_seen_by_its_end(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.upload.transfer._END", 100)
+    public = gives_parts(DISK)
+    done = await transfer(Memory(says=True), upload, PUBLIC)
+    assert (done.outcome, done.size, done.sha256) == (Outcome.PASSED, len(DISK), upload.sha256)
+    assert public.calls.last.response.num_bytes_downloaded <= 100
+
+
+@respx.mock
+async def test_a_server_that_gives_no_parts_is_read_whole(upload: Upload) -> None:
+    shows(Memory(DISK))
+    assert (await transfer(Memory(says=True), upload, PUBLIC)).sha256 == upload.sha256
+
+
+@respx.mock
+@pytest.mark.parametrize("shown", [DISK[:-1] + b"X", DISK + DISK[-1:], DISK[-200:], b"short"])
+async def test_an_address_of_another_object_is_noticed_by_its_end_or_size(upload: Upload, shown: bytes) -> None:
+    gives_parts(shown)
+    with pytest.raises(PreconditionError, match="url and public_url are one place"):
+        await transfer(Memory(says=True), upload, PUBLIC)
+
+
+@respx.mock
+async def test_another_checksum_by_the_stores_own_word_is_a_conflict(upload: Upload) -> None:
+    with pytest.raises(ConflictError, match="another checksum, says the store"):
+        await transfer(Memory(bytes(len(DISK)), says=False), upload, PUBLIC)

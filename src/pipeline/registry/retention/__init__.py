@@ -2,6 +2,7 @@
 
 from pipeline.registry.retention.choose import DriverKind, open_driver
 from pipeline.registry.retention.driver import Driver
+from pipeline.registry.retention.kept import Kept
 from pipeline.registry.retention.prune import prune, why_kept
 from pipeline.registry.retention.record import refuse_while_pruning, see_whole
 from pipeline.registry.retention.report import PruneReport
@@ -10,6 +11,7 @@ from pipeline.registry.retention.restore import Restored, RestoreList, list_tags
 __all__ = [
     "Driver",
     "DriverKind",
+    "Kept",
     "PruneReport",
     "RestoreList",
     "Restored",

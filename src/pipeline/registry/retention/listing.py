@@ -13,8 +13,10 @@ from pipeline.policy.retention import Graph, Manifest, Rules, UnsupportedDigest,
 from pipeline.policy.retention.graph import CREATED, INDEX_TYPES, read_time
 from pipeline.policy.retention.rules import Role
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.content import Manifest as Content
 from pipeline.registry.retention.books import Books, read_books
 from pipeline.registry.retention.driver import Driver, Snapshot
+from pipeline.registry.retention.kept import Kept
 from pipeline.registry.retention.waves import each
 
 
@@ -36,20 +38,23 @@ async def read(
     leftovers: Collection[Digest] = (),
     wanted: Digest | None = None,
     whole: bool = False,
+    kept: Kept | None = None,
 ) -> Listing:
     """List everything that a plan needs to know.
 
     Of manifests that no root holds, creation times are read too, and the referrers of what could go: those of others
-    cannot be deleted and need not be known. Nor need the images of an index that has a date: they are not read.
+    cannot be deleted and need not be known. Nor need the images of an index that has a date: they are not read. What is
+    attached to the parts of an index that goes decides nothing but whether they go with it: it is read before they do.
     `leftovers`: digests from an interrupted run. `wanted`: a manifest to read in any case, with the subjects above it.
-    `whole`: read what could go also where an index tells enough, as is right before it goes.
+    `whole`: read what could go also where an index tells enough, as is right before it goes. `kept`: what earlier runs
+    have read; a manifest of it counts as there, so that with `whole` each is asked for.
     Raises InfrastructureError and PreconditionError.
     """
     snapshot = await driver.snapshot()
     tags = await _all_tags(repository, snapshot, rules)
     books = await read_books(repository, tags)
     await _see_all_tags(repository, rules, tags, books)
-    crawl = Crawl(repository)
+    crawl = Crawl(repository, kept, whole=whole)
     await crawl.fetch_tags(tags)
     targets = [digest for history in books.histories for digest in history[: rules.rollback_targets]]
     await crawl.fetch([*snapshot.untagged, *books.entries, *leftovers, *targets])
@@ -72,7 +77,8 @@ async def read(
         asked.update(doomed)
         if whole:
             await crawl.fetch_whole(doomed)
-        await crawl.fetch_referrers(doomed)
+        parts = {child for digest in doomed for child in crawl.manifests[digest].children}
+        await crawl.fetch_referrers(digest for digest in doomed if whole or digest not in parts)
     if driver.can_untag:
         await crawl.fetch_times(part for part in _shared(graph(), rules) if part not in dated)
     return Listing(graph(), books, (*_expiring(snapshot, rules), *absent))
@@ -81,8 +87,10 @@ async def read(
 class Crawl:
     """Follows digests from manifest to manifest, each read at most once."""
 
-    def __init__(self, repository: RepositoryClient) -> None:
+    def __init__(self, repository: RepositoryClient, kept: Kept | None = None, *, whole: bool = True) -> None:
         self._repository = repository
+        self._kept = kept
+        self._whole = whole
         self.manifests: dict[Digest, Manifest] = {}
         self.tags: dict[Tag, Digest] = {}
         self.absent: list[Tag] = []
@@ -184,7 +192,7 @@ class Crawl:
             self._missing.add(digest)
 
     async def _read(self, ref: Tag | Digest) -> Manifest | None:
-        found = await self._repository.raw_manifest(ref)
+        found = await self._found(ref)
         if found is None:
             return None
         known = self.manifests.get(found.digest)
@@ -199,10 +207,23 @@ class Crawl:
                 ) from error
         return self.manifests[found.digest]
 
+    async def _found(self, ref: Tag | Digest) -> Content | None:
+        if isinstance(ref, Tag) or self._kept is None:
+            return await self._repository.raw_manifest(ref)
+        if not self._whole and (known := self._kept.get(ref)):
+            return known
+        if found := await self._repository.raw_manifest(ref):
+            self._kept.put(found.digest, found.raw, found.media_type)
+        return found
+
     async def _created(self, config: Digest) -> datetime | None:
         """The later of the label and the configuration's own date, which may be that of the sources."""
         try:
-            image = _Configuration.model_validate_json(await self._repository.blob(config))
+            known = self._kept.get(config) if self._kept else None
+            content = known.raw if known else await self._repository.blob(config)
+            if self._kept and not known:
+                self._kept.put(config, content)
+            image = _Configuration.model_validate_json(content)
         except (PreconditionError, ValidationError):
             return None  # a broken image: of unknown age, so it stays
         labels = (image.config and image.config.labels) or {}

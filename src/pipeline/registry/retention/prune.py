@@ -8,6 +8,7 @@ from pipeline.policy.retention import Rules, plan
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.retention.apply import carry_out
 from pipeline.registry.retention.driver import Driver
+from pipeline.registry.retention.kept import Kept
 from pipeline.registry.retention.listing import read
 from pipeline.registry.retention.record import RecordKeeper, find_record
 from pipeline.registry.retention.report import PruneReport
@@ -23,8 +24,9 @@ async def prune(
     confirm: bool,
     now: datetime,
     driver: Driver,
+    kept: Kept | None = None,
 ) -> PruneReport:
-    """Plan what may be deleted from `repository`; with `confirm`, delete it.
+    """Plan what may be deleted from `repository`; with `confirm`, delete it. `kept`: what earlier plans have read.
 
     Returns a report also when it stopped half-way: its outcome says how it ended, and the next run finishes. Raises
     InfrastructureError, PreconditionError or ConflictError while nothing has been deleted: the listing failed, the
@@ -34,7 +36,8 @@ async def prune(
     before = client.requests
     await _same_time(repo, now)
     record = await find_record(repo)
-    listing = await read(repo, driver, rules, now, leftovers=record.digests if record else (), whole=confirm)
+    leftovers = record.digests if record else ()
+    listing = await read(repo, driver, rules, now, leftovers=leftovers, whole=confirm, kept=kept)
     made = plan(listing.graph, rules, now, can_untag=driver.can_untag)
     report = PruneReport(
         repository=str(repository),
