@@ -1,7 +1,7 @@
 """Everything that a stage needs from outside, opened once and closed at the end."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from pipeline.containers.identity import sign_with_identity
 from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
 from pipeline.trust.keyless import Identity, Sigstore
@@ -29,7 +29,7 @@ from pipeline.trust.keys import PublicKey
 from pipeline.trust.notary import Notary
 from pipeline.trust.signers import Accepted, Signer, Trust
 
-Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
+Copy = Callable[[Repository, Digest, Repository, Tag | None], Awaitable[None]]
 """Source, digest, target, tag: see `copy_by_digest`."""
 
 
@@ -85,6 +85,8 @@ class World:
     left: dict[str, Path] = field(default_factory=dict)
     """What the gates of this command left, by image: a folder of this container with logs and screenshots."""
     judge: Judge = Judge()
+    at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What clears away, when the command ends, what it left in the engine for its own use."""
 
     @property
     def notary(self) -> Notary:
@@ -102,6 +104,12 @@ class World:
         paths = self.config.paths_of(gate)
         trees = [await self.history.tree(path) for path in paths]
         return self.config.gate_version(gate, image, trees=trees)
+
+    async def clear(self) -> None:
+        """The command has ended, however: what cannot be cleared away changes nothing of its outcome."""
+        for act in self.at_end:
+            with suppress(PipelineError):
+                await act()
 
     def address(self, url: str) -> str | None:
         """Where the host of a URL really answers; None when at its own name."""
@@ -133,7 +141,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     async with RegistryClient(
         credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted, notary=notary
     ) as registry:
-        yield World(
+        world = World(
             given=given,
             config=config,
             images=selected,
@@ -144,6 +152,10 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             copy=partial(copy_by_digest, reach),
             addresses=addresses,
         )
+        try:
+            yield world
+        finally:
+            await world.clear()
 
 
 async def _told_whom_to_trust(history: History, config: Config, named: str) -> tuple[TrustTable | None, Judge]:

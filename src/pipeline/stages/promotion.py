@@ -331,6 +331,17 @@ async def _write(world: World, source: Repository, repository: Repository, move:
         raise failure
 
 
+async def name(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:
+    """Let a tag that is written once name an image of its repository; ConflictError when it names another."""
+    await give_back(world, repository, tag, digest, None)
+
+
+async def give_back(world: World, repository: Repository, tag: Tag, digest: Digest, instead: Digest | None) -> None:
+    """Let a tag name an image again that it named before something was written `instead`."""
+    await _write(world, repository, repository, Move(repository=str(repository), tag=tag, old=instead, new=digest))
+    await _read_back(world, repository, tag, digest)
+
+
 async def _still_as_planned(world: World, repository: Repository, move: Move) -> Digest | None:
     """What the tag names: as the plan saw it, or as it is to be; ConflictError for anything else."""
     now = await world.registry.repository(repository).digest(move.tag)

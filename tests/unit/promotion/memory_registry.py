@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
@@ -32,8 +33,8 @@ def sha256(data: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
-pushed: dict[tuple[str, str], Digest] = {}
-"""What the push tool says of its last push to a tag."""
+pushed: ContextVar[Digest] = ContextVar("pushed")
+"""What the push tool says of the last push of this task."""
 
 
 class Crash(BaseException):
@@ -470,11 +471,12 @@ class MemoryRegistry:
 
     # By tools -------------------------------------------------------------------------------------------------------
 
-    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
         await self._tool("reads", lambda: None)
         await self._tool("writes", lambda: self._carry(self.store(source.path), self.store(target.path), digest))
-        await self._tool(f"tags {tag}", lambda: self._tag_whole(target.path, tag, digest))
+        if tag:
+            await self._tool(f"tags {tag}", lambda: self._tag_whole(target.path, tag, digest))
 
     def _tag_whole(self, path: str, tag: Tag, digest: Digest) -> None:
         """A registry takes no manifest without its parts: MANIFEST_BLOB_UNKNOWN."""
@@ -493,12 +495,16 @@ class MemoryRegistry:
         theirs.blobs |= {part["digest"]: ours.blobs[part["digest"]] for part in parts}
         theirs.manifests[digest] = ours.manifests[digest]
 
-    async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
-        """What podman and skopeo do with an image that was built here."""
-        await self._tool("writes", lambda: None)
-        digest = self.put_image(path, labels, seed)
-        pushed[path, tag] = digest
-        await self._tool(f"tags {tag}", lambda: self.tag(path, tag, digest))
+    async def push(self, path: str, labels: dict[str, str], seed: str) -> Digest:
+        """What podman and skopeo do with an image that was built here: it comes without a tag."""
+        digest = MemoryRegistry().put_image(path, labels, seed)
+        pushed.set(digest)
+        await self._tool("writes", lambda: self._received(path, labels, seed))
+        return digest
+
+    def _received(self, path: str, labels: dict[str, str], seed: str) -> None:
+        self.remember()
+        self.put_image(path, labels, seed)
 
     async def _tool(self, what: str, effect: Callable[[], object]) -> None:
         """One request of a tool, which waits for an answer as long as it takes, and tries nothing twice."""
