@@ -121,3 +121,12 @@ async def test_a_build_like_theirs(lab: Lab) -> None:
     assert config["Labels"]["a"] == "b c"
     assert config["Annotations"]["note"] == "well"
     assert await lab.shell(f"grep -rl {CANARY} {STORAGE} || true") == "", "in a layer, or left in the volume"
+
+    await lab.storage().remove(image)
+    images = "podman images --format '{{.Repository}}:{{.Tag}}'"
+    assert "localhost/os:1-x86_64" not in (left := await lab.shell(images)).split(), left
+    assert "localhost/os:cache-x86_64" in left.split()
+    first = config["Id"]
+    await lab.storage("localhost/os:2").build(image, source, recipe)
+    (config,) = json.loads(await lab.shell("podman image inspect localhost/os:2-x86_64"))
+    assert config["Id"] == first, "the steps of the build before were not taken up again"
