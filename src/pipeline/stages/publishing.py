@@ -16,6 +16,7 @@ from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused
 from pipeline.gates.subject import candidates_of, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Numbered
+from pipeline.registry.retention import see_whole
 from pipeline.stages import promotion
 from pipeline.world import World
 
@@ -82,8 +83,11 @@ async def _quicker(world: World, found: Gated, known: Sequence[Numbered]) -> Pub
 async def _push(world: World, found: Gated, commit: Commit) -> Digest:
     """Push without a name, and look at what the registry has."""
     registry, digest = world.repository(found.image), await found.push()
-    if await registry.manifest(digest) is None:
-        raise InfrastructureError(f"{found.image.repository.at(digest)} is not there after its push. Run again.")
+    try:
+        await see_whole(registry, digest)
+    except ConflictError:
+        name = found.image.repository.at(digest)
+        raise InfrastructureError(f"{name} is not there after its push, or not all of it. Run again.") from None
     await see_candidate(world, found.image, digest, commit)
     return digest
 

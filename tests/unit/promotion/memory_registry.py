@@ -503,8 +503,12 @@ class MemoryRegistry:
         return digest
 
     def _received(self, path: str, labels: dict[str, str], seed: str) -> None:
+        """The last write is that of the index: a registry takes no manifest without its parts."""
+        manifests = self.store(path).manifests
+        digest = self.put_image(path, labels, seed)
+        index = manifests.pop(digest)
         self.remember()
-        self.put_image(path, labels, seed)
+        manifests[digest] = index
 
     async def _tool(self, what: str, effect: Callable[[], object]) -> None:
         """One request of a tool, which waits for an answer as long as it takes, and tries nothing twice."""
