@@ -1,9 +1,9 @@
 """What the number of images in one configuration costs: requests, time and memory of each command.
 
-All images share one repository, each behind a prefix, as flavors do: every list of tags has the tags of all. The stages
-are the real ones on the registry in memory of tests/unit/promotion; builds, gates and skopeo are stand-ins. Requests are
-what a registry would be asked, beside what skopeo asks; time is that of the processor, for the registry in memory, too.
-Each count is a process of its own, so that its memory is.
+All images share one repository, each behind a prefix, as flavors do: every list of tags has the tags of all. Stages are
+the real ones on the registry in memory of tests/unit/promotion; builds, gates and skopeo are stand-ins. Requests are
+the pipeline's own, not skopeo's; time is that of the processor, which the registry in memory takes as well. Each count
+is a process of its own, so that its memory is.
 """
 
 import json
@@ -39,7 +39,7 @@ _PAGE = 1000
 class Quick(MemoryRegistry):
     """Without the memory of every write that the tests look at."""
 
-    def tag(self, path: str, tag: str, new: Digest, *, by_us: bool = True) -> None:
+    def tag(self, path: str, tag: str, new: Digest, *, by_us: bool = True) -> None:  # noqa: ARG002
         self.store(path).tags[tag] = new
 
     def remember(self) -> None:

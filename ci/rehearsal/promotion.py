@@ -157,7 +157,7 @@ class Promotions:
             passed(results)
         return Counted(seconds, Counter(map(purpose, self.proxy.log)))
 
-    async def _push(self, image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
+    async def _push(self, image: Image, _commit: Commit, labels: dict[str, str]) -> Digest:
         """An index of two platforms, without a tag."""
         async with RegistryClient(plain_http={self.host}) as client:
             repo = client.repository(image.repository)
