@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import anyio
 
@@ -46,7 +47,11 @@ class Promotion:
 
     def wish(self, move: Move) -> Desired:
         """What a move is to bring about."""
-        return next(wish for wish in self.desired if (str(wish.repository), wish.tag) == (move.repository, move.tag))
+        return self._wishes[move.repository, move.tag]
+
+    @cached_property
+    def _wishes(self) -> dict[tuple[str, str], Desired]:
+        return {(str(wish.repository), wish.tag): wish for wish in self.desired}
 
     def source(self, move: Move) -> Repository:
         """Where the image of a move comes from."""
