@@ -111,8 +111,8 @@ class Fleet:
 def measured(counts: tuple[int, ...] = COUNTS) -> list[str]:
     """The table, a line each."""
     found = {count: _in_its_own_process(count) for count in counts}
-    head = "".join(f"{f'{count} images':>34}" for count in counts)
-    lines = [f"{'':<24}{head}", f"{'':<24}" + f"{'requests  an image  seconds     MB':>34}" * len(counts)]
+    head = "".join(f"{f'{count} images':>35}" for count in counts)
+    lines = [f"{'':<24}{head}", f"{'':<24}" + f"{'requests  an image  seconds    MB':>35}" * len(counts)]
     for number, first in enumerate(found[counts[0]]):
         cells = ""
         for count in counts:
