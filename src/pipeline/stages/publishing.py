@@ -56,18 +56,25 @@ async def publish(world: World, found: Reused | Gated, commit: Commit) -> Publis
         number = found.number if found.digest else await _name(world, found.image, commit, digest, known)
         if number:
             return Published(number, digest, proof.digest)
-    raise ConflictError(
-        f"{digest} of {found.image.name} found no free name: {_TRIES} other builds of commit {commit[:12]} were "
-        "quicker. Find out who builds it again and again, and run again. Nothing has moved."
-    )
+    raise _outrun(found.image, digest, commit)
 
 
 async def keep_name(world: World, found: Reused | Gated, commit: Commit, published: Published) -> None:
     """Look once more, at the end: another build that looked before we wrote may have written after us."""
-    while isinstance(found, Gated):
+    if isinstance(found, Reused):
+        return
+    for _ in range(_TRIES):
         known = await candidates_of(world, found.image, commit)
         if await _name(world, found.image, commit, published.digest, known):
             return
+    raise _outrun(found.image, published.digest, commit)
+
+
+def _outrun(image: Image, digest: Digest | None, commit: Commit) -> ConflictError:
+    return ConflictError(
+        f"{digest} of {image.name} found no free name in {_TRIES} tries: each time another image of commit "
+        f"{commit[:12]} was there first, or the name did not stay. Find out who else writes it, then run again."
+    )
 
 
 async def _quicker(world: World, found: Gated, known: Sequence[Numbered]) -> Published | None:
