@@ -31,7 +31,7 @@ _LIMIT = 4 * 3600.0
 
 _SOON = 600.0
 """Seconds for clearing away, which waits for whoever builds in the same storage."""
-_CACHED = "168h"
+_CACHED = "48h"
 """How long the steps of a build stay that is not the newest one."""
 
 _SECRETS = "/run/secrets/build"
@@ -272,9 +272,9 @@ class BuiltImage:
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())
 
     async def remove(self, image: Image) -> None:
-        """Take the images of this name out of storage, and what builds left there a week ago and nothing is based on.
+        """Take the images of this name out of storage, and what builds left there two days ago, but the newest.
 
-        The newest build of each platform stays, with the steps that the next build takes up again.
+        That stays for each platform, with the steps that the next build takes up again.
         """
         names = [self._of(platform) for platform in image.platforms]
         removed = await _run(["podman", "rmi", "--force", "--ignore", *names], self.container, _SOON)
