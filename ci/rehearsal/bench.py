@@ -15,15 +15,15 @@ from typing import Any
 import anyio
 
 from pipeline.vm.spent import Spent
-from rehearsal import by_hand, openqa, promotion, retention, scale, steps
+from rehearsal import by_hand, fleet, openqa, promotion, retention, scale, steps
 from rehearsal.calls import Answer, Pipeline
 from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
-PARTS = ("promotion", "scale", "retention", "openqa", "stages")
-"""Moving tags, and disks of any size, on a registry; plans of retention, on one in memory; the openQA gate, on an
-openQA; whole stages, in the lab."""
+PARTS = ("promotion", "fleet", "scale", "retention", "openqa", "stages")
+"""Moving tags, on a registry, and of many images, in memory; disks of any size, on a registry; plans of retention, on
+one in memory; the openQA gate, on an openQA; whole stages, in the lab."""
 
 _POLL = 1.0
 """Seconds between two looks at openQA: fewer than a release has, so that the bench does not wait for them."""
@@ -44,6 +44,10 @@ def main() -> None:
     if "promotion" in arguments.parts:
         progress.heading("Promotions beside skopeo")
         for line in anyio.run(promotion.measured, arguments.rounds, arguments.images):
+            progress.say(line)
+    if "fleet" in arguments.parts:
+        progress.heading("Many images of one configuration")
+        for line in fleet.measured():
             progress.say(line)
     if "scale" in arguments.parts:
         progress.heading("Disks beside skopeo")

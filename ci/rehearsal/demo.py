@@ -1,4 +1,4 @@
-"""The demo: a release that goes through, then two that the gates stop. `ci/demo` runs it."""
+"""The demo: a release that goes through, a new base at night, two releases that the gates stop. `ci/demo` runs it."""
 
 import argparse
 import signal
@@ -13,6 +13,7 @@ from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
+_BASE, _MOVING = "registry:5500/lab/tiny-os", "bookworm"
 _SERVICE = "os/usr/lib/systemd/system/sample-os-greeting.service"
 
 
@@ -21,7 +22,7 @@ class DemoError(Exception):
 
 
 def main() -> None:
-    """Read top to bottom: lab, a good release, a service that fails, a regression, the table, the reports."""
+    """Read top to bottom: lab, a good release, a new base, a failing service, a regression, the table, the reports."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the lab ends with us
     arguments = command_line()
     run = time.strftime("%Y%m%d-%H%M%S")
@@ -37,8 +38,13 @@ def main() -> None:
         lab("lab", lab_log, waiting=lambda elapsed: progress.waiting(elapsed, lab_log)),
     ):
         repository = Repository.create(Path(folder, "sample-os"), f"registry:5500/demo-{run}/sample-os")
+        base = f"demo-{run}"  # a tag that this demo may move
+        registry.put(_BASE, base, registry.manifest(_BASE, _MOVING) or b"")
+        repository.replace("pipeline.toml", f"{_BASE}:{_MOVING}", f"{_BASE}:{base}")
+        repository.commit("A base whose tag moves")
         show = Show(repository, Pipeline(repository.path, logs, waiting=progress.waiting), progress, out)
         show.a_release_goes_through()
+        show.a_new_base_comes_at_night(base)
         show.a_failing_service_stops_at_testing()
         show.a_regression_stops_at_stable()
     progress.heading("Done; the lab is stopped.")
@@ -68,8 +74,23 @@ class Show:
         for ref, gate in ("next", "next"), ("v1.0.0-test", "testing"), ("v1.0.0", "stable"):
             self.evidence(ref, gate)
 
+    def a_new_base_comes_at_night(self, base: str) -> None:
+        self.progress.heading(
+            "4. At night, without a commit: the base's tag has moved, and next is built on the new one"
+        )
+        before = self.channels()
+        registry.derived(_BASE, base, _BASE, "a fix of somebody else's", tag=base)
+        self.passes("build-next", "--refresh=auto", log="build-next-refresh")
+        after = self.channels()
+        if after["next"] in (None, before["next"]) or after["stable"] != before["stable"]:
+            raise DemoError("the new base did not bring a new candidate to next, and to next alone")
+        second = registry.digest(self.repository.image, f"{self.repository.head()}.2")
+        if second != after["next"]:
+            raise DemoError("next is not at the second candidate of the commit")
+        self.table()
+
     def a_failing_service_stops_at_testing(self) -> None:
-        self.progress.heading("4. A commit whose service fails at boot: its unit tests pass, QEMU stops it")
+        self.progress.heading("5. A commit whose service fails at boot: its unit tests pass, QEMU stops it")
         self.repository.replace(_SERVICE, "/usr/share/sample-os/greeting", "/usr/share/sample-os/greetings")
         self.repository.commit("Greet in the plural")
         self.passes("build-next", log="build-next-service")
@@ -79,7 +100,7 @@ class Show:
         self.evidence(self.repository.head(), "testing")
 
     def a_regression_stops_at_stable(self) -> None:
-        self.progress.heading("5. Repaired, but with a regression that only openQA's suite looks for")
+        self.progress.heading("6. Repaired, but with a regression that only openQA's suite looks for")
         self.repository.revert()
         self.repository.write("os/usr/lib/tmpfiles.d/sample-os.conf", "d /tmp 0755 root root -\n")
         self.repository.commit("Nobody but root needs /tmp")

@@ -113,10 +113,10 @@ class Promotions:
         self.skopeo = skopeo
         self.host = proxy.address
 
-    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
         """`copy_by_digest` without its container, over plain HTTP."""
         options = ["--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"]
-        references = [f"docker://{source.at(digest)}", f"docker://{target.tagged(tag)}"]
+        references = [f"docker://{source.at(digest)}", f"docker://{target.tagged(tag) if tag else target.at(digest)}"]
         await anyio.run_process([self.skopeo, "copy", *options, *references])
 
     def bench(self, images: int, *, apart: bool = False, kind: type[Bench] = Bench) -> Bench:
@@ -157,8 +157,8 @@ class Promotions:
             passed(results)
         return Counted(seconds, Counter(map(purpose, self.proxy.log)))
 
-    async def _push(self, image: Image, commit: Commit, labels: dict[str, str]) -> Digest:
-        """An index of two platforms, at the tag of its commit."""
+    async def _push(self, image: Image, _commit: Commit, labels: dict[str, str]) -> Digest:
+        """An index of two platforms, without a tag."""
         async with RegistryClient(plain_http={self.host}) as client:
             repo = client.repository(image.repository)
             listed = []
@@ -181,7 +181,7 @@ class Promotions:
                 await repo.put_manifest(manifest, manifest.digest)
                 listed.append(manifest.descriptor.to_json() | {"platform": platform})
             index = index_of(listed)
-            await repo.put_manifest(index, Tag(commit))
+            await repo.put_manifest(index, index.digest)
             return index.digest
 
 

@@ -1,10 +1,16 @@
 """The lab's registry, asked directly: what really lies behind a tag."""
 
+import gzip
 import hashlib
+import io
 import json
+import tarfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from rehearsal.lab import REGISTRY
 
@@ -16,6 +22,7 @@ _KINDS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     ]
 )
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 def manifest(image: str, reference: str) -> bytes | None:
@@ -33,7 +40,7 @@ def manifest(image: str, reference: str) -> bytes | None:
 def digest(image: str, reference: str) -> str | None:
     """The digest of those bytes."""
     found = manifest(image, reference)
-    return None if found is None else f"sha256:{hashlib.sha256(found).hexdigest()}"
+    return None if found is None else _sha256(found)
 
 
 def attached(image: str, subject: str) -> set[str]:
@@ -72,7 +79,7 @@ def blobs(image: str) -> Iterator[tuple[str, bytes]]:
         request = urllib.request.Request(_url(image, f"{kind}/{reference}"), headers={"Accept": _KINDS})
         with urllib.request.urlopen(request, timeout=60) as answer:
             content = bytes(answer.read())
-        name = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        name = _sha256(content)
         if name in seen:
             continue
         seen.add(name)
@@ -82,6 +89,87 @@ def blobs(image: str) -> Iterator[tuple[str, bytes]]:
             wanted += [("manifests", child["digest"]) for child in document.get("manifests", [])]
             named = [*document.get("layers", []), *([document["config"]] if "config" in document else [])]
             wanted += [("blobs", blob["digest"]) for blob in named if blob["digest"] not in seen]
+
+
+def derived(
+    source: str,
+    reference: str,
+    target: str,
+    text: str,
+    *,
+    tag: str = "",
+    labels: dict[str, str] | None = None,
+    architecture: str = "amd64",
+) -> str:
+    """Put an image with one more file, that holds `text`, into another repository; its digest.
+
+    Other `labels` are added and `architecture` is what it says of itself. Without `tag` it has only its digest.
+    """
+    described = json.loads(manifest(source, reference) or b"")
+    if "manifests" in described:
+        described = json.loads(manifest(source, described["manifests"][0]["digest"]) or b"")
+    config = json.loads(_blob(source, described["config"]["digest"]))
+    unpacked = _packed("usr/share/rehearsal", text)
+    config["architecture"] = architecture
+    config["config"]["Labels"] = (config["config"].get("Labels") or {}) | (labels or {})
+    config["rootfs"]["diff_ids"].append(_sha256(unpacked))
+    config.get("history", []).append({"created_by": "one more file"})
+    for layer in described["layers"]:
+        _send("POST", _url(target, f"blobs/uploads/?mount={layer['digest']}&from={source.partition('/')[2]}"))
+    described["layers"].append(_uploaded(target, gzip.compress(unpacked), _LAYER))
+    described["config"] |= _uploaded(target, json.dumps(config).encode(), described["config"]["mediaType"])
+    content = json.dumps(described | {"mediaType": _KINDS.split(", ")[1]}).encode()
+    put(target, tag or _sha256(content), content)
+    return _sha256(content)
+
+
+def laid_out(image: str, reference: str, folder: Path) -> Path:
+    """An image as an OCI layout."""
+    content = manifest(image, reference) or b""
+    described = json.loads(content)
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    for name in (described["config"]["digest"], *(layer["digest"] for layer in described["layers"])):
+        (blobs / name.partition(":")[2]).write_bytes(_blob(image, name))
+    top = {"mediaType": described["mediaType"], "digest": _sha256(content), "size": len(content)}
+    (blobs / top["digest"].partition(":")[2]).write_bytes(content)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    return folder
+
+
+def _packed(path: str, text: str) -> bytes:
+    packed, content = io.BytesIO(), text.encode()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        file = tarfile.TarInfo(path)
+        file.size, file.mode = len(content), 0o644
+        archive.addfile(file, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def _uploaded(image: str, content: bytes, kind: str) -> dict[str, Any]:
+    """A blob's descriptor."""
+    where = _send("POST", _url(image, "blobs/uploads/"))
+    name = _sha256(content)
+    _send("PUT", f"{where}{'&' if '?' in where else '?'}digest={name}", content)
+    return {"mediaType": kind, "digest": name, "size": len(content)}
+
+
+def _send(method: str, url: str, content: bytes = b"") -> str:
+    """Where the registry wants what comes next."""
+    headers = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(url, data=content, headers=headers, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return urllib.parse.urljoin(url, answer.headers.get("Location", ""))
+
+
+def _blob(image: str, name: str) -> bytes:
+    with urllib.request.urlopen(_url(image, f"blobs/{name}"), timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def _sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _url(image: str, rest: str) -> str:

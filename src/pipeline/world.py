@@ -1,7 +1,7 @@
 """Everything that a stage needs from outside, opened once and closed at the end."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.containers.remembered import remembered
 from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.retention.kept import Kept
@@ -32,7 +32,7 @@ from pipeline.trust.keys import PublicKey
 from pipeline.trust.notary import Notary
 from pipeline.trust.signers import Accepted, Signer, Trust
 
-Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
+Copy = Callable[[Repository, Digest, Repository, Tag | None], Awaitable[None]]
 """Source, digest, target, tag: see `copy_by_digest`."""
 
 
@@ -92,6 +92,8 @@ class World:
     """Bytes that are free on the engine's disk; None where nobody asks."""
     remembered: Callable[[Repository], AbstractAsyncContextManager[Kept | None]] = lambda _: nullcontext()
     """What plans of retention have read of a repository."""
+    at_end: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What clears away, when the command ends, what it left in the engine for its own use."""
 
     @property
     def notary(self) -> Notary:
@@ -109,6 +111,12 @@ class World:
         paths = self.config.paths_of(gate)
         trees = [await self.history.tree(path) for path in paths]
         return self.config.gate_version(gate, image, trees=trees)
+
+    async def clear(self) -> None:
+        """The command has ended, however: what cannot be cleared away changes nothing of its outcome."""
+        for act in self.at_end:
+            with suppress(PipelineError):
+                await act()
 
     def address(self, url: str) -> str | None:
         """Where the host of a URL really answers; None when at its own name."""
@@ -140,7 +148,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     async with RegistryClient(
         credentials, plain_http=config.plain_http, addresses=addresses, promoted=config.is_promoted, notary=notary
     ) as registry:
-        yield World(
+        world = World(
             given=given,
             config=config,
             images=selected,
@@ -153,6 +161,10 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             free=partial(machine.free, reach),
             remembered=partial(remembered, reach),
         )
+        try:
+            yield world
+        finally:
+            await world.clear()
 
 
 async def _told_whom_to_trust(history: History, config: Config, named: str) -> tuple[TrustTable | None, Judge]:

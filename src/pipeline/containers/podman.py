@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from pipeline.config import Image, Lint, NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt
-from pipeline.domain import Digest, Repository, Tag
+from pipeline.domain import Digest, Repository
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
@@ -28,6 +28,11 @@ from pipeline.report.model import Result
 STORAGE = "/var/lib/containers"
 _LIMIT = 4 * 3600.0
 """Seconds for a build, a push, or a gate, whose checks have deadlines of their own."""
+
+_SOON = 600.0
+"""Seconds for clearing away, which waits for whoever builds in the same storage."""
+_CACHED = "48h"
+"""How long the steps of a build stay that is not the newest one."""
 
 _SECRETS = "/run/secrets/build"
 """Where the secrets of a build are mounted, each in a file of its name; podman mounts them into the steps that ask."""
@@ -131,6 +136,7 @@ class BuiltImage:
                     "--pull=newer",
                     *("--platform", platform),
                     *("--tag", self._of(platform)),
+                    *("--tag", self._kept(platform)),
                     *build_options(image, recipe),
                     image.context,
                 ],
@@ -253,20 +259,33 @@ class BuiltImage:
             raise InfrastructureError(f"The image gate broke off: {ran.end()}")
         return Result.model_validate_json(await report.file("result.json").contents()), report
 
-    async def push(self, image: Image, tag: Tag) -> Digest:
-        """Push the layout to a candidate's tag; the digest that the tool says it pushed."""
+    async def push(self, image: Image) -> Digest:
+        """Push the layout by its digest, to no tag; the digest that the tool says it pushed."""
         if not self.assembled:
             laid_out, _ = await self.lay_out(image)
-            return await laid_out.push(image, tag)
-        target = f"docker://{image.repository.tagged(tag)}"
-        told = ["--all", "--preserve-digests", "--digestfile", _PUSHED, f"oci:{_LAYOUT}", target]
+            return await laid_out.push(image)
+        target = image.repository.at(self.assembled.digest)
+        told = ["--all", "--preserve-digests", "--digestfile", _PUSHED, f"oci:{_LAYOUT}", f"docker://{target}"]
         pushed = await _run(["skopeo", "copy", *told], self.container)
         if pushed.code:
-            raise pushed.blamed(Work.COPY, f"The push of {image.repository.tagged(tag)} failed")
+            raise pushed.blamed(Work.COPY, f"The push of {target} failed")
         return Digest((await pushed.container.file(_PUSHED).contents()).strip())
+
+    async def remove(self, image: Image) -> None:
+        """Take the images of this name out of storage, and what builds left there two days ago, but the newest.
+
+        That stays for each platform, with the steps that the next build takes up again.
+        """
+        names = [self._of(platform) for platform in image.platforms]
+        removed = await _run(["podman", "rmi", "--force", "--ignore", *names], self.container, _SOON)
+        await _run(["podman", "image", "prune", "--force", "--filter", f"until={_CACHED}"], removed.container, _SOON)
 
     def _of(self, platform: str) -> str:
         return f"{self.name}-{short_name(platform)}"
+
+    def _kept(self, platform: str) -> str:
+        """By this name the newest build stays, whichever run it is of."""
+        return f"{self.name.rpartition(':')[0]}:cache-{short_name(platform)}"
 
 
 def build_options(image: Image, recipe: Recipe) -> list[str]:

@@ -11,12 +11,15 @@ _LIMIT, _DEADLINE = "1h", 3900.0
 """skopeo waits for an answer as long as it takes, unless told."""
 
 
-async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
     """Let `target:tag` name exactly the manifest `source@digest`; nothing is re-serialised.
+
+    Without `tag` it is only brought there.
 
     Raises what skopeo's words mean (`pipeline.policy.blame`): PreconditionError for a final refusal of the registry,
     else InfrastructureError. The caller reads the tag back: an error may come after the registry took the manifest.
     """
+    destination = target.tagged(tag) if tag else target.at(digest)
     copied = await attempt(
         # the answer of an earlier try is no answer
         reach.registries(debian("skopeo", "ca-certificates")).with_env_variable("PIPELINE_TRY", uuid4().hex),
@@ -25,9 +28,9 @@ async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, targe
             "--all",
             "--preserve-digests",
             f"docker://{source.at(digest)}",
-            f"docker://{target.tagged(tag)}",
+            f"docker://{destination}",
         ],
         within=_DEADLINE,
     )
     if copied.code:
-        raise copied.blamed(Work.COPY, f"skopeo could not copy {source.at(digest)} to {target.tagged(tag)}")
+        raise copied.blamed(Work.COPY, f"skopeo could not copy {source.at(digest)} to {destination}")

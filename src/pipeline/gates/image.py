@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.config import Image
 from pipeline.containers.base import Reach
 from pipeline.containers.podman import BuiltImage, Delivered
-from pipeline.domain import Channel, Commit, Digest, Refresh, Repository, Tag
+from pipeline.domain import Channel, Commit, Digest, Refresh, Repository
 from pipeline.errors import GateFailed, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
@@ -23,8 +23,8 @@ from pipeline.world import World
 Storage = Callable[[Reach, str, str], BuiltImage]
 """Where images are built: how to reach the outside, the volume, the local name."""
 
-Push = Callable[[Tag], Awaitable[Digest]]
-"""Bring the candidate to a tag of its repository; what the tool says that it pushed."""
+Push = Callable[[], Awaitable[Digest]]
+"""Bring the candidate into its repository, with no tag; what the tool says that it pushed."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Gated:
     run: GateRun
     push: Push
     digest: Digest | None
-    """When it was in the registry, but without evidence: a crash came between push and evidence."""
+    """When it was a candidate already, but without evidence for this gate."""
+    handed_over: bool = False
+    """Whether this very image is to be a candidate, whatever others build of the commit meanwhile."""
 
 
 async def image_gate(
@@ -152,7 +154,7 @@ async def _submitted(
         return Reused(image, there.number, digest, proof.digest)
     run = await _look_at(world, image, commit, command, await take())
     number = there.number if there else known[-1].number + 1 if known else 1
-    return Gated(image, number, run, push, digest if there else None)
+    return Gated(image, number, run, push, digest if there else None, handed_over=True)
 
 
 def _by_digest(text: str) -> tuple[Repository, Digest]:
@@ -168,21 +170,24 @@ def _by_digest(text: str) -> tuple[Repository, Digest]:
         ) from None
 
 
-async def _copied(world: World, image: Image, source: Repository, digest: Digest, tag: Tag) -> Digest:
-    await world.copy(source, digest, image.repository, tag)
+async def _copied(world: World, image: Image, source: Repository, digest: Digest) -> Digest:
+    if source != image.repository:
+        await world.copy(source, digest, image.repository, None)
     return digest
 
 
 def _local(world: World, image: Image, tag: str, storage: Storage) -> BuiltImage:
     """By a name of this run alone: another build of the same commit, on the same engine, is another image."""
     name = f"localhost/{image.name}:{tag}-{world.reach.run[:8]}"
-    return storage(world.reach, f"bootc-pipeline-build-{image.name}", name)
+    local = storage(world.reach, f"bootc-pipeline-build-{image.name}", name)
+    world.at_end.append(partial(local.remove, image))
+    return local
 
 
 async def _judged_again(
     world: World, image: Image, commit: Commit, command: str, there: Numbered, storage: Storage
 ) -> Gated:
-    """A crash came between push and evidence, or the gate asks for something else by now."""
+    """Somebody else pushed it, or the gate asks for something else by now."""
     local = _local(world, image, image.tags.candidate(commit, there.number), storage)
     run = await _look_at(world, image, commit, command, await local.pull(image, there.digest))
     return Gated(image, there.number, run, partial(local.push, image), there.digest)

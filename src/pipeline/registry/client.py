@@ -151,6 +151,8 @@ class RepositoryClient:
         """Tags that this client read: something was behind them."""
         self._expected: set[Tag] = set()
         """Tags that would be there, were there any."""
+        self._absent: set[Tag] = set()
+        """Tags that were asked for when a list did not have them, and were not there either."""
         self._seen: dict[Digest, Manifest] = {}
         self._configs: dict[Digest, dict[str, Any]] = {}
         self.prefix = ""
@@ -257,10 +259,16 @@ class RepositoryClient:
         """
         if missing := sorted(self._tagged - set(listed)):
             raise Transient(f"a list of tags without {missing[0]}, which it had taken")
-        known = self._named if listed else self._named | self._expected
+        known = self._named if listed else self._named | self._worth_asking
         for tag in sorted(known - set(listed)):
             if await self.read_once(tag):
                 raise Transient(f"a list of tags without {tag}, which is there")
+            self._absent.add(tag)
+
+    @property
+    def _worth_asking(self) -> set[Tag]:
+        """What is expected: of this image each time, of the others once, since a fleet would ask for all of them."""
+        return {tag for tag in self._expected if tag.startswith(self.prefix)} | (self._expected - self._absent)
 
     async def _list_tags(self) -> list[Tag]:
         """A list that ends is asked once more for what comes after its last tag: some registries cut it silently."""

@@ -32,7 +32,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Valid
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.errors import InfrastructureError, PreconditionError
-from pipeline.policy.names import ledger_tag, read_ledger_tag
+from pipeline.policy.names import RECORDS, ledger_tag, read_ledger_tag
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
@@ -319,7 +319,8 @@ def _same(written: Entry, entry: Entry) -> bool:
 
 
 def _named(tags: Iterable[Tag], channel: Channel, prefix: str) -> list[Name]:
-    found = (Name.parse(tag) for tag in tags)
+    beginning = f"{prefix}{RECORDS}ledger-{channel}-"  # most tags of a fleet are others'
+    found = (Name.parse(tag) for tag in tags if tag.startswith(beginning))
     mine = (name for name in found if name and (name.channel, name.prefix) == (channel, prefix))
     return sorted(mine, reverse=True)
 

@@ -9,13 +9,13 @@ from pipeline.containers.git import is_branch
 from pipeline.containers.podman import BuiltImage, Delivered
 from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh
 from pipeline.each import each
-from pipeline.errors import ConflictError, InfrastructureError, PreconditionError, UsageError
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused, Storage, image_gate, submitted_gate
 from pipeline.gates.recipe import Needed
 from pipeline.gates.source import require_source
-from pipeline.gates.subject import candidates_of, see_candidate
+from pipeline.gates.subject import candidates_of
 from pipeline.policy import fleet
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, date_of
@@ -23,12 +23,10 @@ from pipeline.policy.plan import Desired
 from pipeline.report.model import Result
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
+from pipeline.stages.publishing import Published, keep_name, publish
 from pipeline.world import World
 
 COMMAND, SUBMIT = "build-next", "submit-next"
-
-Published = tuple[Digest, Digest]
-"""An image in the registry, and its evidence there."""
 
 
 async def build_next(
@@ -105,17 +103,23 @@ async def _into_next(
 
     await promotion.respect_holds(world, Channel.NEXT, override=False)
     published = {
-        found.image.name: already.get(found.image.name) or await _publish(world, found, commit) for found in candidates
+        found.image.name: already.get(found.image.name) or await publish(world, found, commit) for found in candidates
     }
     for image in world.images:
-        await promotion.refuse_withdrawn(world, image, published[image.name][0], override=False)
-    behind = [found.image.name for found in candidates if not await _moves_forward(world, found, commit)]
-    desired = [wish for image in world.images for wish in await _desired(world, image, published[image.name][0])]
+        await promotion.refuse_withdrawn(world, image, published[image.name].digest, override=False)
+    behind = [
+        image.name
+        for image in world.images
+        if not await _moves_forward(world, image, commit, published[image.name].number)
+    ]
+    desired = [wish for image in world.images for wish in await _desired(world, image, published[image.name].digest)]
     moves = [] if behind else await promotion.plan(world, desired)
-    proof = {name: stored for name, (_, stored) in published.items()}
+    proof = {name: one.evidence for name, one in published.items()}
     wanted = Promotion(Channel.NEXT, desired, proof, command, f"commit {commit} passed the next gate")
     if not behind:
         await promotion.carry_out(world, wanted, moves)
+    for found in candidates:
+        await keep_name(world, found, commit, published[found.image.name])
     if behind:
         outcome, reason = Outcome.SUPERSEDED, f":next of {', '.join(behind)} is newer than this candidate; it stays"
     elif moves:
@@ -126,10 +130,10 @@ async def _into_next(
         Result(
             command=command,
             outcome=outcome,
-            reason=reason + _more(found),
+            reason=reason + _more(published[found.image.name]),
             image=found.image.name,
             repository=str(found.image.repository),
-            digest=published[found.image.name][0],
+            digest=published[found.image.name].digest,
             commit=commit,
             checks=found.run.result.checks if isinstance(found, Gated) else [],
             plan=promotion.moves_of(found.image, wanted, moves),
@@ -176,7 +180,7 @@ async def _publish_needed(world: World, found: Sequence[Reused | Gated], commit:
     ready = [one for one in found if one.image.name in needed]
     if ready:
         await promotion.respect_holds(world, Channel.NEXT, override=False)
-    return {one.image.name: await _publish(world, one, commit) for one in ready}
+    return {one.image.name: await publish(world, one, commit) for one in ready}
 
 
 async def _needed(
@@ -190,7 +194,7 @@ async def _needed(
     found = {}
     for name in image.needs:
         other = world.config.images[name]
-        digest = published[name][0] if name in published else await _passed_candidate(world, other, commit)
+        digest = published[name].digest if name in published else await _passed_candidate(world, other, commit)
         if digest is None and withheld:
             digest = await world.repository(other).digest(other.tags.channel(Channel.NEXT))
         if digest is None:
@@ -216,10 +220,10 @@ def _commit(text: str) -> Commit:
         raise UsageError(f"--commit: {error}. Expected what the image was built from, all of it.") from None
 
 
-def _more(found: Reused | Gated) -> str:
+def _more(found: Published) -> str:
     """Which of several candidates it is, and why there is no new one."""
     number = f", candidate {found.number}" if found.number > 1 else ""
-    return number + (f" ({found.note})" if isinstance(found, Reused) and found.note else "")
+    return number + (f" ({found.note})" if found.note else "")
 
 
 def _names(images: Sequence[Image]) -> str:
@@ -288,50 +292,19 @@ async def _refuse_cut_history(world: World) -> None:
         )
 
 
-async def _publish(world: World, found: Reused | Gated, commit: Commit) -> Published:
-    """The image's digest in the registry, and that of its evidence there."""
-    if isinstance(found, Reused):
-        return found.digest, found.evidence
-    digest = found.digest or await _push(world, found, commit)
-    run = GateRun(found.run.result.model_copy(update={"digest": digest}), found.run.folder)
-    return digest, (await evidence.keep(world, found.image, digest, Channel.NEXT, run)).digest
-
-
-async def _push(world: World, found: Gated, commit: Commit) -> Digest:
-    """Push to the candidate's tag, which is written once, and read the digest back."""
-    registry, tag = world.repository(found.image), found.image.tags.candidate(commit, found.number)
-    name = found.image.repository.tagged(tag)
-    if await registry.digest(tag):
-        raise ConflictError(
-            f"{name} appeared while this command was at work: another build of the same commit runs. "
-            "Run again: it takes that image."
-        )
-    pushed = await found.push(tag)
-    digest = await registry.digest(tag)
-    if digest is None:
-        raise InfrastructureError(f"{name} is not there after its push. Run again.")
-    if digest != pushed:
-        raise ConflictError(
-            f"{name} reads back as {digest}, but {pushed} was pushed, which went through the gate: somebody else wrote "
-            "it in the same moment. No evidence was stored and nothing has moved. Find out who else pushes it."
-        )
-    await see_candidate(world, found.image, digest, commit)
-    return digest
-
-
 async def _desired(world: World, image: Image, digest: Digest) -> list[Desired]:
     built = date_of((await world.repository(image).labels(digest)).get(CREATED, ""))
     return promotion.channel_and_aliases(image, Channel.NEXT, digest, Facts(date=built))
 
 
-async def _moves_forward(world: World, found: Reused | Gated, commit: Commit) -> bool:
+async def _moves_forward(world: World, image: Image, commit: Commit, number: int) -> bool:
     """`:next` goes from a commit to one that contains it, and among the candidates of a commit to a later one."""
-    current, revision = await _revision_of_next(world, found.image, commit)
+    current, revision = await _revision_of_next(world, image, commit)
     if current is None:
         return True
     if revision == commit:
-        numbers = {one.digest: one.number for one in await candidates_of(world, found.image, commit)}
-        return numbers.get(current, 0) <= found.number
+        numbers = {one.digest: one.number for one in await candidates_of(world, image, commit)}
+        return numbers.get(current, 0) <= number
     return await world.history.is_ancestor(revision, commit)
 
 

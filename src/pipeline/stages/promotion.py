@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 import anyio
 
@@ -46,7 +47,11 @@ class Promotion:
 
     def wish(self, move: Move) -> Desired:
         """What a move is to bring about."""
-        return next(wish for wish in self.desired if (str(wish.repository), wish.tag) == (move.repository, move.tag))
+        return self._wishes[move.repository, move.tag]
+
+    @cached_property
+    def _wishes(self) -> dict[tuple[str, str], Desired]:
+        return {(str(wish.repository), wish.tag): wish for wish in self.desired}
 
     def source(self, move: Move) -> Repository:
         """Where the image of a move comes from."""
@@ -329,6 +334,17 @@ async def _write(world: World, source: Repository, repository: Repository, move:
             return
     if await _still_as_planned(world, repository, move) != move.new:
         raise failure
+
+
+async def name(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:
+    """Let a tag that is written once name an image of its repository; ConflictError when it names another."""
+    await give_back(world, repository, tag, digest, None)
+
+
+async def give_back(world: World, repository: Repository, tag: Tag, digest: Digest, instead: Digest | None) -> None:
+    """Let a tag name an image again that it named before something was written `instead`."""
+    await _write(world, repository, repository, Move(repository=str(repository), tag=tag, old=instead, new=digest))
+    await _read_back(world, repository, tag, digest)
 
 
 async def _still_as_planned(world: World, repository: Repository, move: Move) -> Digest | None:

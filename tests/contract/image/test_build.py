@@ -121,3 +121,19 @@ async def test_a_build_like_theirs(lab: Lab) -> None:
     assert config["Labels"]["a"] == "b c"
     assert config["Annotations"]["note"] == "well"
     assert await lab.shell(f"grep -rl {CANARY} {STORAGE} || true") == "", "in a layer, or left in the volume"
+
+
+async def test_what_was_built_is_removed_and_its_steps_are_taken_up_again(lab: Lab) -> None:
+    image = Image.model_validate({"name": "plain", "repository": f"{HOST}/plain"})
+    source = dag.directory().with_new_file("Containerfile", f"FROM {HOST}/base@{lab.first}\nRUN date +%N >/when\n")
+
+    async def built(number: int) -> str:
+        local = await lab.storage(f"localhost/plain:{number}").build(image, source, Recipe(labels={"a": "b"}))
+        found = await lab.shell(f"podman image inspect --format '{{{{.Id}}}}' localhost/plain:{number}-x86_64")
+        await local.remove(image)
+        return found
+
+    first = await built(1)
+    left = (await lab.shell("podman images --format '{{.Repository}}:{{.Tag}}'")).split()
+    assert [name for name in left if name.startswith("localhost/plain")] == ["localhost/plain:cache-x86_64"]
+    assert await built(2) == first

@@ -17,7 +17,6 @@ from pipeline.config import Image
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, BuiltImage, Recipe, toolbox
-from pipeline.domain import Tag
 from pipeline.errors import PipelineError
 from pipeline.lab.images import rechunker
 from pipeline.lab.registry import PORT, registry
@@ -69,8 +68,8 @@ class Lab:
 
     async def pushed(self, image: Image, local: BuiltImage) -> dict[str, Any]:
         """The manifest as the registry has it, after its digest was compared."""
-        digest = await local.push(image, Tag("candidate"))
-        raw = await self.shell(f"skopeo inspect --raw docker://{image.repository}:candidate")
+        digest = await local.push(image)
+        raw = await self.shell(f"skopeo inspect --raw docker://{image.repository}@{digest}")
         assert digest == sha256(raw.encode())
         manifest: dict[str, Any] = json.loads(raw)
         return manifest

@@ -12,19 +12,19 @@ from pipeline.errors import InfrastructureError
 
 sys.path += [str(Path(__file__).parents[2] / "unit" / "promotion"), str(Path(__file__).parent)]
 
-Copy = Callable[[Repository, Digest, Repository, Tag], Awaitable[None]]
+Copy = Callable[[Repository, Digest, Repository, Tag | None], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
 def copy(skopeo: str) -> Copy:
     """`copy_by_digest` without a container, over plain HTTP, and with little patience."""
 
-    async def copied(source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+    async def copied(source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
         ran = await anyio.run_process(
             [
                 *(skopeo, "--command-timeout", "3s", "copy", "--all", "--preserve-digests"),
                 *("--src-tls-verify=false", "--dest-tls-verify=false"),
-                *(f"docker://{source.at(digest)}", f"docker://{target.tagged(tag)}"),
+                *(f"docker://{source.at(digest)}", f"docker://{target.tagged(tag) if tag else target.at(digest)}"),
             ],
             check=False,
         )

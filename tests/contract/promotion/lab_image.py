@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Mapping
 
 from pipeline.config import Image
-from pipeline.domain import Commit, Digest, Tag
+from pipeline.domain import Commit, Digest
 from pipeline.registry import media
 from pipeline.registry.client import RegistryClient, index_of
 from pipeline.registry.content import Descriptor, Manifest
@@ -17,7 +17,7 @@ from pipeline.registry.content import Descriptor, Manifest
 async def push(
     image: Image, commit: Commit, labels: dict[str, str], addresses: Mapping[str, str] | None = None
 ) -> Digest:
-    """An index of two platforms, at the tag of its commit; `addresses` as RegistryClient takes them."""
+    """An index of two platforms, without a tag; `addresses` as RegistryClient takes them."""
     async with RegistryClient(plain_http={image.repository.host}, addresses=addresses) as client:
         repo = client.repository(image.repository)
         listed = []
@@ -43,7 +43,7 @@ async def push(
             await repo.put_manifest(manifest, manifest.digest)
             listed.append(manifest.descriptor.to_json() | {"platform": platform})
         index = index_of(listed)
-        await repo.put_manifest(index, Tag(commit))
+        await repo.put_manifest(index, index.digest)
         return index.digest
 
 

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
@@ -25,6 +26,7 @@ T = TypeVar("T")
 HOST = "registry.test"
 ELSEWHERE = "elsewhere.test"
 IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
+PLATFORMS = ("linux/amd64", "linux/arm64")
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -32,8 +34,8 @@ def sha256(data: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
-pushed: dict[tuple[str, str], Digest] = {}
-"""What the push tool says of its last push to a tag."""
+pushed: ContextVar[Digest] = ContextVar("pushed")
+"""What the push tool says of the last push of this task."""
 
 
 class Crash(BaseException):
@@ -229,16 +231,15 @@ class MemoryRegistry:
         self.stores, length, self.earlier = _copied(saved[0]), saved[1], _copied(saved[2])
         del self.writes[length:]
 
-    def put_image(self, path: str, labels: dict[str, str], seed: str) -> Digest:
-        """An image of two platforms, below an index, with no tag yet."""
+    def put_image(self, path: str, labels: dict[str, str], seed: str, platforms: Sequence[str] = PLATFORMS) -> Digest:
+        """An image of several platforms, below an index, with no tag yet."""
         store = self.store(path)
         listed = []
-        for architecture in ("amd64", "arm64"):
-            platform = {"os": "linux", "architecture": architecture}
-            config = json.dumps(
-                platform | {"config": {"Labels": labels}, "rootfs": {"diff_ids": [f"{architecture} {seed}"]}}
-            ).encode()
-            parts = [_blob(store, config, IMAGE_CONFIG), _blob(store, f"{architecture} {seed}".encode(), LAYER)]
+        for name in platforms:
+            platform = dict(zip(("os", "architecture", "variant"), name.split("/"), strict=False))
+            layer = f"{name.removeprefix('linux/')} {seed}"
+            config = json.dumps(platform | {"config": {"Labels": labels}, "rootfs": {"diff_ids": [layer]}}).encode()
+            parts = [_blob(store, config, IMAGE_CONFIG), _blob(store, layer.encode(), LAYER)]
             manifest = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": parts[0], "layers": parts[1:]}
             listed.append(_manifest(store, manifest) | {"platform": platform})
         index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": listed}
@@ -470,11 +471,12 @@ class MemoryRegistry:
 
     # By tools -------------------------------------------------------------------------------------------------------
 
-    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag) -> None:
+    async def copy(self, source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
         """What skopeo does: reads all of the source, then writes the target's parts, its manifest last."""
         await self._tool("reads", lambda: None)
         await self._tool("writes", lambda: self._carry(self.store(source.path), self.store(target.path), digest))
-        await self._tool(f"tags {tag}", lambda: self._tag_whole(target.path, tag, digest))
+        if tag:
+            await self._tool(f"tags {tag}", lambda: self._tag_whole(target.path, tag, digest))
 
     def _tag_whole(self, path: str, tag: Tag, digest: Digest) -> None:
         """A registry takes no manifest without its parts: MANIFEST_BLOB_UNKNOWN."""
@@ -493,12 +495,20 @@ class MemoryRegistry:
         theirs.blobs |= {part["digest"]: ours.blobs[part["digest"]] for part in parts}
         theirs.manifests[digest] = ours.manifests[digest]
 
-    async def push(self, path: str, tag: str, labels: dict[str, str], seed: str) -> None:
-        """What podman and skopeo do with an image that was built here."""
-        await self._tool("writes", lambda: None)
-        digest = self.put_image(path, labels, seed)
-        pushed[path, tag] = digest
-        await self._tool(f"tags {tag}", lambda: self.tag(path, tag, digest))
+    async def push(self, path: str, labels: dict[str, str], seed: str, platforms: Sequence[str] = PLATFORMS) -> Digest:
+        """What podman and skopeo do with an image that was built here: it comes without a tag."""
+        digest = MemoryRegistry().put_image(path, labels, seed, platforms)
+        pushed.set(digest)
+        await self._tool("writes", lambda: self._received(path, labels, seed, platforms))
+        return digest
+
+    def _received(self, path: str, labels: dict[str, str], seed: str, platforms: Sequence[str]) -> None:
+        """The last write is that of the index: a registry takes no manifest without its parts."""
+        manifests = self.store(path).manifests
+        digest = self.put_image(path, labels, seed, platforms)
+        index = manifests.pop(digest)
+        self.remember()
+        manifests[digest] = index
 
     async def _tool(self, what: str, effect: Callable[[], object]) -> None:
         """One request of a tool, which waits for an answer as long as it takes, and tries nothing twice."""

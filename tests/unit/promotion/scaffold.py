@@ -39,7 +39,7 @@ from pipeline.trust.signers import Trust
 from pipeline.world import Copy, Given, World
 
 Push = Callable[[Image, Tag, dict[str, str]], Awaitable[Digest | None]]
-"""What it pushed; None when that is what the registry in memory was given last."""
+"""Of what was built for a candidate's tag; what it pushed, None when the registry in memory was given it last."""
 
 
 _standing: ContextVar[Commit | None] = ContextVar("standing", default=None)
@@ -125,8 +125,10 @@ class LocalImage:
     """Container storage with one image, built or pulled; `push` puts it into the registry."""
 
     bench: "Bench"
+    name: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     handed_over: "HandedOver | None" = None
+    assembled: Assembled | None = None
 
     async def pull(self, image: Image, digest: Digest, repository: Repository | None = None) -> "LocalImage":
         return self
@@ -136,19 +138,36 @@ class LocalImage:
         (self.handed_over,) = delivered.layouts
         return self, self.handed_over.assembled
 
+    async def lay_out(self, image: Image) -> tuple["LocalImage", Assembled]:
+        """What a rechunker makes of the build."""
+        self.bench.steps.append("lay out")
+        if self.bench.rechunker_fails:
+            raise GateFailed("rechunk of os: it ended with 1")
+        labels = {name: text for name, text in self.labels.items() if name not in self.bench.rechunker_drops}
+        layers = {name: [f"{name.split('/')[1]} {self.bench.rechunker_leaves}"] for name in image.platforms}
+        of_all = dict.fromkeys(image.platforms, labels)
+        told = Assembled(digest=memory_registry.sha256(b""), platforms={}, labels=of_all, layers=layers)
+        return LocalImage(self.bench, self.name, labels, assembled=told), told
+
     async def take(self, image: Image) -> "LocalImage":
+        self.bench.steps.append("take")
         return self
 
+    async def remove(self, image: Image) -> None:
+        self.bench.removed.append(self.name)
+
     async def layers(self, image: Image) -> dict[str, list[str]]:
-        return dict.fromkeys(image.platforms, self.bench.layers)
+        return self.assembled.layers if self.assembled else dict.fromkeys(image.platforms, self.bench.layers)
 
     async def build(self, image: Image, source: object, recipe: Recipe) -> "LocalImage":
         if self.bench.verdicts[Channel.NEXT] is Outcome.GATE_FAILED:
             raise GateFailed("it does not build")
         self.bench.recipes.append(recipe)
-        return LocalImage(self.bench, dict(recipe.labels))
+        self.bench.steps.append("build")
+        return LocalImage(self.bench, self.name, dict(recipe.labels))
 
     async def gate(self, image: Image, gate: object, source: object, waivers: object) -> tuple[Result, "LocalImage"]:
+        self.bench.steps.append("gate")
         return self.bench.found(Channel.NEXT), self
 
     async def export(self, folder: str) -> None:
@@ -156,12 +175,13 @@ class LocalImage:
         if self.bench.packages:
             (Path(folder) / PACKAGES).write_text("\n".join(self.bench.packages))
 
-    async def push(self, image: Image, tag: Tag) -> Digest:
+    async def push(self, image: Image) -> Digest:
         if self.handed_over:
-            await self.bench.copy(self.handed_over.repository, self.handed_over.assembled.digest, image.repository, tag)
-            return self.handed_over.assembled.digest
-        told = await self.bench.push(image, tag, self.labels)
-        return told or memory_registry.pushed[image.repository.path, tag]
+            digest = self.handed_over.assembled.digest
+            await self.bench.copy(self.handed_over.repository, digest, image.repository, None)
+            return digest
+        tag = Tag(self.name.rpartition(":")[2].rpartition("-")[0])
+        return await self.bench.push(image, tag, self.labels) or memory_registry.pushed.get()
 
 
 @dataclass
@@ -177,6 +197,14 @@ class Bench:
     """What with-build-secret handed over."""
     recipes: list[Recipe] = field(default_factory=list)
     """What each build was told."""
+    removed: list[str] = field(default_factory=list)
+    """The local names that were taken out of container storage."""
+    rechunker_fails: bool = False
+    rechunker_leaves: str = "layers of this build"
+    rechunker_drops: Sequence[str] = ()
+    """The labels that are not on what it leaves."""
+    steps: list[str] = field(default_factory=list)
+    """What was done with images in container storage."""
     layers: list[str] = field(default_factory=lambda: ["of this build"])
     """Of the image that was built last."""
     git: Git = field(default_factory=Git)
@@ -211,7 +239,7 @@ class Bench:
     # Commands: the results, or the error's outcome -------------------------------------------------------------------
 
     def storage(self, reach: Reach, volume: str, name: str) -> Any:
-        return LocalImage(self)
+        return LocalImage(self, name)
 
     async def build_next(self, refresh: Refresh = Refresh.NONE) -> list[Result]:
         with self.git.standing_at(""):
@@ -298,7 +326,11 @@ class Bench:
             history: Any = self.git
             given = Given(source=source, actor="alice", build_secrets=self.secrets)
             images = self.config.selected(list(self.only))
-            yield World(given, self.config, images, history, registry, Reach(), self.copy)
+            world = World(given, self.config, images, history, registry, Reach(), self.copy)
+            try:
+                yield world
+            finally:
+                await world.clear()
 
     # Gates -----------------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
         lab.built += 1
-        await registry.push(image.repository.path, tag, labels, f"build {lab.built}")
+        await registry.push(image.repository.path, labels, f"build {lab.built}")
 
     lab = Lab(configured("os", host=HOST), registry.copy, push, containerfile=f"FROM {HOST}/base:10")
     lab.registry = registry

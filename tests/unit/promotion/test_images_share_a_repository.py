@@ -69,8 +69,7 @@ class Shop:
 
     async def push(self, image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
         """No two builds are alike."""
-        await self.registry.push(image.repository.path, tag, labels, f"{tag} {len(self.registry.writes)}")
-        return self.tags[tag]
+        return await self.registry.push(image.repository.path, labels, f"{tag} {len(self.registry.writes)}")
 
     @property
     def tags(self) -> dict[str, Digest]:

@@ -11,7 +11,7 @@ from virtual_time import VirtualTime
 
 from pipeline.config import Image, parse
 from pipeline.containers.podman import build_options
-from pipeline.domain import Commit, Digest, Outcome
+from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.policy.candidate import BASE_DIGEST_LABEL, BASE_NAME_LABEL, BASES_LABEL, REVISION_LABEL
 
 CONFIG = f"""\
@@ -69,7 +69,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     registry = MemoryRegistry()
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, commit, labels, commit)
+        await registry.push(image.repository.path, labels, commit)
 
     lab = Lab(parse(CONFIG), registry.copy, push, containerfile=CONTAINERFILE, secrets={"TOKEN": Secret("canary")})
     lab.registry = registry
@@ -120,6 +120,15 @@ async def test_a_secret_goes_only_to_the_image_that_asks_for_it(lab: Lab) -> Non
     lab.git.commit()
     await lab.build_next()
     assert list(lab.recipes[0].secrets) == ["TOKEN"]
+
+
+@pytest.mark.parametrize("verdict", [Outcome.PASSED, Outcome.GATE_FAILED, Outcome.INFRA])
+async def test_however_it_ends_nothing_stays_in_container_storage(lab: Lab, verdict: Outcome) -> None:
+    lab.verdicts[Channel.NEXT] = verdict
+    commit = lab.git.commit()
+    assert outcome(await lab.build_next()) == verdict
+    (name,) = lab.removed
+    assert name.startswith(f"localhost/os:{commit}-")
 
 
 async def test_a_base_that_cannot_be_asked_for_is_left_to_podman(lab: Lab) -> None:
