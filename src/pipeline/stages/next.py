@@ -14,6 +14,7 @@ from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused, Storage, image_gate, submitted_gate
 from pipeline.gates.recipe import Needed
+from pipeline.gates.sbom import attach_missing_sboms, attach_sboms
 from pipeline.gates.source import require_source
 from pipeline.gates.subject import candidates_of, see_candidate
 from pipeline.policy import fleet
@@ -289,12 +290,15 @@ async def _refuse_cut_history(world: World) -> None:
 
 
 async def _publish(world: World, found: Reused | Gated, commit: Commit) -> Published:
-    """The image's digest in the registry, and that of its evidence there."""
+    """The image's digest in the registry, and that of its evidence there; what it is made of is attached as well."""
     if isinstance(found, Reused):
+        await attach_missing_sboms(world, found.image, found.digest)
         return found.digest, found.evidence
     digest = found.digest or await _push(world, found, commit)
     run = GateRun(found.run.result.model_copy(update={"digest": digest}), found.run.folder)
-    return digest, (await evidence.keep(world, found.image, digest, Channel.NEXT, run)).digest
+    proof = await evidence.keep(world, found.image, digest, Channel.NEXT, run)
+    await attach_sboms(world, found.image, digest, run.folder)
+    return digest, proof.digest
 
 
 async def _push(world: World, found: Gated, commit: Commit) -> Digest:

@@ -155,6 +155,8 @@ class LocalImage:
         """What a report of the gate has besides."""
         if self.bench.packages:
             (Path(folder) / PACKAGES).write_text("\n".join(self.bench.packages))
+        for name, text in self.bench.bills.items():
+            (Path(folder) / name).write_text(text)
 
     async def push(self, image: Image, tag: Tag) -> Digest:
         if self.handed_over:
@@ -194,6 +196,8 @@ class Bench:
 
     packages: Sequence[str] = ()
     """What is in the image that is built next, as `name version`."""
+    bills: Mapping[str, str] = field(default_factory=dict)
+    """Its bills of material, by the names of their files."""
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
