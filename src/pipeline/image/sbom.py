@@ -18,8 +18,8 @@ _ROOT = "/image"
 """Where the generator finds the files of the image."""
 _NEVER_RAN, _KILLED = 125, 128
 """podman's own failure, as when the image cannot be pulled, and the first exit code of a signal (podman-run(1))."""
-_SETTINGS = ("SYFT_CHECK_FOR_APP_UPDATE=false", "SYFT_FILE_METADATA_SELECTION=none")
-"""syft's: no network, and no list of every file, which is ten times as long (oss.anchore.com, configuration)."""
+_SETTINGS = ("NO_COLOR=1", "SYFT_CHECK_FOR_APP_UPDATE=false", "SYFT_FILE_METADATA_SELECTION=none")
+"""Plain words; and of syft, no network and no list of every file, which is ten times as long (its configuration)."""
 
 
 @dataclass(frozen=True)
