@@ -15,10 +15,11 @@ from pipeline.world import World
 async def attach_sboms(world: World, image: Image, digest: Digest, report: Path) -> None:
     """Attach what lies in the folder of a gate's report, which is nothing where no generator is configured."""
     registry = world.repository(image)
-    for platform, part in (await registry.platforms(digest)).items():
+    there = await registry.platforms(digest)
+    for platform in image.platforms:
         file = report / sbom_file(short_name(platform))
         if file.is_file():
-            await attach_sbom(registry, part, _seen(file))
+            await attach_sbom(registry, there[platform], _seen(file))
 
 
 async def attach_missing_sboms(world: World, image: Image, digest: Digest) -> None:

@@ -7,6 +7,7 @@ own. What our commands compare lies with the evidence.
 import json
 
 from pipeline.domain import Channel, Digest
+from pipeline.errors import PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.client import RepositoryClient
@@ -19,11 +20,11 @@ async def attach_sbom(repo: RepositoryClient, digest: Digest, document: bytes) -
     """Attach the SPDX document of an image to its digest, signed where the command can; once, however often asked.
 
     InfrastructureError when the signature cannot be had: the same call again finishes it. PreconditionError when it
-    would not count as one of the next gate's.
+    would not count as one of the next gate's, and when `digest` is not there.
     """
     subject = await repo.known(digest)
-    if not subject:
-        return
+    if subject is None:
+        raise PreconditionError(f"{repo.repository} holds no {digest}; expected the image that the SBOM is of")
     bill = artifact(media.SPDX, [Descriptor.of(document, media.SPDX)], subject=subject.descriptor)
     if bill.digest in [one.digest for one in await repo.referrers(digest, media.SPDX)]:
         return
