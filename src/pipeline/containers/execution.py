@@ -64,16 +64,21 @@ async def attempt(
     *,
     privileged: bool = False,
     entrypoint: bool = False,
+    stdin: str = "",
     within: float = DEADLINE,
 ) -> Ran:
-    """Run a command; any exit code is an answer. `within` is in seconds.
+    """Run a command; any exit code is an answer. `stdin` is a file of the container, `within` is in seconds.
 
     Raises Killed for a signal, InfrastructureError when the container itself could not be made (an image that
     cannot be pulled, a package that cannot be installed) or the command does not end in time: none of them says
     anything about what was to be tested.
     """
     executed = container.with_exec(
-        command, use_entrypoint=entrypoint, expect=ReturnType.ANY, insecure_root_capabilities=privileged
+        command,
+        use_entrypoint=entrypoint,
+        redirect_stdin=stdin,
+        expect=ReturnType.ANY,
+        insecure_root_capabilities=privileged,
     )
     try:
         with anyio.fail_after(within):
