@@ -352,6 +352,11 @@ class BootcPipeline:
         return _told(await self.results().verify(channel, anchor, image), as_json)
 
     @acting
+    async def anchor(self, channel: Channels = None, image: Images = None) -> str:
+        """Print the newest entry of each ledger as one signed line, to be kept as the message of a git tag."""
+        return (await self.results().anchor(channel, image)).text
+
+    @acting
     async def policy(self, followed: Followed, image: Images = None, as_json: AsJson = False) -> str:
         """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
         answer = await self.results().policy(followed, image)

@@ -51,7 +51,10 @@ BuiltFrom = Annotated[str, Doc("What it was built from: the commit that is check
 CandidateDigest = Annotated[str, Doc("Another candidate of the tag's commit than the newest that passed")]
 ChannelName = Annotated[Channel, Doc("Which channel")]
 Followed = Annotated[Channel, Name("for"), Doc("Which channel the machines follow")]
-Anchors = Annotated[list[str] | None, Doc("Newest entries of a ledger, as a verify before told them: to be there")]
+Anchors = Annotated[
+    list[str] | None,
+    Doc("What ledgers must still have: a git tag with what `anchor` printed, or the digest of an entry"),
+]
 Channels = Annotated[list[Channel] | None, Doc("Only these channels; all of them by default")]
 WhichGate = Annotated[Gate, Doc("Of which gate; auto is the one that the reference is about")]
 Holds = Annotated[list[str] | None, Doc("The holds that end, as status shows them; needed for several")]

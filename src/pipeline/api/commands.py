@@ -37,7 +37,20 @@ from pipeline.api.arguments import (
 )
 from pipeline.api.calls import Act, acting, api_object, json_of, opened, results_of
 from pipeline.api.results import Answer, CommandResult
-from pipeline.commands import doctor, history, matrix, notes, plan, policy, prune, reproduce, rollback, status, verify
+from pipeline.commands import (
+    anchor,
+    doctor,
+    history,
+    matrix,
+    notes,
+    plan,
+    policy,
+    prune,
+    reproduce,
+    rollback,
+    status,
+    verify,
+)
 from pipeline.containers.podman import Delivered
 from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Refresh
@@ -202,6 +215,13 @@ class Commands:
         return await self._result(
             "verify", image, lambda world: verify.verify(world, channel or list(Channel), anchor or [])
         )
+
+    @acting
+    async def anchor(self, channel: Channels = None, image: Images = None) -> Answer:
+        """Print the newest entry of each ledger as one signed line, to be kept as the message of a git tag."""
+        async with opened("anchor", self.given, image) as world:
+            line = await anchor.anchor(world, channel or list(Channel))
+            return Answer(text=line, json=line)
 
     @acting
     async def policy(self, followed: Followed, image: Images = None) -> Answer:

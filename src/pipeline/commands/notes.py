@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.commands.plan import packages_between
+from pipeline.commands.packages import packages_between
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest
 from pipeline.each import each
@@ -52,6 +52,7 @@ async def _notes(world: World, image: Image, tag: ReleaseTag, commit: Commit) ->
     old = before.digest if before else None
     revision = (await registry.labels(old)).get(REVISION_LABEL, "") if old else ""
     found = {gate: await evidence.verdict_on(registry, release.digest, gate) for gate in Channel}
+    changes = await packages_between((registry, old), (registry, release.digest))
     signer, options = await _signed_with(registry, release.record)
     return Notes(
         image=image.name,
@@ -64,7 +65,8 @@ async def _notes(world: World, image: Image, tag: ReleaseTag, commit: Commit) ->
         before=before.tag.tag if before else None,
         commits=await world.history.subjects(revision, commit) if revision else [],
         count=await world.history.count(revision, commit) if revision else None,
-        packages=await packages_between((registry, old), (registry, release.digest)),
+        packages=changes.lines if changes else None,
+        compared=changes.source if changes else "",
         platforms=await _built(registry, release.digest, old),
         disks=_disks(found[Channel.TESTING]),
         gates=[_found(gate, said) for gate, said in found.items()],

@@ -1,22 +1,17 @@
 """What a promotion would do: the moves, the evidence, and what changes for users. Nothing is done."""
 
-import io
-import tarfile
 import textwrap
-import zlib
 from dataclasses import dataclass
 
+from pipeline.commands.packages import packages_between
 from pipeline.domain import Channel, Commit, Digest, Tag
 from pipeline.errors import UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import Proof
 from pipeline.gates.subject import Subject
-from pipeline.image.packages import FILE as PACKAGES
 from pipeline.policy.candidate import REVISION_LABEL
-from pipeline.policy.packages import package_changes
 from pipeline.policy.tags import ReleaseTag, TestTag
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.evidence import fetch_report, find_evidence
 from pipeline.report.model import Move
 from pipeline.report.text import plan_table, table
 from pipeline.stages import stable, testing
@@ -25,9 +20,6 @@ from pipeline.world import World
 
 _GATES = {Channel.TESTING: [Channel.NEXT, Channel.TESTING], Channel.STABLE: [Channel.TESTING, Channel.STABLE]}
 """The evidence that must be there before, and that of the gate itself, which runs when it is missing."""
-
-_LONGEST_LIST = 16 * 1024**2
-"""Bytes of a package list that are read; a desktop's is a tenth of a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,8 @@ class Outlook:
     """Between what the channel is now and the candidate, newest first; empty for a first release."""
     packages: list[str] | None
     """Changes, one a line; None when one of the two images has no package list in its evidence."""
+    compared: str = ""
+    """What said so of both."""
 
 
 async def plan(world: World, name: str, *, digest: str = "", allow_older: bool = False) -> list[Outlook]:
@@ -81,6 +75,7 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
     found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in _GATES[channel]}
     home = world.repository(image, channel)
     now = await home.digest(image.tags.channel(channel))
+    changes = await packages_between((home, now), (world.repository(image), candidate.digest))
     return Outlook(
         repository=str(home.repository),
         tag=tag,
@@ -91,7 +86,8 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
         moves=await plan_of(world, channel, tag, [subject]),
         evidence={gate: _digest(proof) for gate, proof in found.items()},
         commits=await _commits(world, home, now, candidate.commit),
-        packages=await packages_between((home, now), (world.repository(image), candidate.digest)),
+        packages=changes.lines if changes else None,
+        compared=changes.source if changes else "",
     )
 
 
@@ -118,9 +114,11 @@ def _text(outlook: Outlook) -> str:
     if outlook.packages is None:
         blocks.append("Packages: no list of both images, so nothing to compare.")
     elif outlook.packages:
-        blocks.append(f"{len(outlook.packages)} packages\n{_indented(chr(10).join(outlook.packages))}")
+        blocks.append(
+            f"{len(outlook.packages)} packages, by {outlook.compared}\n{_indented(chr(10).join(outlook.packages))}"
+        )
     else:
-        blocks.append("Packages: the same in the same versions.")
+        blocks.append(f"Packages: the same in the same versions, by {outlook.compared}.")
     return "\n\n".join(blocks)
 
 
@@ -135,30 +133,3 @@ def _digest(proof: Proof | None) -> Digest | None:
 async def _commits(world: World, home: RepositoryClient, now: Digest | None, candidate: Commit) -> list[str]:
     revision = (await home.labels(now)).get(REVISION_LABEL, "") if now else ""
     return await world.history.subjects(revision, candidate) if revision else []
-
-
-async def packages_between(*images: tuple[RepositoryClient, Digest | None]) -> list[str] | None:
-    """What changed from the first to the second image, one a line; None when one of them has no package list."""
-    lists = [await _package_list(registry, digest) for registry, digest in images if digest]
-    if len(lists) < 2 or any(found is None for found in lists):
-        return None
-    before, after = (found or [] for found in lists)
-    return package_changes(before, after)
-
-
-async def _package_list(registry: RepositoryClient, digest: Digest) -> list[str] | None:
-    """What the image gate found in the image, from its report."""
-    for stored in await find_evidence(registry, digest, Channel.NEXT):
-        if (packages := listed(await fetch_report(registry, stored))) is not None:
-            return packages
-    return None
-
-
-def listed(report: bytes) -> list[str] | None:
-    """The package list in a report; None without one, or when the archive is damaged: it only informs."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(report), mode="r:gz") as packed:
-            file = packed.extractfile(PACKAGES)
-            return file.read(_LONGEST_LIST).decode(errors="replace").splitlines() if file else None
-    except (KeyError, OSError, EOFError, tarfile.TarError, zlib.error):
-        return None

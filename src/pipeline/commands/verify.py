@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import anyio
 
+from pipeline.commands.anchor import held
 from pipeline.commands.status import age
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
-from pipeline.errors import PreconditionError, UsageError
+from pipeline.errors import PreconditionError
 from pipeline.gates import evidence as proofs
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Kind
@@ -40,43 +41,19 @@ async def verify(world: World, channels: list[Channel], anchors: Sequence[str] =
     """One result for each image: a check for each thing that must be true of each channel and version tag.
 
     A channel that never moved is fine. The outcome is `precondition` when something is not as it must be.
-    `anchors`: digests that a `verify` before told as the newest entries; a ledger without them was cut or replaced.
+    `anchors`: see `pipeline.commands.anchor`; a ledger without what they name was cut or replaced.
     """
-    lost = await _lost(world, anchors)
-    return [await _image(world, image, channels, lost) for image in world.images]
+    remembered = await held(world, anchors)
+    return [await _image(world, image, channels, remembered) for image in world.images]
 
 
-async def _lost(world: World, anchors: Sequence[str]) -> list[Check]:
-    """A finding for each anchor that no ledger of these images holds."""
-    try:
-        wanted = [Digest(anchor) for anchor in anchors]
-    except ValueError as error:
-        raise UsageError(f"--anchor: {error}. Expected the digest of an entry, as verify told it.") from error
-    there = set[Digest]()
-    for image in world.images if wanted else ():
-        for channel in Channel:
-            try:
-                there |= {record.digest for record in await ledger.entries(world.repository(image, channel), channel)}
-            except PreconditionError:  # a broken ledger is a finding of its channel
-                continue
-    return [
-        Check(
-            name="anchor",
-            status=CheckStatus.FAILED,
-            reason=f"entry {anchor} was in a ledger and is in none that counts now: it was cut or replaced",
-        )
-        for anchor in wanted
-        if anchor not in there
-    ]
-
-
-async def _image(world: World, image: Image, channels: list[Channel], lost: Sequence[Check]) -> Result:
+async def _image(world: World, image: Image, channels: list[Channel], remembered: Sequence[Check]) -> Result:
     start = time.monotonic()
     checks = await _looked_at(world, image, channels)
     if _wrong(checks):  # what is found once may be an old answer, or a promotion under way
         await anyio.sleep(_LATER)
         checks = await _looked_at(world, image, channels)
-    checks += lost
+    checks += remembered
     wrong, trust = _wrong(checks), about_trust(world)
     checks += [Check(name="trust", status=CheckStatus.PASSED, required=False, reason=trust), *_refused(world)]
     return Result(

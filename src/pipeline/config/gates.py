@@ -6,7 +6,17 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from pipeline.config.builder import Builder
 from pipeline.config.openqa import OpenQA, Upload
-from pipeline.config.words import HostPort, LintName, Platform, RelativePath, SkipReason, Socket, Table
+from pipeline.config.words import (
+    HostPort,
+    ImageReference,
+    LintName,
+    Platform,
+    RelativePath,
+    SkipReason,
+    Socket,
+    Table,
+    having,
+)
 from pipeline.domain import Channel
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.waivers import Waiver
@@ -30,6 +40,25 @@ class Lint(Table):
     """Lints of bootc (`bootc container lint --list`) that are left out; `nonempty-boot` leaves out ours, too."""
 
 
+SBOM_PLACEHOLDERS = ("root", "name")
+"""What `{…}` may stand for in the arguments of what writes a bill of material."""
+
+
+class Sbom(Table):
+    """`sbom` of `[gates.next]`: what writes a bill of material (SPDX 2.3 in JSON) of each image, network off."""
+
+    image: ImageReference
+    """The image that holds the generator, as `docker.io/anchore/syft:v1.57.1`."""
+    args: Annotated[tuple[Annotated[str, having(SBOM_PLACEHOLDERS)], ...], Field(min_length=1)] = (
+        "scan",
+        "dir:{root}",
+        "--source-name={name}",
+        "--output=spdx-json",
+    )
+    """What it is called with, after its image's entrypoint: `{root}` is the folder with the image's files, `{name}` the
+    NAME of the image; it prints the document. Those of syft unless said."""
+
+
 class NextGate(Table):
     """`[gates.next]`: what the image must pass before it is pushed."""
 
@@ -41,6 +70,8 @@ class NextGate(Table):
         Field(json_schema_extra=lambda it: it.update(anyOf=[{"type": "boolean"}, {"$ref": it.pop("$ref")}])),
     ] = Lint()
     """A table, or just `true` or `false`."""
+    sbom: Sbom | None = None
+    """What writes a bill of material, which is attached to the image of each platform; none is made without it."""
     timeout: Duration = 1800.0
     """For building an image, and again for its tests."""
 

@@ -1,10 +1,9 @@
 """`[images.NAME]`: an OS image, how it is built, and how its tags are spelled."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.words import (
     Alias,
@@ -17,12 +16,12 @@ from pipeline.config.words import (
     Table,
     TaggedReference,
     Texts,
+    having,
     inside,
 )
 from pipeline.domain import Channel, Repository
 from pipeline.policy.compression import PATTERN as COMPRESSION
 from pipeline.policy.names import BARE, Names, needs_version
-from pipeline.policy.template import unknown
 
 BUILD_PLACEHOLDERS = ("commit", "commit_short", "date", "version", "base_digest")
 """What `{…}` may stand for in build arguments, labels and annotations."""
@@ -49,18 +48,8 @@ _OUR_OPTIONS = {
 }
 
 
-def _with(placeholders: Sequence[str]) -> AfterValidator:
-    def checked(text: str) -> str:
-        if strange := unknown(text, placeholders):
-            allowed = ", ".join(f"{{{name}}}" for name in placeholders)
-            raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
-        return text
-
-    return AfterValidator(checked)
-
-
-BuildText = Annotated[str, _with(BUILD_PLACEHOLDERS)]
-RechunkText = Annotated[str, _with(RECHUNK_PLACEHOLDERS)]
+BuildText = Annotated[str, having(BUILD_PLACEHOLDERS)]
+RechunkText = Annotated[str, having(RECHUNK_PLACEHOLDERS)]
 BuildTexts = Annotated[dict[str, BuildText], *Texts]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 

@@ -1,6 +1,7 @@
 """What the keys of pipeline.toml take: paths, addresses, names, platforms; and the table that all tables are."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pipeline.domain import Digest, Repository, Tag, usual_platform
 from pipeline.policy import platforms as platforms_
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX
+from pipeline.policy.template import unknown
 
 
 class Table(BaseModel):
@@ -22,6 +24,18 @@ def inside(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
         raise ValueError("expected a path inside the repository, without a leading / or ..")
     return path
+
+
+def having(placeholders: Sequence[str]) -> AfterValidator:
+    """Of a text that may hold these `{placeholders}` and no others."""
+
+    def checked(text: str) -> str:
+        if strange := unknown(text, placeholders):
+            allowed = ", ".join(f"{{{name}}}" for name in placeholders)
+            raise ValueError(f"there is no {{{strange[0]}}}; allowed are {allowed}")
+        return text
+
+    return AfterValidator(checked)
 
 
 def _address(url: str) -> str:

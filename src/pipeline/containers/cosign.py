@@ -22,6 +22,7 @@ from pipeline.trust.image import Pen
 from pipeline.trust.keys import PublicKey
 
 _KEY = "/run/secrets/signing.key"
+_UNLOCKS = "/run/secrets/signing.password"
 _PAYLOAD = "/payloads"
 _OFFLINE = ("--tlog-upload=false", "--yes")
 _DEADLINE = 120.0
@@ -57,6 +58,11 @@ class Signing:
         """What cosign is given as its key."""
         return self.kms or _KEY
 
+    @property
+    def stdin(self) -> str:
+        """Where cosign reads the password, which then is in no environment that a list of processes shows."""
+        return _UNLOCKS if self.password else ""
+
 
 class Hand:
     """Signs for one command; the key is asked for its public half once.
@@ -85,7 +91,7 @@ class Hand:
         paths = [f"{_PAYLOAD}/{number}" for number in range(len(contents))]
         for path, content in zip(paths, contents, strict=True):
             container = container.with_new_file(path, content.decode())
-        said = await _run(container, ["sign-blob", "--key", self._signing.name, *_OFFLINE, *paths])
+        said = await _run(container, ["sign-blob", "--key", self._signing.name, *_OFFLINE, *paths], self._signing)
         try:
             signatures = [base64.b64decode(one, validate=True) for one in said.stdout.split()]
         except binascii.Error as error:
@@ -98,7 +104,7 @@ class Hand:
         """The public half of what is signed with."""
         if self._key is None:
             container = await cosign(self._reach, self._signing)
-            told = await _run(container, ["public-key", "--key", self._signing.name])
+            told = await _run(container, ["public-key", "--key", self._signing.name], self._signing)
             try:
                 self._key = PublicKey.parse(told.stdout.encode())
             except ValueError as error:
@@ -117,7 +123,7 @@ async def cosign(reach: Reach, signing: Signing) -> dagger.Container:
         container = container.with_mounted_secret(_KEY, signing.key)
     if signing.password:
         await read_secret(signing.password, "signing-password")
-        container = container.with_secret_variable("COSIGN_PASSWORD", signing.password)
+        container = container.with_mounted_secret(_UNLOCKS, signing.password)
     else:
         container = container.with_env_variable("COSIGN_PASSWORD", "")
     for name, value in await _settings(signing.kms_auth):
@@ -135,12 +141,11 @@ async def _settings(auth: dagger.Secret | None) -> Sequence[tuple[str, str]]:
     return [(name, value) for name, _, value in settings]
 
 
-async def _run(container: dagger.Container, command: list[str]) -> Ran:
+async def _run(container: dagger.Container, command: list[str], signing: Signing) -> Ran:
     for pause in (*_PAUSES, None):
         # an answer of the engine's cache is no signature
-        ran = await attempt(
-            container.with_env_variable("PIPELINE_TRY", uuid4().hex), command, entrypoint=True, within=_DEADLINE
-        )
+        asked = container.with_env_variable("PIPELINE_TRY", uuid4().hex)
+        ran = await attempt(asked, command, entrypoint=True, stdin=signing.stdin, within=_DEADLINE)
         if not ran.code:
             return ran
         if _OURS.search(ran.said):

@@ -64,10 +64,11 @@ async def attempt(
     *,
     privileged: bool = False,
     entrypoint: bool = False,
+    stdin: str = "",
     within: float = DEADLINE,
     remembered: bool = False,
 ) -> Ran:
-    """Run a command; any exit code is an answer. `within` is in seconds.
+    """Run a command; any exit code is an answer. `stdin` is a file of the container, `within` is in seconds.
 
     `remembered`: a success may be one that the engine still has of an earlier run of this very command, a failure never
     is. Anything else the engine keeps as an answer, whatever the exit code: what touches the outside needs a
@@ -80,6 +81,7 @@ async def attempt(
     executed = container.with_exec(
         command,
         use_entrypoint=entrypoint,
+        redirect_stdin=stdin,
         expect=ReturnType.SUCCESS if remembered else ReturnType.ANY,
         insecure_root_capabilities=privileged,
     )

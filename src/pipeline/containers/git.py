@@ -131,6 +131,10 @@ class History:
         found = await self._ask("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
         return commit_named(found) if found else None
 
+    async def message_of_tag(self, tag: str) -> str | None:
+        """The first paragraph of a tag's message as one line; None for a tag that is not there."""
+        return await self._ask("for-each-ref", "--count=1", "--format=%(contents:subject)", f"refs/tags/{tag}") or None
+
     async def tree(self, path: str) -> str:
         """The object that a folder or file is in the commit that is checked out; empty when it is not there."""
         return await self._ask("rev-parse", "--verify", "--quiet", f"HEAD:{path}") or ""

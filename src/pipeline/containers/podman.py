@@ -22,6 +22,7 @@ from pipeline.image.assembly import Assembled
 from pipeline.image.foreign import FOREIGN, looks_foreign
 from pipeline.policy.blame import Work
 from pipeline.policy.platforms import choice, short_name
+from pipeline.policy.template import filled
 from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Result
 
@@ -241,12 +242,15 @@ class BuiltImage:
     async def gate(
         self, image: Image, gate: NextGate, source: dagger.Directory, waivers: Sequence[Waiver]
     ) -> tuple[Result, dagger.Directory]:
-        """Lint, layout and unit tests of every platform, in one report; `waivers` are those of this gate."""
+        """Lint, layout, unit tests and SBOM of every platform, in one report; `waivers` are those of this gate."""
         container, arguments = self.container, ["--deadline", str(gate.timeout)]
         if gate.tests:
             container = container.with_directory("/tests", source.directory(gate.tests))
             arguments += ["--tests", "/tests"]
         arguments += lint_options(gate.lint)
+        if gate.sbom:
+            arguments += [f"--sbom={gate.sbom.image}"]
+            arguments += [f"--tell={filled(word, {'name': image.name})}" for word in gate.sbom.args]
         if waivers:
             arguments += ["--waivers", TypeAdapter(list[Waiver]).dump_json(list(waivers)).decode()]
         images = [f"{short_name(platform)}={self._of(platform)}" for platform in image.platforms]

@@ -17,26 +17,39 @@ from pipeline.image.lint import Lint, bootc_lint
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.image.packages import packages
 from pipeline.image.podman import labels, mounted
+from pipeline.image.sbom import NONE, Generator, bill
 from pipeline.image.tree import Tree
 from pipeline.image.unit import unit_tests
 from pipeline.policy.gate import verdict
+from pipeline.policy.sbom import sbom_file
 from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Check, Result
 from pipeline.vm.verdict import Waivers
 
 
 async def run_gate(
-    images: dict[str, str], *, tests: Path | None, lint: Lint | None, waivers: Waivers, deadline: float
+    images: dict[str, str],
+    *,
+    tests: Path | None,
+    lint: Lint | None,
+    generator: Generator | None,
+    report: Path,
+    waivers: Waivers,
+    deadline: float,
 ) -> Result:
     """Lint (unless None), layout and unit tests of images in local storage, each under `deadline` seconds.
 
-    `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass.
+    `images` are those of one index by machine name (`x86_64`), or a single one; every one of them must pass. What the
+    generator says is in each goes into the folder `report`.
     """
     start = time.monotonic()
-    checks, inputs = list[Check](), dict[str, str]()
+    checks, inputs = [] if generator else [NONE], dict[str, str]()
     try:
         for machine, image in images.items():
             found = await _look_at(image, tests=tests, lint=lint, waivers=waivers, deadline=deadline)
+            if generator:
+                file = report / sbom_file(machine)
+                found.append(await bill(image, generator, file, waivers, deadline=deadline))
             whose = f"{machine}/" if len(images) > 1 else ""
             checks += [check.model_copy(update={"name": whose + check.name}) for check in found]
             inputs[whose + root_filesystem.INPUT] = root_filesystem.declared(Tree(await mounted(image)))
@@ -69,6 +82,8 @@ def main() -> int:
     parser.add_argument("--no-lint", action="store_true", help="leave out bootc container lint")
     parser.add_argument("--lint-warnings", action="store_true", help="what bootc only warns of does not fail")
     parser.add_argument("--skip-lint", action="append", default=[], metavar="NAME", help="a lint of bootc to leave out")
+    parser.add_argument("--sbom", metavar="IMAGE", help="what writes an SPDX document of each image")
+    parser.add_argument("--tell", action="append", default=[], metavar="WORD", help="an argument for that generator")
     parser.add_argument(
         "--waivers", type=TypeAdapter(list[Waiver]).validate_json, default=[], help="known findings, as JSON"
     )
@@ -78,10 +93,10 @@ def main() -> int:
     images = dict(image.rpartition("=")[::2] for image in given.images)
     lint = None if given.no_lint else Lint(fatal_warnings=not given.lint_warnings, skip=given.skip_lint)
     waivers = Waivers(given.waivers, datetime.now(UTC).date())
-    result = anyio.run(
-        partial(run_gate, images, tests=given.tests, lint=lint, waivers=waivers, deadline=given.deadline)
-    )
+    generator = Generator(given.sbom, given.tell) if given.sbom else None
     given.report.mkdir(parents=True, exist_ok=True)
+    told = {"tests": given.tests, "lint": lint, "generator": generator, "report": given.report, "waivers": waivers}
+    result = anyio.run(partial(run_gate, images, **told, deadline=given.deadline))
     (given.report / "result.json").write_text(result.model_dump_json(indent=2))
     first = next(iter(images.values()))  # what differs between machines is not what a release is judged by
     if listed := anyio.run(partial(_packages, first, deadline=given.deadline)):

@@ -20,6 +20,7 @@ CHECKS: Mapping[Channel, tuple[str, ...]] = {
         "layout/bootc-label",
         "layout/no-expiry",
         "layout/no-channel-name",
+        "sbom",
     ),
     Channel.TESTING: (
         "boot",

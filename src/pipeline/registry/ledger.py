@@ -288,25 +288,26 @@ async def _refusal(repo: RepositoryClient, name: Name, manifest: Manifest) -> st
         said = in_toto.read(content, *_KINDS)
     except (ValueError, KeyError, PreconditionError) as error:
         return f"it is no entry: {error}"
-    if said.subjects[0].name != _place(repo, name.channel):
-        return f"it is about {said.subjects[0].name}, expected {_place(repo, name.channel)}"
+    if said.subjects[0].name != place(repo, name.channel):
+        return f"it is about {said.subjects[0].name}, expected {place(repo, name.channel)}"
     return ""
 
 
-def _place(repo: RepositoryClient, channel: Channel) -> str:
+def place(repo: RepositoryClient, channel: Channel) -> str:
+    """What statements call the ledger of a channel: the reference that the channel has unless it is renamed."""
     return f"{repo.repository}:{repo.prefix}{channel}"
 
 
 def _statement(repo: RepositoryClient, entry: Entry) -> bytes:
     """About the digest that the entry lets into the channel; without one, about the entry itself."""
     claim = entry.model_dump(mode="json")
-    place = _place(repo, entry.channel)
+    name = place(repo, entry.channel)
     if (passed := _lets_in(entry)) is None:
-        about = in_toto.Subject(place, sha256(entry.model_dump_json().encode()))
+        about = in_toto.Subject(name, sha256(entry.model_dump_json().encode()))
         return in_toto.written([about], in_toto.LEDGER, {}, claim)
     resource = repo.repository.at(passed)
     summary = in_toto.verification(entry.channel, resource, entry.at, entry.evidence, MODULE_VERSION)
-    return in_toto.written([in_toto.Subject(place, passed)], in_toto.VERIFICATION, summary, claim)
+    return in_toto.written([in_toto.Subject(name, passed)], in_toto.VERIFICATION, summary, claim)
 
 
 def _lets_in(entry: Entry) -> Digest | None:

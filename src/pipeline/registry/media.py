@@ -16,6 +16,8 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 """A signed statement; also the type of the artifact by which cosign finds one."""
 WARRANT = "application/vnd.bootc-pipeline.warrant.v1+json"
 """The bundle of the statement that lets a key of the moment sign."""
+SPDX = "application/spdx+json"
+"""A bill of material; also the type of the artifact by which others find one (IANA, media types)."""
 
 EVIDENCE = "application/vnd.bootc-pipeline.evidence.v1+json"
 REPORT = "application/vnd.bootc-pipeline.report.v1.tar+gzip"

@@ -32,8 +32,9 @@ async def copy_attached(source: RepositoryClient, target: RepositoryClient, dige
         raise PreconditionError(
             f"{target.repository} holds no {digest}; expected the image before what is attached to it"
         )
-    attached = await _follow(source, target, digest)
-    named = await _copy_named(source, target, [*await _parts(source, digest), *attached])
+    parts = await _parts(source, digest)
+    attached = [one for part in parts for one in await _follow(source, target, part)]
+    named = await _copy_named(source, target, [*parts, *attached])
     return list(dict.fromkeys([*attached, *named]))
 
 

@@ -77,6 +77,8 @@ class Notes:
     """How many there are; None when the history that was handed over does not tell."""
     packages: Sequence[str] | None
     """Changes since then, one a line; None when one of the two images has no list."""
+    compared: str
+    """What said so of both: their SBOM or their package database."""
     platforms: Sequence[Built]
     disks: Sequence[Disk]
     gates: Sequence[Found]
@@ -143,7 +145,7 @@ def _image(one: Notes, most: int) -> Iterator[str]:
             ("disk", "sha256", "size"), [(disk.name, disk.sha256.hex, size_text(disk.size)) for disk in one.disks]
         )
     if one.before:
-        yield _packages(one.packages, one.before, most)
+        yield _packages(one.packages, one.compared, one.before, most)
     yield "### What its gates found"
     yield "\n".join(line for gate in one.gates for line in _gate(gate, most))
 
@@ -164,18 +166,18 @@ def _download(built: Built) -> str:
     return f"{size_text(built.size)} ({'-' if grown < 0 else '+'}{size_text(abs(grown))})"
 
 
-def _packages(changes: Sequence[str] | None, before: Tag, most: int) -> str:
+def _packages(changes: Sequence[str] | None, compared: str, before: Tag, most: int) -> str:
     if changes is None:
         return f"### Packages since {before}\n\nOne of the two images has no package list, so nothing was compared."
     if not changes:
-        return f"### Packages since {before}\n\nThe same in the same versions."
+        return f"### Packages since {before}\n\nThe same in the same versions, by {compared}."
     words = {"+": "added", "-": "removed", "~": "in another version"}
     counts = {word: sum(line.startswith(mark) for line in changes) for mark, word in words.items()}
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     listed = [" ".join(line.split()) for line in changes[:most]]
     if more := len(changes) - len(listed):
         listed.append(f"… and {more} more")
-    return f"### Packages since {before}: {told}\n\n{fenced(chr(10).join(listed), 'diff')}"
+    return f"### Packages since {before}, by {compared}: {told}\n\n{fenced(chr(10).join(listed), 'diff')}"
 
 
 def _gate(found: Found, most: int) -> Iterator[str]:

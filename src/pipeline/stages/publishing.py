@@ -1,4 +1,4 @@
-"""How a candidate becomes one: pushed by its digest, its evidence beside it, and only then its name, written once.
+"""How a candidate becomes one: pushed by its digest, evidence and SBOM beside it, and only then its name, written once.
 
 A registry has no compare-and-swap, and builds of one commit may run at once. So a push writes no tag: the name is
 written last, by the copy that moves channels, to a number that nobody has, and read back. Who comes second takes the
@@ -14,6 +14,7 @@ from pipeline.errors import ConflictError, InfrastructureError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.image import Gated, Reused
+from pipeline.gates.sbom import attach_missing_sboms, attach_sboms
 from pipeline.gates.subject import candidates_of, see_candidate
 from pipeline.policy.candidate import REVISION_LABEL, Numbered
 from pipeline.registry.retention import see_whole
@@ -42,6 +43,7 @@ async def publish(world: World, found: Reused | Gated, commit: Commit) -> Publis
     candidate of its own in any case. ConflictError when others are quicker again and again.
     """
     if isinstance(found, Reused):
+        await attach_missing_sboms(world, found.image, found.digest)
         return Published(found.number, found.digest, found.evidence, found.note)
     digest, proof = found.digest, None
     for _ in range(_TRIES):
@@ -53,6 +55,7 @@ async def publish(world: World, found: Reused | Gated, commit: Commit) -> Publis
         if proof is None:
             run = GateRun(found.run.result.model_copy(update={"digest": digest}), found.run.folder)
             proof = await evidence.keep(world, found.image, digest, Channel.NEXT, run)
+            await attach_sboms(world, found.image, digest, run.folder)
         number = found.number if found.digest else await _name(world, found.image, commit, digest, known)
         if number:
             return Published(number, digest, proof.digest)

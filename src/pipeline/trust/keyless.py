@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FULCIO, REKOR = "https://fulcio.sigstore.dev", "https://rekor.sigstore.dev"
 _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 """Where Fulcio writes the issuer (sigstore/fulcio, docs/oid-info.md); its bytes are the text."""
+_LONGEST_DOUBT = 200
+"""Characters of what Sigstore's library says of a signature."""
 _SINCE = {"start": "2021-01-01T00:00:00Z"}
 
 
@@ -121,17 +123,19 @@ class Identity:
 
     def made(self, signed: Signed) -> bool:
         """Whether the signature is by this identity, in time, and in the log."""
-        if not signed.keyless:
-            return False
+        return signed.keyless and not self.doubt(signed)
+
+    def doubt(self, signed: Signed) -> str:
+        """Why what was signed without a key is not by this identity; empty when it is."""
         from sigstore.models import Bundle
         from sigstore.verify.policy import AllOf, OIDCIssuer
 
         try:
             policy = AllOf([OIDCIssuer(self.issuer), self])
             kind, payload = self.sigstore.verifier.verify_dsse(Bundle.from_json(signed.raw), policy)
-        except Exception:  # whatever the library makes of what a stranger wrote
-            return False
-        return (kind, payload) == (signed.payload_type, signed.payload)
+        except Exception as error:  # whatever the library makes of what a stranger wrote
+            return " ".join(f"{error or type(error).__name__}".split())[:_LONGEST_DOUBT]
+        return "" if (kind, payload) == (signed.payload_type, signed.payload) else "another statement"
 
     def verify(self, cert: x509.Certificate) -> None:
         """Part of the library's policy: ValueError for a certificate of somebody else."""

@@ -81,12 +81,13 @@ class Trust:
             return f"signed, but the signature is about another statement; {expected}"
         if any(signer.made(signed) for signer in signers):
             return ""
-        return f"signed by {self._named(signed)}; {expected}"
+        return f"signed by {self._named(signed, signers)}; {expected}"
 
-    def _named(self, signed: Signed) -> str:
+    def _named(self, signed: Signed, asked: Sequence[Accepted]) -> str:
         for name, signers in self.signers.items():
             if found := next((signer for signer in signers if signer.made(signed)), None):
                 return f"{found}, which counts for {name}"
         if signed.keyless:
-            return f"{bearer(signed)}, or nobody at all"
+            doubts = [one.doubt(signed) for one in asked if isinstance(one, Identity)]
+            return f"{bearer(signed)}, or nobody at all{f' ({doubts[0]})' if doubts else ''}"
         return f"a key that is not in [trust] (it calls itself {signed.hint or 'nothing'})"

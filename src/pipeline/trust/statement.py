@@ -21,6 +21,10 @@ GATE = "urn:bootc-pipeline:gate:v1"
 """A run of a gate that came to no verdict: the standard has no word for it."""
 LEDGER = "urn:bootc-pipeline:ledger:v1"
 """An entry of the ledger that lets nothing into a channel."""
+ANCHOR = "urn:bootc-pipeline:anchor:v1"
+"""The newest entries of some ledgers."""
+SPDX = "https://spdx.dev/Document"
+"""A bill of material: the predicate is the SPDX document itself (in-toto/attestation, spec/predicates/spdx.md)."""
 OURS = "bootc-pipeline"
 
 _SAYS = {Outcome.PASSED: "PASSED", Outcome.GATE_FAILED: "FAILED"}
@@ -46,12 +50,17 @@ class Statement:
 
 
 def written(subjects: Sequence[Subject], kind: str, predicate: Mapping[str, Any], claim: Mapping[str, Any]) -> bytes:
-    """The statement; equal input gives equal bytes."""
+    """The statement with a claim of ours in it; equal input gives equal bytes."""
+    return of_others(subjects, kind, {**predicate, OURS: claim})
+
+
+def of_others(subjects: Sequence[Subject], kind: str, predicate: Mapping[str, Any]) -> bytes:
+    """A statement that only others read."""
     document = {
         "_type": TYPE,
         "subject": [{"name": one.name, "digest": {"sha256": one.digest.hex}} for one in subjects],
         "predicateType": kind,
-        "predicate": {**predicate, OURS: claim},
+        "predicate": predicate,
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 

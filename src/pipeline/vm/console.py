@@ -13,8 +13,6 @@ HEAD = TAIL = 2 << 20
 LONGEST_LINE = 8 << 10
 MOST_MATCHES = 200
 """Of each boot: a noisy one leaves room for the next."""
-MOST_SIGNS = 4
-"""A console that repeats itself tells nothing new."""
 
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-9;?!]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]"
@@ -26,10 +24,7 @@ _UP = re.compile(
 ).search
 _SYSTEMD = re.compile(r"systemd\[1\]: systemd (\d+)\S* running in").search
 _INSTALLER = re.compile(r"Starting installer|Started .*[Aa]naconda|anaconda \d\S* for \S+ \S+ started").search
-_SIGN = re.compile(
-    r"(Started|Listening on) (sshd?\.(service|socket)|OpenSSH |OpenBSD Secure Shell)"
-    r"|Reached target (network-online\.target|Network is Online)"
-).search
+_ONLINE = re.compile(r"Reached target (network-online\.target|Network is Online)").search
 _PROMPTS = ("(initramfs) ", "Shell> ", "grub rescue>", "dracut:")
 """Shells that nobody answers; they end the wait although their line has no end."""
 
@@ -47,8 +42,8 @@ class Boot:
     """How many of its lines broke a rule, as far as they are kept."""
     systemd: int | None = None
     """The version that systemd gave as its own; a quiet console shows none."""
-    signs: int = 0
-    """How many lines told that SSH may be there now."""
+    told: bool = False
+    """Whether a line told that there should be a network by now."""
 
 
 class Console:
@@ -151,11 +146,10 @@ class Console:
             boot.userspace = now
             self._say("userspace")
         elif boot.up is None and _UP(line):
-            boot.up = now
-            boot.signs += 1
+            boot.up, boot.told = now, True
             self._say("login prompt or multi-user target")
-        elif _SIGN(line):
-            boot.signs = min(boot.signs + 1, MOST_SIGNS)
+        elif _ONLINE(line):
+            boot.told = True
 
     def _judge(self, line: str) -> None:
         for match in self._reader.read(line):

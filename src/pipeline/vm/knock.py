@@ -5,9 +5,10 @@ given up here is tried again in the guest for 75 s (libslirp, tcp_timer.h: TCPTV
 server without logging in counts there. From OpenSSH 9.8 on it counts much: PerSourcePenalties refuse the source for
 15 s and more, and MaxStartups (sshd_config(5)) drops whom it likes. To the guest everybody here is 10.0.2.2.
 
-So SSH's port has one connection at a time, at most one a second, and none before there is a sign of life. The sign is
-looked for at a port where nobody listens: a guest with a network refuses there at once, in its kernel, and no server
-hears of it. A firewall may swallow that; then the console says when to look, or the time does.
+So SSH's port has one connection at a time, at most one a second, and none before there is a sign of life; and what was
+begun is waited for until it has ended, so that whatever the guest takes logs in. The sign is looked for at a port where
+nobody listens: a guest with a network refuses there at once, in its kernel, and no server hears of it. A firewall may
+swallow that; then the console says when to look, or the time does.
 """
 
 import errno
@@ -27,6 +28,8 @@ PACE = 1.0
 """Seconds from the beginning of one connection to that of the next."""
 REFUSED = 5.0
 """Seconds to wait after a login that was refused: each one adds as much to the penalty (sshd_config(5), authfail)."""
+SWALLOWED = 2.0
+"""Seconds for a whole look at that port once the console has told of a network; after that, it is a firewall."""
 GLANCE = 0.1
 """Seconds between two looks for a sign of life."""
 GIVEN_UP = 60.0
@@ -45,8 +48,8 @@ class Outlook:
 
     established: Callable[[], Awaitable[bool]] = _nobody
     """Whether the guest (not only QEMU) has taken the connection that is open."""
-    signs: Callable[[], int] = lambda: 0
-    """How many signs of life the console of this boot has shown."""
+    told: Callable[[], bool] = lambda: False
+    """Whether the console of this boot told that there should be a network by now."""
     patience: float = 0.0
     """Seconds after which to try without a sign."""
 
@@ -84,12 +87,11 @@ class Knock:
                     self._network = True
             await _sleep_until(began + PACE)
 
-    def _signs(self) -> int:
-        return self._outlook.signs() + self._network
-
     async def _sign_of_life(self) -> None:
-        with anyio.move_on_after(self._outlook.patience):
-            while not self._signs():  # noqa: ASYNC110  none of the signs is an event
+        with anyio.move_on_after(self._outlook.patience) as scope:
+            while not self._network:  # none of the signs is an event
+                if self._outlook.told():
+                    scope.deadline = min(scope.deadline, anyio.current_time() + SWALLOWED)
                 await anyio.sleep(GLANCE)
 
     async def _admitted(self, port: int) -> Guest:
@@ -126,18 +128,15 @@ class Knock:
     async def _banner(self, sock: socket.socket, began: float) -> bool:
         """Whether the server greets; what it says stays in the socket for whoever speaks SSH.
 
-        A connection that the guest did not take waits for QEMU's next try, 12 s away at most. A sign of life that
-        came after it began is worth a new one at once; one that the guest took is never given up.
+        A connection that the guest did not take waits for QEMU's next try, 12 s away at most. It is not given up for a
+        new one: the guest may take it in that very moment, or later, and nobody would speak to it.
         """
-        seen = self._signs()
         while True:
             with anyio.move_on_after(GLANCE):
                 await anyio.wait_readable(sock)
                 return self._greets(sock, began)
             if await self._outlook.established():
                 self._notice("port 22 accepts and sends no SSH banner", Refusal.SILENT)
-            elif self._signs() > seen:
-                return False
 
     def _greets(self, sock: socket.socket, began: float) -> bool:
         try:

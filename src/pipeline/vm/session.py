@@ -124,7 +124,7 @@ class Session:
 
     async def _connect_ssh(self, deadline: float) -> None:
         boot = self.machine.console.boot
-        knock = Knock(self.key, Outlook(self.machine.guest_accepted, lambda: boot.signs, self.scaled(SILENCE)))
+        knock = Knock(self.key, Outlook(self.machine.guest_accepted, lambda: boot.told, self.scaled(SILENCE)))
         with self._wait(deadline, lambda: (knock.problem, knock.refusal)) as scope:
             self.port = await self.machine.port(qemu.SSH)
             async with anyio.create_task_group() as group:

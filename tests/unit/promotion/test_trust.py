@@ -312,6 +312,67 @@ async def test_an_anchor_finds_what_was_cut_from_the_end(lab: Lab) -> None:
     assert outcome(await lab.verify("stable")) == Outcome.USAGE
 
 
+async def test_an_anchor_in_a_tag_tells_a_replaced_ledger_from_a_true_one(lab: Lab) -> None:
+    """By whoever holds a key of the ledger and writes all of it anew, every entry signed."""
+    await lab.release("v1.0.0")
+    lab.sign = PEOPLE.sign
+    await lab.anchor()
+    lab.sign = STRANGER.sign  # who only reads needs no key of ours
+    (told,) = await lab.verify("anchor")
+    assert told.outcome is Outcome.PASSED, told.reason
+    assert [check.reason for check in told.checks if check.name == "anchor"] == ["anchor: its entries are there (3)"]
+    (true,) = (tag for tag in lab.tags if "ledger-stable-1-" in tag)
+    written = ledger.Name.parse(true)
+    assert written
+    del lab.tags[true]
+    move = Move(repository=f"{HOST}/os", tag=Tag("stable"), old=None, new=lab.tags["stable"])
+    version = Move(repository=f"{HOST}/os", tag=Tag("v1.0.0"), old=None, new=lab.tags["stable"])
+    replaced = entry(ledger.Kind.PROMOTION, moves=[version, move], reason="as if nothing had been")
+    await lab.by(PEOPLE.sign, lambda repo: ledger.append(repo, replaced))
+    assert outcome(await lab.verify()) == Outcome.PASSED
+    (told,) = await lab.verify("anchor")
+    assert told.outcome is Outcome.PRECONDITION
+    found = f"entry {written.digest} was in the ledger of {HOST}/os:stable and is in none that counts now"
+    assert found in told.reason
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        ("v1.0.0", "not an in-toto statement"),
+        ("unsigned", "it is unsigned; expected a signature by keys/stable.pub"),
+        ("of a stranger", r"signed by a key that is not in \[trust\]"),
+        ("of another gate", r"signed by keys/testing.pub \(.*\), which counts for testing; expected .*stable.pub"),
+        ("of another repository", "it names registry.test/other:stable, which is no channel of pipeline.toml"),
+    ],
+)
+async def test_an_anchor_counts_when_it_is_signed_as_the_ledger_is(lab: Lab, message: str, found: str) -> None:
+    await lab.release("v1.0.0")
+    line = await lab.anchor(Channel.STABLE)
+    payload = base64.b64decode(json.loads(line)["dsseEnvelope"]["payload"])
+    assert outcome(await lab.verify("anchor")) == Outcome.PASSED
+    lab.git.messages["anchor"] = {
+        "v1.0.0": "v1.0.0",
+        "unsigned": payload.decode(),
+        "of a stranger": (await STRANGER.sign(payload)).decode(),
+        "of another gate": (await TESTING.sign(payload)).decode(),
+        "of another repository": (await STABLE.sign(payload.replace(b"/os:", b"/other:"))).decode(),
+    }[message]
+    (told,) = await lab.verify("anchor")
+    assert told.outcome is Outcome.PRECONDITION
+    assert re.search(f"anchor is no anchor that counts: .*{found}", told.reason), told.reason
+
+
+async def test_who_cannot_sign_for_a_ledger_makes_no_anchor_of_it(lab: Lab) -> None:
+    with pytest.raises(PreconditionError, match="has an entry yet"):
+        await lab.anchor()
+    await lab.release("v1.0.0")
+    lab.sign = TESTING.sign
+    with pytest.raises(PreconditionError, match=r"expected a signature by keys/next\.pub"):
+        await lab.anchor()
+    assert await lab.anchor(Channel.TESTING)
+
+
 async def test_entries_from_before_signatures_were_asked_for_do_not_count_and_break_nothing(lab: Lab) -> None:
     lab.trust = Trust()
     await lab.release("v1.0.0")

@@ -27,6 +27,7 @@ NOTES = Notes(
     before=Tag("v1.3.0"),
     commits=["2222222 Newer kernel", "3333333 Older one"],
     count=2,
+    compared="SBOM",
     packages=["+ zstd 1.5", "- gzip 1.0", "~ kernel 6.1 -> 6.2", "~ systemd 258 -> 259"],
     platforms=[Built("linux/amd64", AMD, 900 << 20, 888 << 20), Built("linux/arm64", ARM, 800 << 20, None)],
     disks=[Disk("linux/amd64", 2 << 30, DISK)],
@@ -48,7 +49,8 @@ def test_what_is_new_what_it_is_and_what_was_found() -> None:
         f"podman pull registry.test/os@{INDEX}\nsudo bootc switch registry.test/os@{INDEX}\n",
         f"| all (index) | {INDEX} |  |\n| linux/amd64 | {AMD} | 900 MiB (+12 MiB) |\n| linux/arm64 | {ARM} | 800 MiB |",
         f"| linux/amd64 | {DISK.hex} | 2.0 GiB |",
-        "### Packages since v1.3.0: 1 added, 1 removed, 2 in another version\n\n```diff\n+ zstd 1.5\n- gzip 1.0\n",
+        "### Packages since v1.3.0, by SBOM: 1 added, 1 removed, 2 in another version\n\n```diff\n"
+        "+ zstd 1.5\n- gzip 1.0\n",
         f"- **stable**: passed on 2026-11-26 15:30 UTC, 1 passed. All is well (openQA: [37](<{JOB}>))",
     ):
         assert part in text
@@ -69,7 +71,7 @@ def test_an_image_of_one_platform_is_no_index() -> None:
         ({"count": 52}, "- … and 50 more: `git log v1.3.0..v1.4.0`"),
         ({"commits": ["2222222 Newer kernel"], "count": 1}, "## 1 commit since v1.3.0"),
         ({"packages": None}, "One of the two images has no package list, so nothing was compared."),
-        ({"packages": []}, "The same in the same versions."),
+        ({"packages": []}, "The same in the same versions, by SBOM."),
         (
             {"withdrawn": "stable left it on 2026-12-01: CVE-2027-0001"},
             "> **Taken back.** stable left it on 2026-12-01",

@@ -146,3 +146,11 @@ async def test_a_file_that_the_clone_lacks_is_not_taken_for_one_that_is_not_ther
     (checkout.folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
     with pytest.raises(UsageError, match="a clone with all its files"):
         await checkout.told()
+
+
+async def test_the_message_of_a_tag_is_told_and_nothing_else_is_one(checkout: Checkout) -> None:
+    line = '{"a": "1 # 2"}'
+    checkout.git("tag", "--annotate", "--message", f"{line}\n\nSigned, say.", "anchor")
+    assert await checkout.message_of_tag("anchor") == line
+    assert await checkout.message_of_tag("anchors") is None
+    assert await checkout.message_of_tag("anch") is None
