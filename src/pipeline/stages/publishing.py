@@ -1,4 +1,4 @@
-"""How a candidate becomes one: pushed by its digest, evidence and SBOM beside it, and only then its name, written once.
+"""How a candidate becomes one: pushed by its digest, its evidence beside it, and only then its name, written once.
 
 A registry has no compare-and-swap, and builds of one commit may run at once. So a push writes no tag: the name is
 written last, by the copy that moves channels, to a number that nobody has, and read back. Who comes second takes the
@@ -55,9 +55,9 @@ async def publish(world: World, found: Reused | Gated, commit: Commit) -> Publis
         if proof is None:
             run = GateRun(found.run.result.model_copy(update={"digest": digest}), found.run.folder)
             proof = await evidence.keep(world, found.image, digest, Channel.NEXT, run)
-            await attach_sboms(world, found.image, digest, run.folder)
         number = found.number if found.digest else await _name(world, found.image, commit, digest, known)
         if number:
+            await attach_sboms(world, found.image, digest, found.run.folder)
             return Published(number, digest, proof.digest)
     raise _outrun(found.image, digest, commit)
 
