@@ -26,6 +26,8 @@ _AUTH = "/run/secrets/registry-auth.json"
 
 def debian(*packages: str) -> dagger.Container:
     """A container with Debian packages, none of whose daemons starts by itself; the engine keeps the layer."""
+    if not packages:
+        return dag.container().from_(DEBIAN)
     install = f"apt-get -qq update && apt-get -qq install --no-install-recommends --yes {' '.join(packages)} >/dev/null"
     return (
         dag.container()
