@@ -36,6 +36,8 @@ def debian(*packages: str) -> dagger.Container:
 
     All of them share one layer with Debian's lists; where those have grown too old to install from, they are read anew.
     """
+    if not packages:
+        return dag.container().from_(DEBIAN)
     install = f"apt-get -qq install --no-install-recommends --yes {' '.join(packages)} >/dev/null"
     return (
         dag.container()

@@ -23,7 +23,7 @@ _PLACE, _FILE = "/remembered", "content.sqlite"
 async def remembered(reach: Reach, repository: Repository) -> AsyncIterator[Kept]:
     """What the plan before has read, and this one for the next; whatever goes wrong with it only costs requests."""
     name = re.sub(r"[^a-z0-9]+", "-", str(repository).lower())
-    volume = debian("mount").with_mounted_cache(_PLACE, dag.cache_volume(f"bootc-pipeline-remembered-{name}"))
+    volume = debian().with_mounted_cache(_PLACE, dag.cache_volume(f"bootc-pipeline-remembered-{name}"))
     with TemporaryDirectory(prefix="remembered-", dir=Path.cwd()) as folder:
         path = Path(folder, _FILE)
         with suppress(PipelineError, dagger.DaggerError):

@@ -4,8 +4,10 @@ The builder is the lab's stand-in, which wants and says what the real one does.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import dagger
@@ -45,7 +47,16 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-async def lab(engine: None) -> Lab:
+def inside(engine: None) -> Iterator[None]:
+    """As in a function of the module, whose sources the tool containers get."""
+    sources = dag.host().directory(str(ROOT), include=["pyproject.toml", "src"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(dag), "current_module", lambda self: SimpleNamespace(source=lambda: sources))
+        yield
+
+
+@pytest.fixture(scope="module")
+async def lab(inside: None) -> Lab:
     files = dag.host().directory(str(ROOT / "ci" / "lab"))
     service = registry(files, f"contract-{uuid4().hex}")
     for fails in ["", *FAILING]:
