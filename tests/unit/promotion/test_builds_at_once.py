@@ -18,7 +18,7 @@ from pipeline.domain import Digest, Outcome, Refresh, Tag
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.report.model import Result
 
-SEEDS = 25
+SEEDS = 10
 MOVED_ON = {Outcome.CONFLICT, Outcome.PARTIAL}
 """How a command ends that found another one at work: the same one again finishes it."""
 
