@@ -108,6 +108,12 @@ def test_every_channel_may_point_where_it_points(released, caller):
     caller.passes("verify")
 
 
+def test_retention_plans_to_take_nothing_of_the_release_and_remembers_what_it_read(repository, released, caller):
+    for _ in range(2):
+        caller.passes("prune")
+    assert set(TAGS) <= set(registry.tags(repository.image))
+
+
 def test_the_table_shows_the_release(repository, released, caller):
     digest = registry.digest(repository.image, "stable") or ""
     assert caller.passes("status").output.count(digest.removeprefix("sha256:")[:12]) == 3
