@@ -168,7 +168,8 @@ async def test_prune_deletes_in_both_repositories(any_registry: str, copy: Any, 
     long_ago = {"org.opencontainers.image.created": "2020-02-02T20:20:20+00:00"}
     old = Commit("0" * 40)
     for home in homes:
-        await push(image.model_copy(update={"repository": home}), old, long_ago)
+        pushed = await push(image.model_copy(update={"repository": home}), old, long_ago)
+        await copy(home, pushed, home, Tag(old))
     retention = bench.config.retention.model_copy(update={"keep_last": 0})
     bench.config = bench.config.model_copy(update={"retention": retention})
     async with bench.world() as world:
