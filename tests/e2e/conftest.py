@@ -57,11 +57,11 @@ class Caller:
         assert answer.exit_code == 0, self._told(arguments, answer, log)
         return answer
 
-    def fails(self, outcome: str, *arguments: str) -> Answer:
+    def fails(self, outcome: str, *arguments: str, log: str = "") -> Answer:
         """`outcome` as the first word of the summary says it."""
-        answer = self.pipeline.call(*arguments)
-        assert answer.exit_code == Outcome(outcome.replace(" ", "_")).exit_code, self._told(arguments, answer)
-        assert answer.output.startswith(f"{outcome} · "), self._told(arguments, answer)
+        answer = self.pipeline.call(*arguments, log=log)
+        assert answer.exit_code == Outcome(outcome.replace(" ", "_")).exit_code, self._told(arguments, answer, log)
+        assert answer.output.startswith(f"{outcome} · "), self._told(arguments, answer, log)
         assert "Traceback" not in answer.output
         return answer
 

@@ -9,37 +9,65 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import anyio
+import dagger
 import pytest
 from rehearsal import registry
 from rehearsal.lab import MODULE, OPENQA, OPENQA_AUTH, REGISTRY_LOGIN, STORE, STORE_AUTH
 from rehearsal.processes import Watch
 
+from pipeline.containers.base import debian
+
 RELEASE = [("build-next",), ("promote-testing", "--tag", "v1.0.0-test"), ("promote-stable", "--tag", "v1.0.0")]
-SECRETS = [
-    word.encode()
-    for login in (OPENQA_AUTH, STORE_AUTH, REGISTRY_LOGIN)
-    for word in (login.partition(":")[2], base64.b64encode(login.encode()).decode())
-]
+PASSWORD, TOKEN = "canary-signing-password", "canary.identity.token"
+KEY = ("--signing-key=env://SIGNING_KEY", "--signing-password=env://SIGNING_PASSWORD")
 UPGRADE = ("upgrade", "rollback")
 TAGS = ["next", "v1.0.0-test", "testing", "v1.0.0", "stable"]
 
 
 @pytest.fixture(scope="module")
-def watch(surroundings) -> Watch:
+def key(surroundings, logs) -> str:
+    """The private half of a signing key, as cosign writes it."""
+
+    async def made() -> str:
+        with (logs / "key.log").open("w") as log:
+            async with dagger.connection(dagger.Config(log_output=log)):
+                tool = debian("cosign", "ca-certificates").with_env_variable("COSIGN_PASSWORD", PASSWORD)
+                return await tool.with_exec(["cosign", "generate-key-pair"]).file("cosign.key").contents()
+
+    return anyio.run(made)
+
+
+@pytest.fixture(scope="module")
+def secrets(key) -> list[bytes]:
+    """What must be nowhere."""
+    logins = [OPENQA_AUTH, STORE_AUTH, REGISTRY_LOGIN]
+    words = [word for one in logins for word in (one.partition(":")[2], base64.b64encode(one.encode()).decode())]
+    return [word.encode() for word in (*words, PASSWORD, TOKEN, *key.splitlines()[1:-1])]
+
+
+@pytest.fixture(scope="module")
+def watch(surroundings, key) -> Watch:
     """Sees what is started in containers, but for the lab's."""
     return Watch()
 
 
 @pytest.fixture(scope="module")
-def released(repository, caller, watch) -> str:
-    """The commit that became stable; the sample OS has no bootc of its own and gets the scripted one."""
+def released(repository, caller, watch, key) -> str:
+    """The commit that became stable; the sample OS has no bootc of its own and gets the scripted one.
+
+    The first of the jobs signs.
+    """
     repository.copy(MODULE / "ci/lab/scripted-bootc", "os")
     repository.commit("A scripted bootc")
     repository.tag("v1.0.0-test")
     repository.tag("v1.0.0")
-    with watch.watching():
-        for call in RELEASE:
-            assert caller.passes(*call, log=f"first-{call[0]}").output.startswith("passed · ")
+    given = {"SIGNING_KEY": key, "SIGNING_PASSWORD": PASSWORD}
+    with watch.watching(), pytest.MonkeyPatch.context() as patched:
+        for name, value in given.items():
+            patched.setenv(name, value)
+        for call, signs in zip(RELEASE, (KEY, (), ()), strict=True):
+            assert caller.passes(*signs, *call, log=f"first-{call[0]}").output.startswith("passed · ")
     return repository.head()
 
 
@@ -131,8 +159,11 @@ def test_a_checkout_that_differs_from_its_commit_promotes_nothing(repository, re
     assert not registry.tags(f"{repository.image}-stable")
 
 
-def test_no_secret_is_in_what_the_release_left_behind(repository, released, reports, caller):
+def test_no_secret_is_in_what_the_release_left_behind(repository, released, reports, caller, secrets, monkeypatch):
     """Logs with every command line, reports, what is in the registry, what openQA shows to everybody."""
+    assert any(tag.endswith(".sig") for tag in registry.tags(repository.image))
+    monkeypatch.setenv("IDENTITY", TOKEN)
+    caller.fails("usage", "--identity-token=env://IDENTITY", "anchor", log="identity")
     with urllib.request.urlopen(f"http://localhost:{OPENQA}/api/v1/jobs?distri=bootclab") as answer:
         places = [("openQA's jobs", answer.read())]
     places += [(str(log), log.read_bytes()) for log in caller.pipeline.logs.glob("*.log")]
@@ -141,17 +172,17 @@ def test_no_secret_is_in_what_the_release_left_behind(repository, released, repo
     ]
     places += list(registry.blobs(repository.image))
     assert len(places) > 30
-    found = [(name, secret) for name, content in places for secret in SECRETS if secret in unpacked(content)]
+    found = [(name, secret) for name, content in places for secret in secrets if secret in unpacked(content)]
     assert not found
 
 
-def test_no_process_in_a_container_is_given_a_secret(released, watch):
+def test_no_process_in_a_container_is_given_a_secret(released, watch, secrets):
     """Neither as an argument nor in its environment, while the secrets are mounted beside it."""
     if not watch.seen:
         pytest.skip("the engine runs its containers elsewhere")
     for program in b"pipeline.registry.disk", b"pipeline.upload":  # those that live long enough to be seen for sure
         assert any(program in words for words in watch.seen)
-    assert not [words for words in watch.seen for secret in SECRETS if secret in words]
+    assert not [words for words in watch.seen for secret in secrets if secret in words]
 
 
 def test_the_next_release_is_tried_as_an_upgrade_of_the_disk_of_this_one(
