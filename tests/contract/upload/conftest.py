@@ -2,19 +2,23 @@
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+import os
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagger
+import httpx
 import pytest
 from dagger import dag
 
 from pipeline.containers.base import debian
-from pipeline.lab.store import store
+from pipeline.lab.store import versitygw
 
-LAB_FILES = Path(__file__).parents[3] / "ci/lab"
-STORE_AUTH = "lab:throw-away-lab-key"
+START = Path(__file__).parents[3] / "ci/lab/store/start"
 USER, SECRET = "releaser", "canary-upload-secret"
 
 # Collections have to be made, `If-None-Match` is honoured.
@@ -85,15 +89,33 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-async def s3(anyio_backend: str, engine: None) -> AsyncIterator[Place]:
-    """The lab's object store, started as the lab starts it."""
-    user, _, secret = STORE_AUTH.partition(":")
-    tunnel = await dag.host().tunnel(store(dag.host().directory(str(LAB_FILES)))).start()
-    url = await tunnel.endpoint(scheme="http")
-    public_url = f"{url}/os-images/candidates"
-    arguments = ("--url", "s3://os-images/candidates", "--endpoint", url, "--public-url", public_url)
-    yield Place(arguments, public_url, user, secret)
-    await tunnel.stop()
+async def store_program(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the lab's versitygw."""
+    folder = tmp_path_factory.mktemp("versitygw")
+    await versitygw().export(str(folder / "versitygw"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3(store_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The lab's object store, started as the lab starts it; not behind a tunnel, which swallows what is refused."""
+    port = free_port()
+    environment = os.environ | {
+        "PATH": f"{store_program}:{os.environ['PATH']}",
+        "ROOT_ACCESS_KEY": USER,
+        "ROOT_SECRET_KEY": SECRET,
+        "STORE_PORT": str(port),
+        "STORE_ROOT": str(tmp_path_factory.mktemp("store")),
+    }
+    process = subprocess.Popen([str(START)], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(url, process)
+        public_url = f"{url}/os-images/candidates"
+        yield Place(("--url", "s3://os-images/candidates", "--endpoint", url, "--public-url", public_url), public_url)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
 
 
 @pytest.fixture(scope="session")
@@ -139,3 +161,25 @@ def at(url: str) -> Place:
     """A folder two levels down, which is not there yet."""
     folder = f"{url}/os/candidates"
     return Place(("--url", folder, "--public-url", folder), folder)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Return when the server answers, whatever it says."""
+    until = time.monotonic() + 30
+    while True:
+        try:
+            httpx.get(url)
+        except httpx.TransportError:
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{START} did not come up") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
