@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ import dagger
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import Ran, attempt
 from pipeline.containers.secrets import read_secret
+from pipeline.each import each
 from pipeline.errors import InfrastructureError, UsageError
 from pipeline.trust.bundle import bundle, signed_bytes
 from pipeline.trust.image import Pen
@@ -23,7 +25,7 @@ from pipeline.trust.keys import PublicKey
 
 _KEY = "/run/secrets/signing.key"
 _UNLOCKS = "/run/secrets/signing.password"
-_PAYLOAD = "/payloads"
+_PAYLOAD = "/payload"
 _OFFLINE = ("--tlog-upload=false", "--yes")
 _DEADLINE = 120.0
 _PAUSES = (2.0, 10.0, 30.0)
@@ -88,17 +90,18 @@ class Hand:
     async def sign(self, contents: Sequence[bytes]) -> list[bytes]:
         """The signature over each of some texts."""
         container = await cosign(self._reach, self._signing)
-        paths = [f"{_PAYLOAD}/{number}" for number in range(len(contents))]
-        for path, content in zip(paths, contents, strict=True):
-            container = container.with_new_file(path, content.decode())
-        said = await _run(container, ["sign-blob", "--key", self._signing.name, *_OFFLINE, *paths], self._signing)
-        try:
-            signatures = [base64.b64decode(one, validate=True) for one in said.stdout.split()]
-        except binascii.Error as error:
-            raise InfrastructureError(f"cosign signed and printed no signature in base64: {said.end(3)}") from error
-        if len(signatures) != len(contents):
-            raise InfrastructureError(f"cosign printed {len(signatures)} signatures, expected {len(contents)}.")
-        return signatures
+
+        async def signature(content: bytes) -> bytes:
+            """One text a time: of several, cosign finds no more password for the second one."""
+            given = container.with_new_file(_PAYLOAD, content.decode())
+            command = ["sign-blob", "--key", self._signing.name, *_OFFLINE, _PAYLOAD]
+            said = await _run(given, command, self._signing)
+            with suppress(binascii.Error):
+                if found := base64.b64decode(said.stdout.strip(), validate=True):
+                    return found
+            raise InfrastructureError(f"cosign signed and printed no signature in base64: {said.end(3)}")
+
+        return await each(contents, signature)
 
     async def key(self) -> PublicKey:
         """The public half of what is signed with."""
