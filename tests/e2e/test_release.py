@@ -19,7 +19,7 @@ from rehearsal.processes import Watch
 from pipeline.containers.base import debian
 
 RELEASE = [("build-next",), ("promote-testing", "--tag", "v1.0.0-test"), ("promote-stable", "--tag", "v1.0.0")]
-PASSWORD, TOKEN = "canary-signing-password", "canary.identity.token"
+PASSWORD, TOKEN = "canary-password-of-a-release", "canary.identity.token"
 KEY = ("--signing-key=env://SIGNING_KEY", "--signing-password=env://SIGNING_PASSWORD")
 UPGRADE = ("upgrade", "rollback")
 TAGS = ["next", "v1.0.0-test", "testing", "v1.0.0", "stable"]
@@ -48,7 +48,7 @@ def secrets(key) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def watch(surroundings, key) -> Watch:
-    """Sees what is started in containers, but for the lab's."""
+    """Sees what is started in containers, but for the lab's; the contract tests beside these have other secrets."""
     return Watch()
 
 

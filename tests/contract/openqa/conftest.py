@@ -20,7 +20,8 @@ from pipeline.openqa.submission import Answer, Order, client_conf, parse_answer,
 ROOT = Path(__file__).parents[3]
 LAB_FILES = ROOT / "ci/lab"
 URL = f"http://openqa:{PORT}"
-KEY = SECRET = "1234567890ABCDEF"
+KEY = SECRET = "FEDCBA0987654321"
+"""Not those of the lab: the end-to-end tests run beside these and look for theirs in every process."""
 SUITE = (LAB_FILES / "openqa/scenarios.yaml").read_text()
 QUICK = Limits(overall=180, pickup=60, poll=0.5, grace=1)
 
@@ -102,6 +103,8 @@ async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab
     server = (
         packages.with_service_binding("files", web)
         .with_env_variable("OPENQA_DOWNLOAD_DOMAINS", "localhost files")
+        .with_env_variable("OPENQA_KEY", KEY)
+        .with_env_variable("OPENQA_SECRET", SECRET)
         .with_env_variable("OPENQA_WORKERS", "2")
         .with_env_variable("OPENQA_RESPAWN", "yes")
         .with_env_variable("RUN", uuid4().hex)

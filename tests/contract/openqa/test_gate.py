@@ -127,7 +127,7 @@ async def test_the_server_counts_the_jobs_as_the_answer_does(lab: Lab) -> None:
 
 
 async def test_a_wrong_secret_is_named(lab: Lab) -> None:
-    async with OpenQA("http://openqa:9526", "1234567890ABCDEF", "AAAABBBBCCCCDDDD", address=lab.address) as client:
+    async with OpenQA("http://openqa:9526", "FEDCBA0987654321", "AAAABBBBCCCCDDDD", address=lab.address) as client:
         with pytest.raises(PreconditionError, match=r"wrong secret.*clocks"):
             await client.scheduled_product(1)
 

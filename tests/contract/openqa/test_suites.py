@@ -106,7 +106,7 @@ async def test_doctor_sees_what_is_missing(lab: Lab) -> None:
     group = f"group {lab.order('passes').disk}"
     await lab.api("-X", "POST", "job_groups", f"name={group}")
 
-    async def said(key: str = "1234567890ABCDEF", host: str = "files", group: str = group) -> dict[str, str]:
+    async def said(key: str = "FEDCBA0987654321", host: str = "files", group: str = group) -> dict[str, str]:
         config = parse(
             f'[images.os]\nrepository = "ghcr.io/o/os"\n[gates.stable]\n'
             f'upload = {{ url = "http://up", public_url = "http://{host}/d" }}\n'
