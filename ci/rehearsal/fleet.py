@@ -70,7 +70,7 @@ class Fleet:
         self.found: list[dict[str, Any]] = []
 
     async def push(self, image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
-        return await self.registry.push("os", labels, f"{image.name} {tag}")
+        return await self.registry.push("os", tag, labels, f"{image.name} {tag}")
 
     async def measured(self) -> list[dict[str, Any]]:
         """The way of one commit, and looks at it afterwards."""

@@ -23,7 +23,7 @@ from pipeline.containers.remembered import remembered
 from pipeline.containers.secrets import read_secret
 from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.retention.kept import Kept
@@ -115,7 +115,7 @@ class World:
     async def clear(self) -> None:
         """The command has ended, however: what cannot be cleared away changes nothing of its outcome."""
         for act in self.at_end:
-            with suppress(PipelineError):
+            with suppress(Exception):
                 await act()
 
     def address(self, url: str) -> str | None:

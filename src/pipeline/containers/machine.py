@@ -10,7 +10,7 @@ from pipeline.errors import InfrastructureError
 
 async def room(reach: Reach) -> tuple[float, float]:
     """Bytes of memory that are free, and processors that may be used, right now."""
-    asked = debian("mount").with_env_variable("PIPELINE_RUN", reach.run)
+    asked = debian().with_env_variable("PIPELINE_RUN", reach.run)
     ran = await attempt(asked, ["sh", "-c", "nproc && cat /proc/meminfo"])
     return read_room(ran.stdout)
 

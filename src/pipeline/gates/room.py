@@ -1,7 +1,7 @@
 """Room on the engine's disk: said before a step begins, and again when a tool found none."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from pipeline.config import Image
@@ -34,7 +34,15 @@ async def room_for(world: World, need: Need | None) -> AsyncIterator[dict[str, s
     except InfrastructureError as error:
         if not is_full(str(error)):
             raise
-        raise InfrastructureError(f"{error}\n{told} before it, {size_text(await world.free())} now.") from error
+        raise InfrastructureError(f"{error}\n{told} before it, {await _now(world.free)} now.") from error
+
+
+async def _now(free: Callable[[], Awaitable[int]]) -> str:
+    """A disk may be too full even for asking."""
+    try:
+        return size_text(await free())
+    except InfrastructureError:
+        return "nothing that could be asked for"
 
 
 async def needs_of(world: World, image: Image) -> list[Need]:

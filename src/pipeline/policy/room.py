@@ -38,9 +38,12 @@ def to_build(name: str, compressed: int) -> Need:
 
 
 def to_test(name: str, compressed: int, stable_disk: int) -> Need:
-    """The layout, the storage that the builder reads, its build root and its raw disk, the disk, and stable's."""
+    """The layout, the storage that the builder reads, its build root and its raw disk, the disk, and stable's.
+
+    The engine may have the layout already, and never has the storage and the disk.
+    """
     files = round(compressed * UNPACKED)
-    return Need(f"The disk of {name} and its boot", 3 * compressed, compressed + 4 * files + stable_disk)
+    return Need(f"The disk of {name} and its boot", 2 * compressed, compressed + 4 * files + stable_disk)
 
 
 def to_release(name: str, disks: int) -> Need:

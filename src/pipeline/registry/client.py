@@ -24,7 +24,7 @@ from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
-from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json, sha256
+from pipeline.registry.content import Descriptor, Manifest, Platform, children, parse_json, sha256
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import Download, measured
 from pipeline.registry.transport import Body, Transient, Transport
@@ -383,7 +383,7 @@ class RepositoryClient:
         """What the referrers API lists for `digest`; None when the registry has no such API."""
         with self._transport.patience():
             listed = await self._api_referrers(digest, None)
-        return None if listed is None else _readable(index_of(listed))
+        return None if listed is None else children(index_of(listed))
 
     async def clock(self) -> datetime | None:
         """The registry's time (RFC 9110 section 6.6.1, Date), to the second; None when it does not tell."""
@@ -609,19 +609,12 @@ class RepositoryClient:
     async def _listed(self, index: Manifest) -> list[tuple[Platform, Digest]]:
         """The images of an index; their manifests are read only where the index leaves the platform open."""
         images: list[tuple[Platform, Digest]] = []
-        for child in _readable(index):
+        for child in children(index):
             if child.media_type in media.INDEXES or child.platform is None:
                 images += await self._images(child.digest)
             elif child.platform.os != "unknown":  # attestations of docker buildx hide under unknown/unknown
                 images.append((child.platform, child.digest))
         return images
-
-
-def _readable(index: Manifest) -> list[Descriptor]:
-    try:
-        return index.manifests
-    except ValueError as error:
-        raise PreconditionError(f"{error}; expected an index as the OCI image specification has it") from error
 
 
 def _as_referrer(manifest: Manifest) -> Descriptor:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_camel
 
 from pipeline.domain import Digest, usual_platform
+from pipeline.errors import PreconditionError
 from pipeline.registry import media
 
 EMBEDDED = 16 * 1024
@@ -180,6 +181,14 @@ class Manifest:
     def descriptor(self) -> Descriptor:
         """What to name this manifest by, as subject or in an index."""
         return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.raw))
+
+
+def children(manifest: Manifest | None) -> list[Descriptor]:
+    """What an index lists, nothing for an image; PreconditionError for a broken index."""
+    try:
+        return manifest.manifests if manifest and manifest.is_index else []
+    except ValueError as error:
+        raise PreconditionError(f"{error}; expected an index as the OCI image specification has it") from error
 
 
 def _descriptor(document: object, where: Digest) -> Descriptor:

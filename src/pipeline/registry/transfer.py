@@ -17,7 +17,7 @@ from pipeline.each import each
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry.attached import referrers_tag, signature_tag, subject_of_tag
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.content import Descriptor, Manifest
+from pipeline.registry.content import Descriptor, Manifest, children
 from pipeline.registry.signatures import add_signatures
 
 
@@ -40,10 +40,7 @@ async def copy_attached(source: RepositoryClient, target: RepositoryClient, dige
 
 async def _parts(source: RepositoryClient, digest: Digest) -> list[Digest]:
     """A digest and the images below it: `cosign sign --recursive` signs each."""
-    manifest = await source.known(digest)
-    if manifest is None or not manifest.is_index:
-        return [digest]
-    below = [await _parts(source, child.digest) for child in manifest.manifests]
+    below = [await _parts(source, child.digest) for child in children(await source.known(digest))]
     return [digest, *(part for parts in below for part in parts)]
 
 

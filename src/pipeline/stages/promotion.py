@@ -17,6 +17,7 @@ from pipeline.policy.past import Step, above, explained
 from pipeline.policy.plan import ORDER, Actual, Desired, tag_moves
 from pipeline.registry import ledger, media
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.content import children
 from pipeline.registry.retention import refuse_while_pruning, see_whole
 from pipeline.registry.transfer import copy_attached
 from pipeline.report.model import Move
@@ -298,9 +299,6 @@ async def _record_version(world: World, promotion: Promotion, stays: Move, entry
 async def _bring_along(source: RepositoryClient, target: RepositoryClient, digest: Digest) -> None:
     """What is attached to an image follows it, verified, before the channel does: evidence, disks, signatures."""
     await copy_attached(source, target, digest)
-    manifest = await source.known(digest)
-    for child in manifest.manifests if manifest and manifest.is_index else ():
-        await copy_attached(source, target, child.digest)
     for gate in Channel:
         if await verdict_on(source, digest, gate) != await verdict_on(target, digest, gate):
             raise InfrastructureError(
@@ -311,8 +309,7 @@ async def _bring_along(source: RepositoryClient, target: RepositoryClient, diges
 
 async def _refuse_nested(registry: RepositoryClient, digest: Digest) -> None:
     """skopeo copies no index that lists another one (seen with 1.9.3 and 1.18.0); better said than tried."""
-    manifest = await registry.known(digest)
-    if manifest and manifest.is_index and any(child.media_type in media.INDEXES for child in manifest.manifests):
+    if any(child.media_type in media.INDEXES for child in children(await registry.known(digest))):
         raise PreconditionError(
             f"{registry.repository.at(digest)} is an index that lists another index, which skopeo does not copy; "
             "expected one that lists images only. Push it flat (podman manifest push --all). This tag has not moved."
@@ -336,13 +333,11 @@ async def _write(world: World, source: Repository, repository: Repository, move:
         raise failure
 
 
-async def name(world: World, repository: Repository, tag: Tag, digest: Digest) -> None:
-    """Let a tag that is written once name an image of its repository; ConflictError when it names another."""
-    await give_back(world, repository, tag, digest, None)
+async def name(world: World, repository: Repository, tag: Tag, digest: Digest, instead: Digest | None = None) -> None:
+    """Let a tag that is written once name an image of its repository; ConflictError when it names another.
 
-
-async def give_back(world: World, repository: Repository, tag: Tag, digest: Digest, instead: Digest | None) -> None:
-    """Let a tag name an image again that it named before something was written `instead`."""
+    `instead`: what a write of ours let it name, and is to be no more.
+    """
     await _write(world, repository, repository, Move(repository=str(repository), tag=tag, old=instead, new=digest))
     await _read_back(world, repository, tag, digest)
 

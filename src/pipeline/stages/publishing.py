@@ -113,7 +113,7 @@ async def _name(world: World, image: Image, commit: Commit, digest: Digest, know
     except ConflictError:
         return 0
     if theirs := await _displaced(world, image, commit, digest, known):
-        await promotion.give_back(world, image.repository, tag, theirs, digest)
+        await promotion.name(world, image.repository, tag, theirs, instead=digest)
         return 0
     return number
 

@@ -11,7 +11,7 @@ from pipeline.domain import Channel, Digest, Repository
 from pipeline.errors import PreconditionError
 from pipeline.policy.plan import Desired
 from pipeline.registry.client import RepositoryClient
-from pipeline.registry.content import Descriptor, sha256
+from pipeline.registry.content import Descriptor, children, sha256
 from pipeline.registry.signatures import add_signatures, signatures
 from pipeline.trust.image import MEDIA_TYPE, annotated, payload, signs
 from pipeline.trust.keys import PublicKey
@@ -50,8 +50,7 @@ async def sign_images(
 
 async def parts(registry: RepositoryClient, digest: Digest) -> list[Digest]:
     """An image and what its index lists: podman asks for the signatures of the platform that it takes."""
-    manifest = await registry.known(digest)
-    return [digest, *(one.digest for one in manifest.manifests)] if manifest and manifest.is_index else [digest]
+    return [digest, *(one.digest for one in children(await registry.known(digest)))]
 
 
 async def unsigned_among(

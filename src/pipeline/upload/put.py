@@ -9,6 +9,7 @@ import httpx
 from pipeline.errors import PreconditionError
 from pipeline.upload.store import CHUNK, Passing, Upload
 
+TYPE = "application/octet-stream"
 _EXISTS = frozenset({409, 412})
 _CHANGED = "BadDigest|SHA256Mismatch"
 """S3's words for a body that is not what was announced: it was changed on its way."""
@@ -29,9 +30,9 @@ async def put_new(
     """
     headers = {
         **(more or {}),
-        "If-None-Match": "*",
-        "Content-Type": "application/octet-stream",
-        "Content-Length": str(upload.size),
+        "if-none-match": "*",
+        "content-type": TYPE,
+        "content-length": str(upload.size),
     }
     try:
         response = await http.put(url, content=_chunks(upload), headers=headers)

@@ -14,7 +14,7 @@ from obstore.store import S3Store
 
 from pipeline.errors import PreconditionError
 from pipeline.policy.retention.disks import StoredDisk
-from pipeline.upload.put import put_new
+from pipeline.upload.put import TYPE, put_new
 from pipeline.upload.sigv4 import signed
 from pipeline.upload.store import Passing, Upload
 
@@ -64,7 +64,9 @@ class S3:
             return await self._create_in_parts(upload)
         async with httpx.AsyncClient(timeout=httpx.Timeout(60.0, read=600.0)) as http:
             url = await self._address(upload.key)
-            headers = self._headers("PUT", url, {_CHECKSUM: _base64(upload.sha256)}, upload.sha256)
+            headers = self._headers(
+                "PUT", url, {_CHECKSUM: _base64(upload.sha256), "content-type": TYPE}, upload.sha256
+            )
             return await put_new(http, url, upload, self._where, headers)
 
     async def _create_in_parts(self, upload: Upload) -> bool:

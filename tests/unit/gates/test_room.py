@@ -35,8 +35,8 @@ def world(*free: int | None, there: bool = True) -> Any:
     [
         (to_build("os", 3 * GIB), 3 * GIB, False),
         (to_build("os", 3 * GIB), 2 * GIB, True),
-        (to_test("os", 3 * GIB, 0), 9 * GIB, False),
-        (to_test("os", 3 * GIB, 0), 8 * GIB, True),
+        (to_test("os", 3 * GIB, 0), 6 * GIB, False),
+        (to_test("os", 3 * GIB, 0), 5 * GIB, True),
         (to_test("os", 0, 0), 0, False),
         (to_release("os", 9 * GIB), 0, False),
     ],

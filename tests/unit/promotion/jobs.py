@@ -117,7 +117,7 @@ def new_lab(*names: str, **told: Any) -> Iterator[Lab]:
     registry = MemoryRegistry()
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, f"{image.name} {commit}")
+        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
 
     with registry.serving():
         yield Lab(configured(*names, host=HOST, **told), registry.copy, push, registry=registry)

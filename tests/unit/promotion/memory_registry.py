@@ -495,8 +495,10 @@ class MemoryRegistry:
         theirs.blobs |= {part["digest"]: ours.blobs[part["digest"]] for part in parts}
         theirs.manifests[digest] = ours.manifests[digest]
 
-    async def push(self, path: str, labels: dict[str, str], seed: str, platforms: Sequence[str] = PLATFORMS) -> Digest:
-        """What podman and skopeo do with an image that was built here: it comes without a tag."""
+    async def push(
+        self, path: str, candidate: str, labels: dict[str, str], seed: str, platforms: Sequence[str] = PLATFORMS
+    ) -> Digest:
+        """What podman and skopeo do with what was built here to be that `candidate`: it comes without a tag."""
         digest = MemoryRegistry().put_image(path, labels, seed, platforms)
         pushed.set(digest)
         await self._tool("writes", lambda: self._received(path, labels, seed, platforms))

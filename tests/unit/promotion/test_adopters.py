@@ -290,7 +290,7 @@ def adopter_of(shape: Shape) -> Adopter:
 
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
         adopter.built += 1
-        await registry.push(image.repository.path, labels | BUILT, f"{tag} {adopter.built}", image.platforms)
+        await registry.push(image.repository.path, tag, labels | BUILT, f"{tag} {adopter.built}", image.platforms)
 
     adopter = Adopter(parse(shape.toml), registry.copy, push, containerfile=CONTAINERFILE, secrets=shape.secrets)
     adopter.registry = registry

@@ -38,7 +38,7 @@ class Site:
     async def push(self, image: Image, tag: Tag, labels: dict[str, str]) -> None:
         """No two builds are alike."""
         self.built += 1
-        await self.registry.push(image.repository.path, labels, f"build {self.built}")
+        await self.registry.push(image.repository.path, tag, labels, f"build {self.built}")
 
     async def submit(self) -> list[Result]:
         labels = {f"org.opencontainers.image.{name}": "told" for name in ("source", "created", "version")}

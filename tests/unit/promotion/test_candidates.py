@@ -53,7 +53,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
         lab.built += 1
-        await registry.push(image.repository.path, labels, f"build {lab.built}")
+        await registry.push(image.repository.path, tag, labels, f"build {lab.built}")
 
     lab = Lab(configured("os", host=HOST), registry.copy, push, containerfile=f"FROM {HOST}/base:10")
     lab.registry = registry
@@ -139,6 +139,16 @@ async def test_what_a_crash_left_is_judged_before_anything_is_built(lab: Lab, sh
     assert (lab.built, lab.named("next")) == (1, lab.named(f"{sha}.2"))
     assert outcome(await lab.build_next(Refresh.AUTO)) == Outcome.PASSED
     assert (lab.built, lab.named("next")) == (2, lab.named(f"{sha}.3"))
+
+
+async def test_an_index_that_nobody_can_read_is_no_candidate(lab: Lab) -> None:
+    async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
+        return await lab.registry.push(image.repository.path, tag, labels, "broken", ["linux"])
+
+    lab.push = push
+    (told,) = await lab.build_next()
+    assert (told.outcome, "broken descriptor" in told.reason) == (Outcome.PRECONDITION, True)
+    assert not lab.registry.store("os").tags
 
 
 async def test_a_base_that_nobody_can_be_asked_for_is_said(lab: Lab) -> None:

@@ -39,7 +39,7 @@ async def bench(
     registry = MemoryRegistry()
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, f"{image.name} {commit}")
+        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
 
     with registry.serving():
         yield Measured(configured("os", host=HOST, apart=request.param), registry.copy, push)

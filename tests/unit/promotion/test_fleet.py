@@ -65,7 +65,7 @@ async def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         registry.channels |= {f"{name}-{channel}": (f"{name}-", channel) for channel in Channel}
 
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, tag)
+        await registry.push(image.repository.path, tag, labels, tag)
 
     made = Fleet(parse(CONFIG), registry.copy, push)
     made.registry = registry

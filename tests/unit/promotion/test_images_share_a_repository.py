@@ -69,7 +69,7 @@ class Shop:
 
     async def push(self, image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
         """No two builds are alike."""
-        return await self.registry.push(image.repository.path, labels, f"{tag} {len(self.registry.writes)}")
+        return await self.registry.push(image.repository.path, tag, labels, f"{tag} {len(self.registry.writes)}")
 
     @property
     def tags(self) -> dict[str, Digest]:

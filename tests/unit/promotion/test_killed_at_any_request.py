@@ -34,7 +34,7 @@ def test_the_same_command_finishes_it(
     registry = MemoryRegistry(referrers_api=False)
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, commit)
+        await registry.push(image.repository.path, commit, labels, commit)
 
     config = configured("os", "desktop", host=HOST, apart=apart, aliases=[] if apart else ALIASES)
     bench = Bench(config, registry.copy, push)

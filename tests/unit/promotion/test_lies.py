@@ -112,7 +112,7 @@ class Theatre:
         self.registry, self.story = MemoryRegistry(referrers_api), story
 
         async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-            await self.registry.push(image.repository.path, labels, commit)
+            await self.registry.push(image.repository.path, commit, labels, commit)
 
         self.bench = Bench(configured("os", host=HOST, apart=apart), self.registry.copy, push)
 

@@ -62,7 +62,7 @@ async def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     }
 
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
-        return await registry.push(image.repository.path, labels, f"{image.name} {tag}")
+        return await registry.push(image.repository.path, tag, labels, f"{image.name} {tag}")
 
     lab = Lab(config, registry.copy, push)
     lab.registry = registry

@@ -99,7 +99,7 @@ class Releases(RuleBasedStateMachine):
 
     async def push(self, image: Image, commit: Commit, labels: dict[str, str]) -> None:
         self.builds += 1  # no two builds are alike
-        await self.registry.push(image.repository.path, labels, f"{commit} {self.builds}")
+        await self.registry.push(image.repository.path, commit, labels, f"{commit} {self.builds}")
 
     # What people and machines do ------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     registry = MemoryRegistry()
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, f"{image.name} {commit}")
+        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
 
     bench = Bench(configured("os", "desktop", host=HOST), registry.copy, push)
     with registry.serving():

@@ -133,7 +133,7 @@ class Shop:
 
         async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
             built = self.bench.long_ago or datetime.now(UTC)
-            await self.registry.push(image.repository.path, labels | {CREATED: built.isoformat()}, tag)
+            await self.registry.push(image.repository.path, tag, labels | {CREATED: built.isoformat()}, tag)
 
         config = configured("os", host=HOST, apart=apart).model_copy(update={"retention": RETENTION})
         self.bench = Bench(config, self.registry.copy, push, deadline=120.0)

@@ -37,7 +37,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
         built.append(tag)
-        await registry.push(image.repository.path, labels, f"build {len(built)}")
+        await registry.push(image.repository.path, tag, labels, f"build {len(built)}")
 
     lab = Lab(parse(CONFIG), registry.copy, push)
     lab.registry = registry

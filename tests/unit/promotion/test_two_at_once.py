@@ -47,7 +47,7 @@ def test_the_higher_one_stays_the_history_explains_it_and_the_loser_may_run_agai
         registry = MemoryRegistry()
 
         async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-            await registry.push(image.repository.path, labels, commit)
+            await registry.push(image.repository.path, commit, labels, commit)
 
         bench = Bench(configured("os", host=HOST), registry.copy, push)
         with registry.serving():

@@ -69,7 +69,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     registry = MemoryRegistry()
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, commit)
+        await registry.push(image.repository.path, commit, labels, commit)
 
     lab = Lab(parse(CONFIG), registry.copy, push, containerfile=CONTAINERFILE, secrets={"TOKEN": Secret("canary")})
     lab.registry = registry

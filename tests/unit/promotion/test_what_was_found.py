@@ -51,7 +51,7 @@ def lab_of(*names: str, apart: bool = False) -> Lab:
     registry = MemoryRegistry(referrers_api=not apart)
 
     async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
-        await registry.push(image.repository.path, labels, f"{image.name} {commit}")
+        await registry.push(image.repository.path, commit, labels, f"{image.name} {commit}")
 
     lab = Lab(configured(*names, host=HOST, apart=apart), registry.copy, push)
     lab.registry = registry

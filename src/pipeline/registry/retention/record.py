@@ -18,6 +18,7 @@ from pipeline.domain import Digest
 from pipeline.errors import ConflictError, PreconditionError
 from pipeline.policy.names import PRUNING
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.content import children
 from pipeline.registry.retention.driver import Driver
 
 RECORD = "application/vnd.bootc-pipeline.pruning.v1+json"
@@ -97,7 +98,7 @@ async def see_whole(repository: RepositoryClient, digest: Digest) -> None:
             f"{repository.repository} has no {digest} any more, or a part of it went: expected an image that stays. "
             "No channel has moved; if the image is gone, push it again from the restore list of the last prune."
         )
-    for child in manifest.manifests if manifest.is_index else ():
+    for child in children(manifest):
         await see_whole(repository, child.digest)
 
 
