@@ -136,9 +136,10 @@ def test_every_channel_may_point_where_it_points(released, caller):
     caller.passes("verify")
 
 
-def test_retention_plans_to_take_nothing_of_the_release_and_remembers_what_it_read(repository, released, caller):
-    first, second = (json.loads(caller.passes("prune", "--as-json").output)[0]["repositories"][0] for _ in range(2))
-    assert second["requests"] < first["requests"]
+def test_retention_plans_to_take_nothing_of_the_release_and_keeps_what_it_read(repository, released, caller):
+    for _ in range(2):
+        caller.passes("prune")
+    assert "export file taken to host" in caller.pipeline.log("prune").read_text(errors="replace")  # of the plan before
     assert set(TAGS) <= set(registry.tags(repository.image))
 
 
