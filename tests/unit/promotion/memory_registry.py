@@ -34,6 +34,8 @@ def sha256(data: bytes) -> Digest:
     return Digest("sha256:" + hashlib.sha256(data).hexdigest())
 
 
+acting: ContextVar[str] = ContextVar("acting", default="")
+"""Which of several commands at once this task belongs to: what one has seen, the others have not."""
 pushed: ContextVar[Digest] = ContextVar("pushed")
 """What the push tool says of the last push of this task."""
 
@@ -175,7 +177,8 @@ class Store:
     manifests: dict[Digest, tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[str, Digest] = field(default_factory=dict)
     blobs: dict[Digest, bytes] = field(default_factory=dict)
-    seen: dict[str, Digest | None] = field(default_factory=dict)
+    seen: dict[tuple[str, str], Digest | None] = field(default_factory=dict)
+    """What a tag named when a command last asked, by `acting` and tag."""
 
 
 @dataclass
@@ -203,7 +206,7 @@ class MemoryRegistry:
         # a version tag may come to another repository ahead of what proves it; a channel may not
         places = [path] if tag in self.channels else list(self.stores)
         verdicts = {gate: self.verdict(places, new, gate) for gate in Channel}
-        old, seen = store.tags.get(tag), store.seen.get(tag)
+        old, seen = store.tags.get(tag), store.seen.get((acting.get(), tag))
         write = Write(path, tag, old, new, by_us, verdicts, seen)
         if tag in self.channels and by_us:
             prefix, channel = self.channels[tag]
@@ -439,7 +442,7 @@ class MemoryRegistry:
         found = Digest(ref) if ":" in ref else store.tags.get(ref)
         if request.method == "DELETE":
             return self._delete(store, ref, found)
-        store.seen[ref] = found
+        store.seen[acting.get(), ref] = found
         if found not in store.manifests:
             return httpx.Response(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
         kind, raw = store.manifests[found]

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather, Write
+from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather, Write, acting
 from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
@@ -208,13 +208,14 @@ class Releases(RuleBasedStateMachine):
         names = data.draw(st.lists(st.sampled_from(sorted(commands)), min_size=2, max_size=2))
         found: list[Outcome] = []
 
-        async def one(name: str) -> None:
+        async def one(number: int, name: str) -> None:
+            acting.set(str(number))
             found.append(outcome(await commands[name]()))
 
         async def both() -> None:
             async with anyio.create_task_group() as group:
-                for name in names:
-                    group.start_soon(one, name)
+                for number, name in enumerate(names):
+                    group.start_soon(one, number, name)
 
         self.registry.weather = Weather(slow=Random(seed))
         self.runner.run(both())
