@@ -1,18 +1,21 @@
 """A commit has several candidates: rebuilt on a newer base, or built elsewhere and submitted."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather
+from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather, pushed
 from scaffold import Bench, HandedOver, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome, Refresh, Repository, Tag
+from pipeline.domain import Channel, Digest, Outcome, Refresh, Repository, Tag, usual_platform
 from pipeline.image.assembly import Assembled
 from pipeline.policy.candidate import BASES_LABEL, REVISION_LABEL
+from pipeline.registry import media
+from pipeline.registry.content import sha256
 
 LABELS = {f"org.opencontainers.image.{name}": name for name in ("source", "created", "version")}
 
@@ -68,6 +71,28 @@ async def sha(lab: Lab) -> str:
     """The commit, which has its first candidate."""
     assert outcome(await lab.build_next()) == Outcome.PASSED
     return lab.git.commits[-1]
+
+
+@pytest.mark.parametrize("twice", ["linux/amd64", "linux/amd64/v1", "linux/arm64/v8"])
+async def test_two_images_of_one_platform_are_no_candidate(lab: Lab, twice: str) -> None:
+    """podman and containerd do not take the same one of them, so the gate's word would be about either."""
+    platforms = ("linux/amd64", "linux/arm64", twice)
+
+    async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
+        await lab.registry.push("os", tag, labels, "build", platforms[:2])
+        children = json.loads(lab.registry.store("os").manifests[pushed.get()][1])["manifests"]
+        other = json.loads(
+            lab.registry.store("os").manifests[await lab.registry.push("os", tag, labels, "other", (twice,))][1]
+        )
+        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": children + other["manifests"]}
+        raw = json.dumps(index).encode()
+        lab.registry.store("os").manifests[sha256(raw)] = (media.OCI_INDEX, raw)
+        pushed.set(sha256(raw))
+
+    lab.push = push
+    (told,) = await lab.build_next()
+    assert (told.outcome, lab.named("next")) == (Outcome.PRECONDITION, None)
+    assert f"lists two images for {usual_platform(twice)}" in told.reason
 
 
 # Rebuilt ------------------------------------------------------------------------------------------------------------
