@@ -168,12 +168,9 @@ def _about_age(created: str, limit: float) -> str:
 
 
 async def _about_platforms(registry: RepositoryClient, image: Image, digest: Digest, revision: str) -> str:
-    try:
-        found = await registry.platforms(digest)
-    except PreconditionError as error:
-        return str(error)
-    if set(found) != set(image.platforms):
-        return f"it is for {', '.join(sorted(found))}, the configuration says {', '.join(sorted(image.platforms))}"
+    found = sorted(platform for platform, _ in await registry.images(digest))
+    if found != sorted(image.platforms):
+        return f"it is for {', '.join(found)}, the configuration says {', '.join(sorted(image.platforms))}"
     labels = {platform: (await registry.labels(digest, platform)).get(REVISION_LABEL) for platform in found}
     others = [f"{platform} from {label}" for platform, label in labels.items() if label != revision]
     return f"built from {revision}, but {', '.join(others)}" if others else ""

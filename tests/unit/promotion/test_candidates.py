@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather, pushed
+from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather
 from scaffold import Bench, HandedOver, configured, outcome
 from virtual_time import VirtualTime
 
@@ -39,6 +39,18 @@ class Lab(Bench):
         """What another job built of the commit that is checked out."""
         said = LABELS | {REVISION_LABEL: self.git.commits[-1]} | labels
         return self.registry.put_image("elsewhere/os", said, seed)
+
+    def listing(self, *images: tuple[str, str, str]) -> Digest:
+        """An index of another job over images of the commit: what each is, its seed, and what it is listed for."""
+        said, store = LABELS | {REVISION_LABEL: self.git.commits[-1]}, self.registry.store("elsewhere/os")
+        children = []
+        for platform, seed, listed in images:
+            index = json.loads(store.manifests[self.registry.put_image("elsewhere/os", said, seed, (platform,))][1])
+            named = dict(zip(("os", "architecture", "variant"), listed.split("/"), strict=False))
+            children.append(index["manifests"][0] | {"platform": named})
+        raw = json.dumps({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": children}).encode()
+        store.manifests[sha256(raw)] = (media.OCI_INDEX, raw)
+        return sha256(raw)
 
     def layout(self, seed: str, **labels: str) -> HandedOver:
         said = LABELS | {REVISION_LABEL: self.git.commits[-1]} | labels
@@ -75,24 +87,21 @@ async def sha(lab: Lab) -> str:
 
 @pytest.mark.parametrize("twice", ["linux/amd64", "linux/amd64/v1", "linux/arm64/v8"])
 async def test_two_images_of_one_platform_are_no_candidate(lab: Lab, twice: str) -> None:
-    """podman and containerd do not take the same one of them, so the gate's word would be about either."""
-    platforms = ("linux/amd64", "linux/arm64", twice)
+    """Tools differ in which of them they take, so the gate's word would be about either."""
+    given = [(name, seed, name) for name, seed in (("linux/amd64", "1"), ("linux/arm64", "1"), (twice, "other"))]
+    submitted = lab.listing(*given)
+    (told,) = await lab.submit_next(f"{HOST}/elsewhere/os@{submitted}")
+    both = ", ".join(sorted(("linux/amd64", "linux/arm64", usual_platform(twice))))
+    assert (told.outcome, lab.steps, lab.named("next")) == (Outcome.PRECONDITION, [], None)
+    assert f"is for {both}; expected exactly" in told.reason
 
-    async def push(image: Image, tag: Tag, labels: dict[str, str]) -> None:
-        await lab.registry.push("os", tag, labels, "build", platforms[:2])
-        children = json.loads(lab.registry.store("os").manifests[pushed.get()][1])["manifests"]
-        other = json.loads(
-            lab.registry.store("os").manifests[await lab.registry.push("os", tag, labels, "other", (twice,))][1]
-        )
-        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": children + other["manifests"]}
-        raw = json.dumps(index).encode()
-        lab.registry.store("os").manifests[sha256(raw)] = (media.OCI_INDEX, raw)
-        pushed.set(sha256(raw))
 
-    lab.push = push
-    (told,) = await lab.build_next()
-    assert (told.outcome, lab.named("next")) == (Outcome.PRECONDITION, None)
-    assert f"lists two images for {usual_platform(twice)}" in told.reason
+async def test_what_an_index_says_of_an_image_is_what_it_says_of_itself(lab: Lab) -> None:
+    """One that was annotated wrongly would be taken by machines on which it does not run."""
+    wrong = lab.listing(("linux/amd64", "1", "linux/amd64"), ("linux/amd64", "2", "linux/arm64"))
+    (told,) = await lab.submit_next(f"{HOST}/elsewhere/os@{wrong}")
+    assert (told.outcome, lab.steps, lab.named("next")) == (Outcome.PRECONDITION, [], None)
+    assert "for linux/arm64, and its configuration says linux/amd64" in told.reason
 
 
 # Rebuilt ------------------------------------------------------------------------------------------------------------
