@@ -24,6 +24,8 @@ _ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 """Where Fulcio writes the issuer (sigstore/fulcio, docs/oid-info.md); its bytes are the text."""
 _LONGEST_DOUBT = 200
 """Characters of what Sigstore's library says of a signature."""
+_OF_THE_CALLER = frozenset({400, 401, 403, 413})
+"""Answers that another try does not change."""
 _SINCE = {"start": "2021-01-01T00:00:00Z"}
 
 
@@ -51,7 +53,7 @@ class Sigstore:
     def sign(self, statement: bytes, token: str) -> bytes:
         """The bundle of a statement, by the identity of an OIDC token. Blocks while Fulcio and Rekor answer.
 
-        UsageError for a token that is none or has expired, InfrastructureError when one of the two is away.
+        UsageError for a token that is none, has expired or is refused, InfrastructureError when one of the two is away.
         """
         from sigstore.dsse import Statement
         from sigstore.oidc import ExpiredIdentity, IdentityError, IdentityToken
@@ -69,10 +71,18 @@ class Sigstore:
         except PipelineError:
             raise
         except Exception as error:  # the library lets those of its HTTP client through
-            raise InfrastructureError(
-                f"{self.fulcio} or {self.rekor} gave no signature ({type(error).__name__}). Nothing has moved; run the "
-                "command again."
-            ) from error
+            raise self._no_signature(error) from error
+
+    def _no_signature(self, error: BaseException) -> PipelineError:
+        if (status := _answered(error)) in _OF_THE_CALLER:
+            return UsageError(
+                f"{self.fulcio} or {self.rekor} refused to sign as --identity-token (HTTP {status}): the token is by "
+                "nobody whom they know, was taken back, or what it should sign is too large. Nothing has moved."
+            )
+        told = f"HTTP {status}" if status else type(error).__name__
+        return InfrastructureError(
+            f"{self.fulcio} or {self.rekor} gave no signature ({told}). Nothing has moved; run the command again."
+        )
 
     @cached_property
     def _config(self) -> "ClientTrustConfig":
@@ -141,6 +151,15 @@ class Identity:
         """Part of the library's policy: ValueError for a certificate of somebody else."""
         if not any(fnmatchcase(name, self.identity) for name in _names(cert)):
             raise ValueError(f"a certificate for {_names(cert)}")
+
+
+def _answered(error: BaseException | None) -> int:
+    """The HTTP status that an error of the library's is about, or 0: its HTTP client's own is somewhere behind it."""
+    while error:
+        if (response := getattr(error, "response", None)) is not None:
+            return int(response.status_code)
+        error = error.__cause__ or error.__context__
+    return 0
 
 
 def bearer(signed: Signed) -> str:
