@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 
 from pipeline.errors import InfrastructureError, PipelineError, UsageError
 from pipeline.trust.bundle import Signed
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
 FULCIO, REKOR = "https://fulcio.sigstore.dev", "https://rekor.sigstore.dev"
-_ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
-"""Where Fulcio writes the issuer (sigstore/fulcio, docs/oid-info.md); its bytes are the text."""
+_ISSUER, _SOURCE, _BEGUN = (x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{number}") for number in (8, 12, 18))
+"""Where Fulcio writes issuer, source repository and what was begun there (sigstore/fulcio, docs/oid-info.md)."""
 _LONGEST_DOUBT = 200
 """Characters of what Sigstore's library says of a signature."""
 _OF_THE_CALLER = frozenset({400, 401, 403, 413})
@@ -125,7 +126,8 @@ class Identity:
 
     issuer: str
     identity: str
-    """As in `https://github.com/OWNER/REPO/.github/workflows/test-qemu.yml@refs/tags/v*`; `*` is anything."""
+    """As in `https://github.com/OWNER/REPO/.github/workflows/test-qemu.yml@refs/tags/v*`; `*` is anything. It is the
+    workflow that was begun: one that it calls has the same name whoever calls it."""
     sigstore: Sigstore
 
     def __str__(self) -> str:
@@ -168,16 +170,26 @@ def bearer(signed: Signed) -> str:
         material = json.loads(signed.raw)["verificationMaterial"]
         held = material.get("certificate") or material["x509CertificateChain"]["certificates"][0]
         cert = x509.load_der_x509_certificate(base64.b64decode(held["rawBytes"]))
-        issuer = cert.extensions.get_extension_for_oid(_ISSUER).value
-        told = issuer.value.decode() if isinstance(issuer, x509.UnrecognizedExtension) else "?"
-        return f"{', '.join(_names(cert))} ({told})"
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, x509.ExtensionNotFound):
+        return f"{', '.join(_names(cert))} ({_told(cert, _ISSUER) or '?'})"
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return "somebody whom its certificate does not name"
 
 
 def _names(cert: x509.Certificate) -> list[str]:
+    """Whom it is for. A workflow's alternative name is that of the one which it called, so what was begun counts."""
+    source, begun = _told(cert, _SOURCE), _told(cert, _BEGUN)
+    if source and begun.startswith(f"{source}/"):  # elsewhere it is the address of a run, or of nothing
+        return [begun]
     try:
         found = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
     return [*found.get_values_for_type(x509.UniformResourceIdentifier), *found.get_values_for_type(x509.RFC822Name)]
+
+
+def _told(cert: x509.Certificate, what: x509.ObjectIdentifier) -> str:
+    try:
+        held = cert.extensions.get_extension_for_oid(what).value
+    except x509.ExtensionNotFound:
+        return ""
+    return asn1.decode_der(str, held.public_bytes())
