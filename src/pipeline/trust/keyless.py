@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 FULCIO, REKOR = "https://fulcio.sigstore.dev", "https://rekor.sigstore.dev"
 _ISSUER, _SOURCE, _BEGUN = (x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{number}") for number in (8, 12, 18))
 """Where Fulcio writes issuer, source repository and what was begun there (sigstore/fulcio, docs/oid-info.md)."""
+_CALLER = tuple(x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{number}") for number in (5, 6))
+"""Repository and ref of the workflow that was begun, the only ones that cosign compares; their bytes are the text."""
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What is raised where a stranger wrote no certificate."""
 _LONGEST_DOUBT = 200
 """Characters of what Sigstore's library says of a signature."""
 _OF_THE_CALLER = frozenset({400, 401, 403, 413})
@@ -164,15 +168,44 @@ def _answered(error: BaseException | None) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Called:
+    """A workflow that another one called, and whose job signed; cosign knows it by this alone."""
+
+    name: str
+    """Its own, whoever calls it."""
+    repository: str
+    """Where it was called: `OWNER/REPO`."""
+    ref: str
+    """The branch or tag for which it was: `refs/tags/v1.4.0`."""
+
+
+def called(signed: Signed) -> Called | None:
+    """What the workflow called that signed as itself; None where nobody called anything. Believed, or not."""
+    try:
+        cert = _certificate(signed)
+        (name,) = _alternative(cert)
+        if _names(cert) == [name]:
+            return None
+        repository, ref = (cert.extensions.get_extension_for_oid(one).value.public_bytes().decode() for one in _CALLER)
+        return Called(name, repository, ref)
+    except (*_UNREADABLE, x509.ExtensionNotFound):
+        return None
+
+
 def bearer(signed: Signed) -> str:
     """Whom the certificate in a bundle names, believed or not."""
     try:
-        material = json.loads(signed.raw)["verificationMaterial"]
-        held = material.get("certificate") or material["x509CertificateChain"]["certificates"][0]
-        cert = x509.load_der_x509_certificate(base64.b64decode(held["rawBytes"]))
+        cert = _certificate(signed)
         return f"{', '.join(_names(cert))} ({_told(cert, _ISSUER) or '?'})"
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except _UNREADABLE:
         return "somebody whom its certificate does not name"
+
+
+def _certificate(signed: Signed) -> x509.Certificate:
+    material = json.loads(signed.raw)["verificationMaterial"]
+    held = material.get("certificate") or material["x509CertificateChain"]["certificates"][0]
+    return x509.load_der_x509_certificate(base64.b64decode(held["rawBytes"]))
 
 
 def _names(cert: x509.Certificate) -> list[str]:
@@ -180,6 +213,10 @@ def _names(cert: x509.Certificate) -> list[str]:
     source, begun = _told(cert, _SOURCE), _told(cert, _BEGUN)
     if source and begun.startswith(f"{source}/"):  # elsewhere it is the address of a run, or of nothing
         return [begun]
+    return _alternative(cert)
+
+
+def _alternative(cert: x509.Certificate) -> list[str]:
     try:
         found = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:

@@ -23,6 +23,7 @@ from pipeline.trust.bundle import MEDIA_TYPE, PAYLOAD_TYPE, signed_bytes
 _ISSUER, _ISSUER_AS_STRING, _SOURCE, _BEGUN = (
     x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{number}") for number in (1, 8, 12, 18)
 )
+_CALLER = (x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.5"), x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.6"))
 _SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
 _LIFE = timedelta(minutes=10)
@@ -133,6 +134,9 @@ class LittleSigstore:
         named = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
         made = made.add_extension(named, critical=True)
         made = made.add_extension(x509.UnrecognizedExtension(_ISSUER, issuer.encode()), critical=False)
+        if begun:
+            for name, told in zip(_CALLER, (begun[0].partition(".com/")[2], begun[1].partition("@")[2]), strict=True):
+                made = made.add_extension(x509.UnrecognizedExtension(name, told.encode()), critical=False)
         texts = {_ISSUER_AS_STRING: issuer, **dict(zip((_SOURCE, _BEGUN), begun or (), strict=False))}
         for name, text in texts.items():
             made = made.add_extension(x509.UnrecognizedExtension(name, asn1.encode_der(text)), critical=False)
