@@ -1,6 +1,6 @@
 """Two repositories that know nothing of the pipeline adopt it by `init`, and go through all channels by what it wrote.
 
-One is shaped as the template that newcomers copy (ublue-os/image-template), one as tunaOS: desktops on a base of the same
+One is shaped as the template that newcomers copy (ublue-os/image-template), one as tunaOS: desktops on a base of one
 commit, flavors as tags of one repository. act runs the workflows that `init` left, as they are; what the test adds is
 what the first lines of its pipeline.toml ask somebody to say, and where the lab is not the world.
 """
