@@ -83,7 +83,7 @@ async def _version_of(
     """
     registry = world.repository(image, channel)
     listed = set(image.tags.versions(await registry.tags()))
-    written = await written_last(registry, image, channel)
+    written = await written_for(registry, image, channel, digest)
     for version in reversed(read(listed.union(written))):
         tag = image.tags.version(version.tag)
         named = (await registry.listed(tag)).digest if version.tag in listed else await registry.digest(tag)
@@ -92,9 +92,9 @@ async def _version_of(
     return None
 
 
-async def written_last(registry: RepositoryClient, image: Image, channel: Channel) -> list[Tag]:
-    """The versions that were promoted last, by the ledger: a list of tags may have been cut."""
-    last = await ledger.last_promotions(registry, channel)
+async def written_for(registry: RepositoryClient, image: Image, channel: Channel, digest: Digest) -> list[Tag]:
+    """The versions as which a digest came to a channel last, by the ledger: a list of tags may have been cut."""
+    last = await ledger.promotions_to(registry, channel, digest)
     return image.tags.versions(one.entry.version for one in last if one.entry.version)
 
 
