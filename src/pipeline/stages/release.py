@@ -26,6 +26,9 @@ from pipeline.world import World
 
 T = TypeVar("T", TestTag, ReleaseTag)
 
+GATES = {Channel.TESTING: (Channel.NEXT, Channel.TESTING), Channel.STABLE: (Channel.TESTING, Channel.STABLE)}
+"""The evidence that a promotion rests on: what must be there before, and that of the gate itself."""
+
 
 async def tag_commit(world: World, tag: Tag) -> Commit:
     """The commit of a pushed git tag; PreconditionError when the history handed over has it not."""
@@ -226,17 +229,18 @@ def _as_planned(planned: Sequence[Move], moves: Sequence[Move]) -> None:
 
 
 async def _still_allowed(world: World, wanted: Promotion) -> None:
-    """A gate takes hours: look once more, before the first tag is written, for holds and for the evidence."""
+    """A gate takes hours: look once more, before the first tag is written, for holds and for all of the evidence.
+
+    Another run of the gate before it may have come to a no meanwhile.
+    """
     await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
     candidates = {wish.image: wish.digest for wish in wanted.desired}
     await each(
         world.images,
         lambda image: promotion.refuse_withdrawn(world, image, candidates[image.name], override=wanted.override_hold),
     )
-    await each(
-        world.images,
-        lambda image: evidence.required(world, image, candidates[image.name], wanted.channel),
-    )
+    for gate in GATES[wanted.channel]:
+        await each(world.images, lambda image, gate=gate: evidence.required(world, image, candidates[image.name], gate))
 
 
 def held_back(results: Sequence[Result]) -> list[Result]:

@@ -329,15 +329,27 @@ async def test_a_stranger_at_any_request_is_respected(lab: Lab) -> None:
 
 async def test_a_later_no_of_a_gate_takes_an_earlier_yes_back(lab: Lab) -> None:
     await lab.prepare("v1.0.0")
-    (image,) = lab.images
-    found = Result(command="gate-testing", outcome=Outcome.GATE_FAILED, reason="it does not boot any more")
-    async with lab.world() as world:
-        said = Evidence(
-            gate=Channel.TESTING, gate_version=await world.gate_version(image, Channel.TESTING), result=found
-        )
-        await attach_evidence(world.repository(image), lab.released("v1.0.0-test"), said, b"report")
+    await say_no(lab, Channel.TESTING)
     assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
     assert outcome(await lab.verify()) == Outcome.PRECONDITION
+
+
+async def test_a_no_of_the_gate_before_that_comes_while_openqa_runs_stops_before_the_first_tag(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    lab.during_gate = lambda: say_no(lab, Channel.TESTING)
+    (told,) = await lab.promote_stable("v1.0.0")
+    assert (told.outcome, lab.stable()) == (Outcome.PRECONDITION, None)
+    assert "the testing gate's evidence" in told.reason
+    assert "v1.0.0" not in lab.registry.store("os").tags
+
+
+async def say_no(lab: Lab, gate: Channel) -> None:
+    """Somebody's run of a gate on what testing is at, beside ours."""
+    (image,) = lab.images
+    found = Result(command=f"gate-{gate}", outcome=Outcome.GATE_FAILED, reason="it does not boot any more")
+    async with lab.world() as world:
+        said = Evidence(gate=gate, gate_version=await world.gate_version(image, gate), result=found)
+        await attach_evidence(world.repository(image), lab.released("v1.0.0-test"), said, b"report")
 
 
 async def test_somebody_who_writes_right_after_us_is_a_conflict(lab: Lab) -> None:
