@@ -1,7 +1,9 @@
-"""Durations and sizes as people write them in pipeline.toml: `90s`, `4h`, `30d`, `20GiB`."""
+"""Durations and sizes as people write them in pipeline.toml: `90s`, `4h`, `30d`, `20GiB`; and times as servers do."""
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from typing import Annotated
 
@@ -34,6 +36,15 @@ def size(text: object) -> int:
 def percent(text: object) -> float:
     """Read a share: a number with a percent sign, as in `25%`."""
     return float(_read(text, _PERCENT, "a percentage such as 25%"))
+
+
+def http_date(text: str) -> datetime | None:
+    """Read a time of a header (RFC 9110 section 5.6.7), which is one of UTC, also where it does not say so."""
+    try:
+        found = parsedate_to_datetime(text)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def size_text(count: int) -> str:

@@ -135,6 +135,7 @@ def test_durations_and_sizes_are_written_as_people_write_them():
         (WAIVED.format(what='check = "openqa: boot@uefi"'), ["waivers.0.check", "expected job and module instead"]),
         (WAIVED.format(what='check = "units"\ngate = "stable"'), ["waivers.0.gate", "'testing', the gate that makes"]),
         (WAIVED.format(what='check = "units"\ngate = "tesing"'), ["waivers.0.gate", "did you mean testing?"]),
+        (FIRST_RUN + '[[waivers]]\ncheck = "units"\nmatch = "x"\nbug = ""\nuntil = 2027-01-31\n', ["waivers.0.bug"]),
         (FIRST_RUN + '[[waivers]]\ncheck = "units"\nmatch = "("\nbug = "b"\nuntil = 2027-01-31\n', ["waivers.0.match"]),
         (FIRST_RUN + '[images.two]\nrepository = "ghcr.io/owner/os"\n', ["share the repository"]),
     ],

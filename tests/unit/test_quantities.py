@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pipeline import quantities
 from pipeline.config import Config
 from pipeline.policy.retention.rules import Rules
-from pipeline.quantities import Duration, Percent, Size
+from pipeline.quantities import Duration, Percent, Size, http_date
 from pipeline.upload.order import Order
 
 AMOUNTS = st.floats(min_value=0, max_value=2**62, allow_nan=False)
@@ -86,3 +86,19 @@ def test_what_is_no_quantity_is_refused(kind: Any, text: object) -> None:
 def test_what_reports_show_can_be_copied_into_the_file(amount: int) -> None:
     assert quantities.size(quantities.size_text(amount)) >= 0
     assert quantities.seconds(quantities.duration_text(amount)) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Fri, 27 Nov 2026 09:00:00 GMT", datetime(2026, 11, 27, 9, tzinfo=UTC)),
+        ("Fri, 27 Nov 2026 09:00:00", datetime(2026, 11, 27, 9, tzinfo=UTC)),
+        ("Fri, 27 Nov 2026 09:00:00 -0000", datetime(2026, 11, 27, 9, tzinfo=UTC)),  # the zone is not known
+        ("Fri, 31 Dec 9999 23:59:59 -1400", None),
+        ("Fri, 27 Nov 99999999999999999999 09:00:00 GMT", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_the_time_of_a_header_is_one_of_utc_or_none(text: str, found: datetime | None) -> None:
+    assert http_date(text) == found

@@ -15,11 +15,8 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move
 from pipeline.report.text import plan_table, table
 from pipeline.stages import stable, testing
-from pipeline.stages.release import plan_of, tag_commit
+from pipeline.stages.release import GATES, plan_of, tag_commit
 from pipeline.world import World
-
-_GATES = {Channel.TESTING: [Channel.NEXT, Channel.TESTING], Channel.STABLE: [Channel.TESTING, Channel.STABLE]}
-"""The evidence that must be there before, and that of the gate itself, which runs when it is missing."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ async def plan(world: World, name: str, *, digest: str = "", allow_older: bool =
 
 async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -> Outlook:
     image, candidate = subject.image, subject.candidate
-    found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in _GATES[channel]}
+    found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in GATES[channel]}
     home = world.repository(image, channel)
     now = await home.digest(image.tags.channel(channel))
     changes = await packages_between((home, now), (world.repository(image), candidate.digest))

@@ -17,7 +17,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence, StoredEvidence, fetch_report, find_evidence
 from pipeline.report.text import ChannelLine, channels_table
 from pipeline.report.wording import outcome_text
-from pipeline.stages.release import aliases_of, written_last
+from pipeline.stages.release import aliases_of, written_for
 from pipeline.world import World
 
 _MISSING = "missing"
@@ -31,8 +31,8 @@ def status_text(found: dict[str, list[ChannelLine]]) -> str:
 async def channels(world: World, image: Image) -> list[ChannelLine]:
     """One line for each channel, next first."""
     homes = {channel: world.repository(image, channel) for channel in Channel}
-    versions = await _versions(image, homes)
     heads = {channel: await registry.digest(image.tags.channel(channel)) for channel, registry in homes.items()}
+    versions = await _versions(image, homes, heads)
     revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
     for channel, digest in heads.items():
@@ -164,11 +164,14 @@ def _said(found: Evidence | None) -> str:
     return outcome_text(found.verdict) if found and found.verdict else _MISSING
 
 
-async def _versions(image: Image, homes: Mapping[Channel, RepositoryClient]) -> dict[Tag, Digest | None]:
-    """What the version tags of an image name, those that a cut list of tags would hide included."""
+async def _versions(
+    image: Image, homes: Mapping[Channel, RepositoryClient], heads: Mapping[Channel, Digest | None]
+) -> dict[Tag, Digest | None]:
+    """What the version tags of an image name, those of its channels that a cut list of tags would hide included."""
     there = defaultdict[RepositoryClient, set[Tag]](set)
     for channel, registry in homes.items():
-        there[registry].update(await written_last(registry, image, channel))
+        if digest := heads[channel]:
+            there[registry].update(await written_for(registry, image, channel, digest))
     for registry, tags in there.items():
         tags.update(image.tags.versions(await registry.tags()))
     return {

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -16,6 +15,7 @@ from pipeline.openqa.foreign import readable
 from pipeline.openqa.jobs import Job, bug_references
 from pipeline.openqa.submission import Order
 from pipeline.openqa.transport import NotThere, Transport
+from pipeline.quantities import http_date
 
 _MAX_CLONES = 50
 _AT_ONCE = 200
@@ -170,9 +170,7 @@ class OpenQA:
 
     async def clock(self) -> datetime | None:
         """The server's time, as the Date header of an answer has it."""
-        headers = await self._server.headers()
-        with self._server.understood({"Date": headers.get("date")}):
-            return parsedate_to_datetime(headers["date"]) if "date" in headers else None
+        return http_date((await self._server.headers()).get("date", ""))
 
     async def comments(self, place: str) -> list[str]:
         """Read the texts of the comments of `jobs/<id>` or `groups/<id>`."""

@@ -176,8 +176,9 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
         )
     if facts.tagged and (facts.tagged, facts.revision) != (facts.digest, facts.commit):
         raise ConflictError(
-            f":{facts.tag.tag} exists already and is {facts.tagged}, of {facts.revision or 'no commit at all'}; "
-            f"expected one of commit {facts.commit}. A version tag is never moved: push a new test tag."
+            f":{facts.tag.tag} exists already and is {facts.tagged}; expected {facts.digest}, of commit "
+            f"{facts.commit} (its label says {facts.revision or 'no commit at all'}). A version tag is never moved: "
+            "push a new test tag."
         )
     _same_revision(facts.digest, facts.revision, facts.commit)
     note = "; ".join(filter(None, (facts.why, _moved_on(facts))))

@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.domain import Channel
 from pipeline.policy.checks import gate_of
@@ -25,7 +25,7 @@ class Waiver(BaseModel):
     """The openQA scenario whose failure is waived, by its test name."""
     module: str = ""
     """The openQA test module whose failure is waived; in every job when `job` is absent."""
-    bug: str
+    bug: str = Field(min_length=1)
     """Where the finding is tracked."""
     until: date
     """The last day on which the waiver holds; afterwards the finding fails again, loudly."""

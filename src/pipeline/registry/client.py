@@ -8,8 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -288,7 +287,10 @@ class RepositoryClient:
 
     async def platforms(self, digest: Digest) -> dict[str, Digest]:
         """The same by platform; of two for one platform the first, whose labels are read as well."""
-        return dict(reversed(await self.images(digest)))
+        found: dict[str, Digest] = {}
+        for platform, image in await self.images(digest):
+            found.setdefault(platform, image)
+        return found
 
     async def images(self, digest: Digest) -> list[tuple[str, Digest]]:
         """The image manifests behind `digest`, each with its platform (`linux/amd64`), through nested indexes.
@@ -394,11 +396,9 @@ class RepositoryClient:
         """The registry's time (RFC 9110 section 6.6.1, Date), to the second; None when it does not tell."""
 
         async def attempt() -> datetime | None:
-            async with self._transport.exchange(self.repository, "GET", "tags/list?n=1") as response:
-                try:
-                    return parsedate_to_datetime(response.headers["date"])
-                except (KeyError, ValueError, OverflowError):
-                    return None
+            async with self._transport.exchange(self.repository, "GET", "tags/list?n=1"):
+                off = self.clock_is_ahead_by()
+                return None if off is None else datetime.now(UTC) - off
 
         return await self.persist(f"GET time of {self.repository.host}", attempt)
 

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated, Self, TypeVar
 
 import anyio
@@ -196,10 +198,14 @@ async def heads(repo: RepositoryClient, channel: Channel) -> list[Record]:
     return await _heads(repo, await names(repo, channel))
 
 
-async def last_promotions(repo: RepositoryClient, channel: Channel) -> list[Record]:
-    """The newest entry of a promotion, whatever holds came after it; several after a fork."""
+async def promotions_to(repo: RepositoryClient, channel: Channel, digest: Digest) -> list[Record]:
+    """The newest entry by which a promotion took the channel to a digest; several after a fork. Reads no older ones."""
     found = [name for name in await names(repo, channel) if name.kind in (Kind.PROMOTION, Kind.OVERRIDE)]
-    return await _read(repo, [name for name in found if name.number == found[0].number])
+    for _, those in groupby(found, key=attrgetter("number")):
+        records = await _read(repo, list(those))
+        if there := [one for one in records if not one.entry.leaves_channel and _lets_in(one.entry) == digest]:
+            return there
+    return []
 
 
 async def standing(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] | None = None) -> Standing:

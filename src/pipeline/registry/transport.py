@@ -12,11 +12,10 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cache
 from math import inf
 from typing import Self, TypeVar
@@ -27,6 +26,7 @@ import httpx
 
 from pipeline.domain import Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
+from pipeline.quantities import http_date
 from pipeline.registry import refusals
 from pipeline.registry.artifacts import Promoted, looks_promoted
 from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request, widened
@@ -285,8 +285,7 @@ class Transport:
         """Remember the registry's clock; an answer from a cache (RFC 9111, Age) tells an older one."""
         if "age" in response.headers or not self._ours(repository, str(response.url)):
             return
-        with suppress(KeyError, ValueError, TypeError):
-            there = parsedate_to_datetime(response.headers["date"])
+        if there := http_date(response.headers.get("date", "")):
             self.ahead[repository.host] = datetime.now(UTC) - there
 
     async def _authorization(self, need: "_Need") -> str | None:
@@ -421,10 +420,8 @@ def _retry_after(response: httpx.Response) -> float | None:
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
+    at = http_date(text)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at else None
 
 
 def _answered(response: httpx.Response) -> str:

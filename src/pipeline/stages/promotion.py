@@ -119,10 +119,11 @@ def _on_hold(image: Image, holds: Sequence[ledger.Record]) -> str:
     entry = first.entry
     channel = image.home(entry.channel).tagged(image.tags.channel(entry.channel))
     more = f" and by {len(others)} more" if others else ""
+    anyway = ", or pass --override-hold for this one promotion: the hold stays then"
     return (
         f"{channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC by {first.digest.short} "
-        f"({entry.reason or 'no reason given'}){more}. Run release-hold when it may move again, or pass "
-        "--override-hold for this one promotion: the hold stays then."
+        f"({entry.reason or 'no reason given'}){more}. Run release-hold when it may move again"
+        f"{'' if entry.channel is Channel.NEXT else anyway}."
     )
 
 
@@ -147,8 +148,9 @@ async def refuse_withdrawn(world: World, image: Image, digest: Digest, *, overri
         entry = found[0].entry
         raise PreconditionError(
             f"{digest} is withdrawn: {entry.channel} was taken back from it on {entry.at:%Y-%m-%d %H:%M} UTC "
-            f"({entry.reason or 'no reason given'}). No channel takes it again; release another commit, or pass "
-            "--override-hold if you mean it. Nothing has moved."
+            f"({entry.reason or 'no reason given'}). No channel takes it again; release another commit or "
+            "candidate (build-next --refresh=always), or promote it with --override-hold if you mean it. Nothing has "
+            "moved."
         )
 
 

@@ -26,6 +26,9 @@ from pipeline.world import World
 
 T = TypeVar("T", TestTag, ReleaseTag)
 
+GATES = {Channel.TESTING: (Channel.NEXT, Channel.TESTING), Channel.STABLE: (Channel.TESTING, Channel.STABLE)}
+"""The evidence that a promotion rests on: what must be there before, and that of the gate itself."""
+
 
 async def tag_commit(world: World, tag: Tag) -> Commit:
     """The commit of a pushed git tag; PreconditionError when the history handed over has it not."""
@@ -83,7 +86,7 @@ async def _version_of(
     """
     registry = world.repository(image, channel)
     listed = set(image.tags.versions(await registry.tags()))
-    written = await written_last(registry, image, channel)
+    written = await written_for(registry, image, channel, digest)
     for version in reversed(read(listed.union(written))):
         tag = image.tags.version(version.tag)
         named = (await registry.listed(tag)).digest if version.tag in listed else await registry.digest(tag)
@@ -92,9 +95,9 @@ async def _version_of(
     return None
 
 
-async def written_last(registry: RepositoryClient, image: Image, channel: Channel) -> list[Tag]:
-    """The versions that were promoted last, by the ledger: a list of tags may have been cut."""
-    last = await ledger.last_promotions(registry, channel)
+async def written_for(registry: RepositoryClient, image: Image, channel: Channel, digest: Digest) -> list[Tag]:
+    """The versions as which a digest came to a channel last, by the ledger: a list of tags may have been cut."""
+    last = await ledger.promotions_to(registry, channel, digest)
     return image.tags.versions(one.entry.version for one in last if one.entry.version)
 
 
@@ -226,17 +229,18 @@ def _as_planned(planned: Sequence[Move], moves: Sequence[Move]) -> None:
 
 
 async def _still_allowed(world: World, wanted: Promotion) -> None:
-    """A gate takes hours: look once more, before the first tag is written, for holds and for the evidence."""
+    """A gate takes hours: look once more, before the first tag is written, for holds and for all of the evidence.
+
+    Another run of the gate before it may have come to a no meanwhile.
+    """
     await promotion.respect_holds(world, wanted.channel, override=wanted.override_hold)
     candidates = {wish.image: wish.digest for wish in wanted.desired}
     await each(
         world.images,
         lambda image: promotion.refuse_withdrawn(world, image, candidates[image.name], override=wanted.override_hold),
     )
-    await each(
-        world.images,
-        lambda image: evidence.required(world, image, candidates[image.name], wanted.channel),
-    )
+    for gate in GATES[wanted.channel]:
+        await each(world.images, lambda image, gate=gate: evidence.required(world, image, candidates[image.name], gate))
 
 
 def held_back(results: Sequence[Result]) -> list[Result]:

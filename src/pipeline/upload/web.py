@@ -1,7 +1,5 @@
 """A web server that takes PUT, with or without WebDAV (RFC 4918)."""
 
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
@@ -9,6 +7,7 @@ import httpx
 
 from pipeline.errors import PreconditionError
 from pipeline.policy.retention.disks import StoredDisk
+from pipeline.quantities import http_date
 from pipeline.upload.put import put_new
 from pipeline.upload.store import Passing, Upload
 
@@ -107,7 +106,4 @@ def _file(answer: ElementTree.Element) -> StoredDisk | None:
         return None
     modified = answer.findtext(".//{DAV:}getlastmodified")
     size = answer.findtext(".//{DAV:}getcontentlength") or "0"
-    time = parsedate_to_datetime(modified) if modified else None
-    if time and not time.tzinfo:  # RFC 5322: "-0000" says that the zone is not known
-        time = time.replace(tzinfo=UTC)
-    return StoredDisk(path.rpartition("/")[2], int(size), time)
+    return StoredDisk(path.rpartition("/")[2], int(size), http_date(modified) if modified else None)

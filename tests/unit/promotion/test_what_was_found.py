@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from memory_registry import HOST, MemoryRegistry, Weather, sha256
 from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
+from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.registry import ledger
@@ -328,15 +329,27 @@ async def test_a_stranger_at_any_request_is_respected(lab: Lab) -> None:
 
 async def test_a_later_no_of_a_gate_takes_an_earlier_yes_back(lab: Lab) -> None:
     await lab.prepare("v1.0.0")
-    (image,) = lab.images
-    found = Result(command="gate-testing", outcome=Outcome.GATE_FAILED, reason="it does not boot any more")
-    async with lab.world() as world:
-        said = Evidence(
-            gate=Channel.TESTING, gate_version=await world.gate_version(image, Channel.TESTING), result=found
-        )
-        await attach_evidence(world.repository(image), lab.released("v1.0.0-test"), said, b"report")
+    await say_no(lab, Channel.TESTING)
     assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PRECONDITION
     assert outcome(await lab.verify()) == Outcome.PRECONDITION
+
+
+async def test_a_no_of_the_gate_before_that_comes_while_openqa_runs_stops_before_the_first_tag(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    lab.during_gate = lambda: say_no(lab, Channel.TESTING)
+    (told,) = await lab.promote_stable("v1.0.0")
+    assert (told.outcome, lab.stable()) == (Outcome.PRECONDITION, None)
+    assert "the testing gate's evidence" in told.reason
+    assert "v1.0.0" not in lab.registry.store("os").tags
+
+
+async def say_no(lab: Lab, gate: Channel) -> None:
+    """Somebody's run of a gate on what testing is at, beside ours."""
+    (image,) = lab.images
+    found = Result(command=f"gate-{gate}", outcome=Outcome.GATE_FAILED, reason="it does not boot any more")
+    async with lab.world() as world:
+        said = Evidence(gate=gate, gate_version=await world.gate_version(image, gate), result=found)
+        await attach_evidence(world.repository(image), lab.released("v1.0.0-test"), said, b"report")
 
 
 async def test_somebody_who_writes_right_after_us_is_a_conflict(lab: Lab) -> None:
@@ -536,3 +549,57 @@ async def test_a_label_that_no_file_can_hold_is_told_all_the_same(lab: Lab, text
     (told,) = await lab.build_next()
     assert told.outcome is Outcome.PRECONDITION
     assert "was built from ?" in told.model_dump_json()
+
+
+def hiding(lab: Lab, tag: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of tags that has lost a line from now on, as lists in pages do."""
+    listed = lab.registry._tags
+
+    def without(request: httpx.Request, path: str, rest: str) -> httpx.Response:
+        answer = listed(request, path, rest).json()
+        return httpx.Response(200, json=answer | {"tags": [one for one in answer["tags"] if one != tag]})
+
+    monkeypatch.setattr(lab.registry, "_tags", without)
+
+
+@pytest.mark.parametrize("since", ["nothing", "an alias that was added", "a rollback"])
+async def test_a_released_version_that_a_list_lacks_lets_no_older_one_through(
+    since: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = ("v0.9.0", "v0.9.0-test")
+    lab.git.tags |= dict.fromkeys(older, lab.git.commit())
+    assert outcome(await lab.build_next()) == Outcome.PASSED
+    assert outcome(await lab.promote_testing("v0.9.0-test")) == Outcome.PASSED
+    await lab.release("v1.0.0")
+    if since == "an alias that was added":
+        lab.config = configured("os", host=HOST, aliases=["latest"])
+        assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PASSED
+    if since == "a rollback":
+        await lab.release("v1.1.0")
+        assert outcome(await lab.rollback(Channel.STABLE)) == Outcome.PASSED
+        assert outcome(await lab.release_hold(Channel.STABLE)) == Outcome.PASSED
+    hiding(lab, "v1.0.0", monkeypatch)
+    (told,) = await lab.promote_stable("v0.9.0")
+    assert (told.outcome, lab.stable()) == (Outcome.USAGE, lab.released("v1.0.0"))
+    assert "v0.9.0 is not above the current stable version 1.0.0" in told.reason
+
+
+async def test_another_digest_than_that_of_a_version_tag_is_told_as_such(lab: Lab) -> None:
+    await lab.prepare("v1.0.0")
+    (told,) = await lab.build_next(Refresh.ALWAYS)
+    assert told.digest
+    (told,) = await lab.promote_testing("v1.0.0-test", digest=told.digest)
+    assert told.outcome is Outcome.CONFLICT
+    assert f"expected {lab.registry.store('os').tags['next']}, of commit" in told.reason
+
+
+async def test_what_is_advised_about_next_is_what_build_next_takes(lab: Lab) -> None:
+    """It has no --override-hold."""
+    await lab.prepare("v1.0.0")
+    await lab.prepare("v1.1.0")
+    assert outcome(await lab.rollback(Channel.TESTING)) == Outcome.PASSED
+    (withdrawn,) = await lab.build_next()
+    assert "--refresh=always), or promote it with --override-hold" in withdrawn.reason
+    assert outcome(await lab.hold(Channel.NEXT)) == Outcome.PASSED
+    (held,) = await lab.build_next()
+    assert held.reason.endswith("Run release-hold when it may move again.")
