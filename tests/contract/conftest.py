@@ -148,6 +148,18 @@ def running(command: list[str], address: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def sigstore_program() -> Path:
+    """Fulcio, Rekor and what they store in, by name: see its main.go. Compiling it takes minutes."""
+    return compiled("sigstore", "-C", str(Path(__file__).with_name("sigstore")), "install")
+
+
+@pytest.fixture(scope="session")
+def port() -> Callable[[], int]:
+    """Finds one that is free."""
+    return free_port
+
+
+@pytest.fixture(scope="session")
 def skopeo() -> str:
     """The command that promotes."""
     return debian("skopeo")
