@@ -22,7 +22,7 @@ from pipeline.containers import identity, persistent
 from pipeline.containers.base import debian
 from pipeline.containers.execution import Ran, attempt
 from pipeline.containers.identity import sign_with_identity
-from pipeline.domain import Digest, Outcome, Repository, Tag
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.registry.sbom import attach_sbom
 from pipeline.trust import statement
 from pipeline.trust.keyless import Identity, Sigstore
@@ -139,6 +139,9 @@ async def test_a_release_by_workflows_is_taken_by_cosign_alone_and_by_verify(lab
     assert outcome(await lab.shop.promote_stable("v1.0.0")) == Outcome.PASSED
     (told,) = await lab.shop.verify()
     assert told.outcome is Outcome.PASSED, told.reason
+    line = json.loads(await lab.shop.anchor(Channel.STABLE))
+    assert line["verificationMaterial"]["tlogEntries"]
+    assert outcome(await lab.shop.verify("anchor")) == Outcome.PASSED
     digest = await lab.shop.tag("stable")
     assert digest
     tested, passed = re.findall(r"```cue\n(.*?)```", DOCS.read_text(), re.DOTALL)
