@@ -224,10 +224,10 @@ class Commands:
             return Answer(text=line, json=line)
 
     @acting
-    async def policy(self, followed: Followed, image: Images = None) -> Answer:
+    async def policy(self, channel: Followed, image: Images = None) -> Answer:
         """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
         async with opened("policy", self.given, image) as world:
-            found = policy.policy(world, followed)
+            found = policy.policy(world, channel)
             return Answer(text=policy.policy_text(found), json=json_of(found))
 
     @acting
