@@ -69,6 +69,8 @@ class Servers:
     rekor: str
     root: str
     """trusted_root.json."""
+    authority: str
+    """Fulcio's own certificates, PEM."""
     processes: Mapping[str, subprocess.Popen[bytes]]
     """By `fulcio`, `rekor`, `certificates`, `trillian`."""
 
@@ -110,7 +112,8 @@ def sigstore(program: Path, folder: Path, port: Callable[[], int]) -> Iterator[S
         _answer(f"http://127.0.0.1:{certificates}/certificates/ct/v1/get-sth", running["certificates"])
         public = serialization.load_pem_public_key(rekor_key)
         root = _root(authority, _der(log_key.public_key()), _der(public))
-        yield Servers(issuer, f"http://127.0.0.1:{fulcio}", f"http://127.0.0.1:{rekor}", root, running)
+        addresses = f"http://127.0.0.1:{fulcio}", f"http://127.0.0.1:{rekor}"
+        yield Servers(issuer, *addresses, root, b"".join(authority).decode(), running)
 
 
 def _root(authority: list[bytes], certificates: bytes, rekor: bytes) -> str:
