@@ -79,15 +79,15 @@ class Sigstore:
             raise self._no_signature(error) from error
 
     def _no_signature(self, error: BaseException) -> PipelineError:
-        if (status := _answered(error)) in _OF_THE_CALLER:
+        where, status = _answered(error)
+        if status in _OF_THE_CALLER:
             return UsageError(
-                f"{self.fulcio} or {self.rekor} refused to sign as --identity-token (HTTP {status}): the token is by "
-                "nobody whom they know, was taken back, or what it should sign is too large. Nothing has moved."
+                f"{where} refused to sign as --identity-token (HTTP {status}): the token is by nobody whom it knows, "
+                "was taken back, or what it should sign is too large. Nothing has moved."
             )
-        told = f"HTTP {status}" if status else type(error).__name__
-        return InfrastructureError(
-            f"{self.fulcio} or {self.rekor} gave no signature ({told}). Nothing has moved; run the command again."
-        )
+        told = f"{where} gave no signature (HTTP {status})" if status else ""
+        told = told or f"{self.fulcio} or {self.rekor} gave no signature ({type(error).__name__})"
+        return InfrastructureError(f"{told}. Nothing has moved; run the command again.")
 
     @cached_property
     def _config(self) -> "ClientTrustConfig":
@@ -159,13 +159,13 @@ class Identity:
             raise ValueError(f"a certificate for {_names(cert)}")
 
 
-def _answered(error: BaseException | None) -> int:
-    """The HTTP status that an error of the library's is about, or 0: its HTTP client's own is somewhere behind it."""
+def _answered(error: BaseException | None) -> tuple[str, int]:
+    """Whose answer an error of the library's is about, and its status; its HTTP client's is somewhere behind it."""
     while error:
         if (response := getattr(error, "response", None)) is not None:
-            return int(response.status_code)
+            return str(response.url), int(response.status_code)
         error = error.__cause__ or error.__context__
-    return 0
+    return "", 0
 
 
 @dataclass(frozen=True)
