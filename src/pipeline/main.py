@@ -315,7 +315,7 @@ class BootcPipeline:
     @acting
     async def init(
         self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
-    ) -> dagger.Directory:
+    ) -> dagger.Changeset:
         """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
         with ending("init"):
             return await init.init(self.given.source, address)
