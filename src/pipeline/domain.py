@@ -59,6 +59,11 @@ class Tag(_Text):
     SHAPE = "an image tag"
 
 
+def writable(text: str) -> str:
+    """What came from outside, with `?` for halves of characters: JSON can spell them, and no file can hold them."""
+    return text.encode(errors="replace").decode()
+
+
 class Channel(StrEnum):
     """The moving tags. Their values are what they are called, unless an image's `names` say otherwise (`Names`)."""
 

@@ -13,13 +13,16 @@ The message says what was found, what was expected and what to do next.
 
 from typing import ClassVar
 
-from pipeline.domain import Outcome
+from pipeline.domain import Outcome, writable
 
 
 class PipelineError(Exception):
     """Ends a command with its outcome; the text is the one paragraph that the user reads."""
 
     outcome: ClassVar[Outcome]
+
+    def __init__(self, text: str):
+        super().__init__(writable(text))
 
 
 class GateFailed(PipelineError):

@@ -111,9 +111,9 @@ def loaded(name: str) -> ModuleType:
 
 
 @contextmanager
-def docker_registry(directory: Path, auth: str = "", binary: str = "") -> Iterator[str]:
+def docker_registry(directory: Path, auth: str = "", binary: str = "", host: str = "127.0.0.1") -> Iterator[str]:
     """A docker-registry, or another `binary` of that family, that stores below `directory`."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{host}:{free_port()}"
     config = directory / "config.yml"
     config.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"

@@ -87,6 +87,10 @@ def test_the_place_of_what_nobody_thought_of_is_named_and_its_text_is_not() -> N
     assert "the-password" not in said
 
 
+def test_half_a_character_of_somebody_elses_is_no_second_error() -> None:
+    assert "in 'a?b'" in str(broken_off("status", NOW, ConflictError("in 'a\ud800b'")))
+
+
 def test_the_engines_own_words_are_told() -> None:
     assert "no space left" in str(broken_off("build-next", NOW, _engine("copy: no space left on device")))
 

@@ -90,7 +90,9 @@ async def _of_tag(world: World, name: str) -> list[tuple[str, Digest]]:
             raise ValueError(f"it names {one.name}, which is no channel of pipeline.toml")
         if why := trust.refusal(trust.of(places[one.name][1], ledger=True), content, bundle):
             raise ValueError(f"for {one.name}, it is {why}")
-    return [(one.name, one.digest) for one in found.subjects if places[one.name][0] in world.images]
+    if named := [(one.name, one.digest) for one in found.subjects if places[one.name][0] in world.images]:
+        return named
+    raise ValueError(f"it names no entry of {', '.join(image.name for image in world.images)}")
 
 
 async def _heads(world: World, channel: Channel) -> list[in_toto.Subject]:

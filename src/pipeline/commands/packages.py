@@ -1,14 +1,14 @@
 """What changed between two images: by their bills of material where both have one, else by their package databases."""
 
-import io
-import tarfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
+from pathlib import Path
+from shutil import rmtree
 
 from pipeline.domain import Channel, Digest
+from pipeline.errors import PreconditionError
+from pipeline.gates.evidence import extracted
 from pipeline.image.packages import FILE as PACKAGES
 from pipeline.policy.packages import package_changes
 from pipeline.policy.sbom import LARGEST, packages_listed, sbom_file
@@ -56,16 +56,20 @@ def listed(report: bytes) -> dict[Source, list[str]]:
     Of several platforms, what any of them holds.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(report), mode="r:gz") as packed:
-            database = list(_contents(packed, PACKAGES))
-            bills = [packages_listed(one) for one in _contents(packed, sbom_file("*"))]
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error):
+        folder = extracted(report)
+    except PreconditionError:
         return {}
+    try:
+        database = _contents(folder, PACKAGES)
+        bills = [packages_listed(one) for one in _contents(folder, sbom_file("*"))]
+    except ValueError:
+        return {}
+    finally:
+        rmtree(folder, ignore_errors=True)
     found = {Source.SBOM: sorted({line for bill in bills for line in bill})} if bills else {}
     return found | ({Source.DATABASE: database[0].decode(errors="replace").splitlines()} if database else {})
 
 
-def _contents(packed: tarfile.TarFile, pattern: str) -> Iterator[bytes]:
-    for member in packed.getmembers():
-        if fnmatchcase(member.name, pattern) and member.size <= LARGEST and (file := packed.extractfile(member)):
-            yield file.read()
+def _contents(folder: Path, pattern: str) -> list[bytes]:
+    files = [file for file in folder.glob(pattern) if file.is_file()]
+    return [file.read_bytes() for file in files if file.stat().st_size <= LARGEST]

@@ -44,6 +44,9 @@ async def verify(world: World, channels: list[Channel], anchors: Sequence[str] =
     `anchors`: see `pipeline.commands.anchor`; a ledger without what they name was cut or replaced.
     """
     remembered = await held(world, anchors)
+    if _wrong(remembered):
+        await anyio.sleep(_LATER)
+        remembered = await held(world, anchors)
     return [await _image(world, image, channels, remembered) for image in world.images]
 
 
@@ -165,9 +168,9 @@ def _about_age(created: str, limit: float) -> str:
 
 
 async def _about_platforms(registry: RepositoryClient, image: Image, digest: Digest, revision: str) -> str:
-    found = await registry.platforms(digest)
-    if set(found) != set(image.platforms):
-        return f"it is for {', '.join(sorted(found))}, the configuration says {', '.join(sorted(image.platforms))}"
+    found = sorted(platform for platform, _ in await registry.images(digest))
+    if found != sorted(image.platforms):
+        return f"it is for {', '.join(found)}, the configuration says {', '.join(sorted(image.platforms))}"
     labels = {platform: (await registry.labels(digest, platform)).get(REVISION_LABEL) for platform in found}
     others = [f"{platform} from {label}" for platform, label in labels.items() if label != revision]
     return f"built from {revision}, but {', '.join(others)}" if others else ""

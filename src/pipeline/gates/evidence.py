@@ -1,12 +1,14 @@
 """What a gate found becomes a report, and the report becomes evidence beside the digest."""
 
+import gzip
 import io
 import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryFile, mkdtemp
+from typing import IO
 
 import dagger
 from dagger import dag
@@ -90,18 +92,34 @@ def extracted(archive: bytes) -> Path:
     """The files of a report; PreconditionError for what no gate has stored: anybody may push beside an image."""
     folder, left = new_folder(), _UNPACKED
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as packed:
-            for member in packed:
-                left -= member.size
-                if left < 0:
-                    raise tarfile.TarError(f"it unpacks to more than {_UNPACKED >> 20} MiB")
-                packed.extract(member, folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        with TemporaryFile() as plain:
+            _unpack(archive, plain)
+            with tarfile.open(fileobj=plain, mode="r:") as packed:
+                for member in packed:
+                    left -= member.size
+                    if left < 0:
+                        raise _too_large()
+                    packed.extract(member, folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         raise PreconditionError(
             f"A report in the registry cannot be unpacked ({type(error).__name__}: {error}); expected a tar.gz as a "
             "gate stores it. Run that gate again, and find out who else writes there."
         ) from error
     return folder
+
+
+def _unpack(archive: bytes, plain: IO[bytes]) -> None:
+    """Before anything is believed of it: tarfile reads a header into memory, however long it says that it is."""
+    with gzip.open(io.BytesIO(archive)) as packed:
+        while chunk := packed.read(1 << 20):
+            plain.write(chunk)
+            if plain.tell() > _UNPACKED:
+                raise _too_large()
+    plain.seek(0)
+
+
+def _too_large() -> tarfile.TarError:
+    return tarfile.TarError(f"it unpacks to more than {_UNPACKED >> 20} MiB")
 
 
 def _directory(folders: dict[str, Path]) -> dagger.Directory:

@@ -14,7 +14,7 @@ from pipeline.gates import evidence
 from pipeline.gates.evidence import GateRun
 from pipeline.gates.recipe import NOTHING, Needed, bases_of, moved, recipe_of
 from pipeline.gates.room import build_need, room_for
-from pipeline.gates.subject import candidates_of, see_candidate
+from pipeline.gates.subject import candidates_of, see_candidate, see_platforms
 from pipeline.policy.candidate import Numbered, refuse_unfit
 from pipeline.policy.gate import verdict
 from pipeline.report.model import Check, CheckStatus, Result
@@ -138,7 +138,8 @@ async def _submitted(
     if references and not (references[1:] or delivered.archives or delivered.layouts):
         ((repository, digest),) = references
         source = world.registry.repository(repository)
-        labels = {name: await source.labels(digest, name) for name in await source.platforms(digest)}
+        await see_platforms(source, digest, image)
+        labels = {name: await source.labels(digest, name) for name in image.platforms}
         push = partial(_copied, world, image, repository, digest)
         take = partial(local.pull, image, digest, repository)
         what = repository.at(digest)

@@ -6,7 +6,8 @@ from pipeline.config import Image
 from pipeline.domain import Commit, Digest
 from pipeline.each import each
 from pipeline.errors import PreconditionError
-from pipeline.policy.candidate import REVISION_LABEL, Candidate, Numbered
+from pipeline.policy.candidate import REVISION_LABEL, Candidate, Numbered, refuse_platforms
+from pipeline.registry.client import RepositoryClient
 from pipeline.world import World
 
 
@@ -33,13 +34,7 @@ async def candidates_of(world: World, image: Image, commit: Commit) -> list[Numb
 async def see_candidate(world: World, image: Image, digest: Digest, commit: Commit) -> None:
     """PreconditionError unless the image is of this commit on each platform, and of the configured platforms."""
     registry = world.repository(image)
-    found = await registry.platforms(digest)
-    if set(found) != set(image.platforms):
-        raise PreconditionError(
-            f"{image.repository.at(digest)} is for {', '.join(sorted(found)) or 'no platform'}; expected exactly what "
-            f"images.{image.name}.platforms says: {', '.join(sorted(image.platforms))}. Build the commit again, or "
-            "correct pipeline.toml. Nothing has moved."
-        )
+    await see_platforms(registry, digest, image)
     for platform in image.platforms:
         revision = (await registry.labels(digest, platform)).get(REVISION_LABEL)
         if revision != commit:
@@ -48,3 +43,22 @@ async def see_candidate(world: World, image: Image, digest: Digest, commit: Comm
                 f"{revision or 'no commit at all'} (label {REVISION_LABEL}), expected {commit}. Who else pushes it? "
                 "Nothing has moved."
             )
+
+
+async def see_platforms(registry: RepositoryClient, digest: Digest, image: Image) -> None:
+    """PreconditionError unless what lies here is for each configured platform once, by its index and by itself."""
+    found = await registry.images(digest)
+    refuse_platforms(registry.repository.at(digest), [name for name, _ in found], image.platforms, image.name)
+    for platform, part in found:
+        said = [name for name, _ in await registry.images(part)]
+        if [_processor(name) for name in said] != [_processor(platform)]:
+            raise PreconditionError(
+                f"{registry.repository.at(digest)} lists {part} for {platform}, and its configuration says "
+                f"{', '.join(said)}: expected both to say the same (podman manifest annotate changes only the one). "
+                "Build it again. Nothing has moved."
+            )
+
+
+def _processor(platform: str) -> list[str]:
+    """Without the variant, which configurations leave out."""
+    return platform.split("/")[:2]

@@ -38,12 +38,7 @@ def refuse_unfit(
         commit: what it has to be built from.
         image: its name in the configuration.
     """
-    if set(labels) != set(platforms):
-        raise PreconditionError(
-            f"{what} is for {', '.join(sorted(labels)) or 'no platform'}; expected exactly what "
-            f"images.{image}.platforms says: {', '.join(sorted(platforms))}. Hand over one image for each, or correct "
-            "pipeline.toml."
-        )
+    refuse_platforms(what, list(labels), platforms, image)
     for platform, found in sorted(labels.items()):
         if missing := [name for name in DEMANDED_LABELS if not found.get(name)]:
             said = ", ".join(f"{name} ({DEMANDED_LABELS[name]})" for name in missing)
@@ -58,6 +53,19 @@ def refuse_unfit(
                 f"expected {commit}, which is checked out. Check out the commit that it was built from, or submit the "
                 "image of this one."
             )
+
+
+def refuse_platforms(what: str, found: Sequence[str], platforms: Collection[str], image: str) -> None:
+    """PreconditionError unless an image is for each of these platforms once.
+
+    Of two images for one platform nobody could tell which of them a gate saw and a machine takes.
+    """
+    if sorted(found) != sorted(platforms):
+        raise PreconditionError(
+            f"{what} is for {', '.join(sorted(found)) or 'no platform'}; expected exactly what "
+            f"images.{image}.platforms says, each once: {', '.join(sorted(platforms))}. Build it again with one image "
+            "for each, or correct pipeline.toml. Nothing has moved."
+        )
 
 
 @dataclass(frozen=True)

@@ -121,9 +121,10 @@ def date_of(created: str) -> str:
     """The day of an RFC 3339 time, as YYYYMMDD in UTC; empty for what is none."""
     try:
         moment = datetime.fromisoformat(created)
-    except ValueError:
+        day = moment.astimezone(UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
         return ""
-    return f"{(moment.astimezone(UTC) if moment.tzinfo else moment):%Y%m%d}"
+    return f"{day:%Y%m%d}".zfill(8)
 
 
 @dataclass(frozen=True)

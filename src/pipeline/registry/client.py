@@ -287,12 +287,17 @@ class RepositoryClient:
         return sorted(tags)
 
     async def platforms(self, digest: Digest) -> dict[str, Digest]:
-        """The image manifests behind `digest` by platform (`linux/amd64`), through nested indexes.
+        """The same by platform; of two for one platform the first, whose labels are read as well."""
+        return dict(reversed(await self.images(digest)))
+
+    async def images(self, digest: Digest) -> list[tuple[str, Digest]]:
+        """The image manifests behind `digest`, each with its platform (`linux/amd64`), through nested indexes.
 
         PreconditionError when `digest` or one it lists is not there. A single image counts under its config's platform.
         """
         with self._transport.patience():
-            return {str(platform): image for platform, image in await self._images(digest)}
+            found = [(str(platform), image) for platform, image in await self._images(digest)]
+        return list(dict.fromkeys(found))
 
     async def labels(self, digest: Digest, platform: str = "linux/amd64") -> dict[str, str]:
         """The labels of the image behind `digest`; of any other platform where an index lacks `platform`.

@@ -148,6 +148,9 @@ def read_statement(content: bytes, subject: Digest) -> Evidence:
     said = in_toto.read(content, in_toto.TEST_RESULT, in_toto.GATE)
     try:
         evidence = Evidence.model_validate({name: found for name, found in said.claim.items() if name != "ended"})
+        evidence.ended  # noqa: B018 - computes it
+    except OverflowError as error:
+        raise ValueError(f"a statement whose times are in no calendar ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -164,10 +164,10 @@ async def names(repo: RepositoryClient, channel: Channel, listed: Sequence[Tag] 
     PreconditionError where numbers are missing.
     """
     found = await _counting(repo, channel, await repo.tags() if listed is None else listed)
-    if _holes(found):  # a list may have lost a line: what is missing twice is missing
+    if _hole(found):  # a list may have lost a line: what is missing twice is missing
         found = await _counting(repo, channel, await repo.tags())
-    if holes := _holes(found):
-        raise PreconditionError(_broken(repo, channel, f"entry {holes[0]} is missing"))
+    if hole := _hole(found):
+        raise PreconditionError(_broken(repo, channel, f"entry {hole} is missing"))
     return found
 
 
@@ -361,9 +361,10 @@ def _named(tags: Iterable[Tag], channel: Channel, prefix: str) -> list[Name]:
     return sorted(mine, reverse=True)
 
 
-def _holes(found: Sequence[Name]) -> list[int]:
+def _hole(found: Sequence[Name]) -> int:
+    """The lowest number that is missing; 0 when none is."""
     there = {name.number for name in found}
-    return [number for number in range(1, max(there, default=0)) if number not in there]
+    return next((number for number in range(1, max(there, default=0)) if number not in there), 0)
 
 
 async def _heads(repo: RepositoryClient, found: Sequence[Name]) -> list[Record]:
@@ -426,7 +427,7 @@ async def _record(repo: RepositoryClient, name: Name) -> Record:
         entry = await _entry(repo, manifest)
         if (entry.channel, entry.number, entry.kind) != (name.channel, name.number, name.kind):
             raise ValueError(f"it says {entry.channel}, {entry.number}, {entry.kind}")
-    except (ValueError, ValidationError, RecursionError) as error:
+    except (ValueError, ValidationError, RecursionError, OverflowError) as error:
         raise PreconditionError(_broken(repo, name.channel, f"{name.tag} is not one of it: {error}")) from error
     return Record(name.digest, entry)
 

@@ -4,12 +4,15 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
-from pipeline.domain import Commit, Digest, Outcome, Tag
+from pipeline.domain import Commit, Digest, Outcome, Tag, writable
 
 Seconds = Annotated[float, PlainSerializer(lambda value: round(value, 3), return_type=float)]
 """A duration in seconds, written with milliseconds."""
+
+Told = Annotated[str, AfterValidator(writable)]
+"""What a check or a command says, which may hold words of others."""
 
 
 class CheckStatus(StrEnum):
@@ -27,13 +30,13 @@ class Check(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str
+    name: Told
     status: CheckStatus
     required: bool = True
-    reason: str = ""
+    reason: Told = ""
     """What was found and what was expected; for a skipped check, why it did not run."""
     duration: Seconds = 0.0
-    output: str = ""
+    output: Told = ""
     """The end of what the check printed, bounded; whole logs are files beside the result."""
 
     @property
@@ -69,7 +72,7 @@ class Result(BaseModel):
     schema_version: int = 1
     command: str
     outcome: Outcome
-    reason: str
+    reason: Told
     image: str = ""
     repository: str = ""
     digest: Digest | None = None

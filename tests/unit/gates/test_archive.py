@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.commands.packages import listed
 from pipeline.errors import PreconditionError
 from pipeline.gates import evidence
 
@@ -33,13 +34,15 @@ def test_a_report_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         packed("../outside"),
         packed("link", tarfile.SYMTYPE, "/etc"),
         packed("device", tarfile.CHRTYPE),
-        packed("a", size=2_000),
+        packed("packages.txt", tarfile.LNKTYPE, "nowhere"),
+        packed("a", size=30_000),
     ],
-    ids=["nothing", "no archive", "cut", "outside", "link", "device", "large"],
+    ids=["nothing", "no archive", "cut", "outside", "link", "device", "link to nothing", "large"],
 )
 def test_what_no_gate_stores_is_refused(archive: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evidence, "_UNPACKED", 1_000)
+    monkeypatch.setattr(evidence, "_UNPACKED", 20_000)
     with pytest.raises(PreconditionError, match="cannot be unpacked"):
         evidence.extracted(archive)
     assert not (tmp_path / "outside").exists()
+    assert listed(archive) == {}

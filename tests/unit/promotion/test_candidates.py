@@ -1,5 +1,6 @@
 """A commit has several candidates: rebuilt on a newer base, or built elsewhere and submitted."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from scaffold import Bench, HandedOver, configured, outcome
 from virtual_time import VirtualTime
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome, Refresh, Repository, Tag
+from pipeline.domain import Channel, Digest, Outcome, Refresh, Repository, Tag, usual_platform
 from pipeline.image.assembly import Assembled
 from pipeline.policy.candidate import BASES_LABEL, REVISION_LABEL
+from pipeline.registry import media
+from pipeline.registry.content import sha256
 
 LABELS = {f"org.opencontainers.image.{name}": name for name in ("source", "created", "version")}
 
@@ -36,6 +39,18 @@ class Lab(Bench):
         """What another job built of the commit that is checked out."""
         said = LABELS | {REVISION_LABEL: self.git.commits[-1]} | labels
         return self.registry.put_image("elsewhere/os", said, seed)
+
+    def listing(self, *images: tuple[str, str, str]) -> Digest:
+        """An index of another job over images of the commit: what each is, its seed, and what it is listed for."""
+        said, store = LABELS | {REVISION_LABEL: self.git.commits[-1]}, self.registry.store("elsewhere/os")
+        children = []
+        for platform, seed, listed in images:
+            index = json.loads(store.manifests[self.registry.put_image("elsewhere/os", said, seed, (platform,))][1])
+            named = dict(zip(("os", "architecture", "variant"), listed.split("/"), strict=False))
+            children.append(index["manifests"][0] | {"platform": named})
+        raw = json.dumps({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": children}).encode()
+        store.manifests[sha256(raw)] = (media.OCI_INDEX, raw)
+        return sha256(raw)
 
     def layout(self, seed: str, **labels: str) -> HandedOver:
         said = LABELS | {REVISION_LABEL: self.git.commits[-1]} | labels
@@ -68,6 +83,25 @@ async def sha(lab: Lab) -> str:
     """The commit, which has its first candidate."""
     assert outcome(await lab.build_next()) == Outcome.PASSED
     return lab.git.commits[-1]
+
+
+@pytest.mark.parametrize("twice", ["linux/amd64", "linux/amd64/v1", "linux/arm64/v8"])
+async def test_two_images_of_one_platform_are_no_candidate(lab: Lab, twice: str) -> None:
+    """Tools differ in which of them they take, so the gate's word would be about either."""
+    given = [(name, seed, name) for name, seed in (("linux/amd64", "1"), ("linux/arm64", "1"), (twice, "other"))]
+    submitted = lab.listing(*given)
+    (told,) = await lab.submit_next(f"{HOST}/elsewhere/os@{submitted}")
+    both = ", ".join(sorted(("linux/amd64", "linux/arm64", usual_platform(twice))))
+    assert (told.outcome, lab.steps, lab.named("next")) == (Outcome.PRECONDITION, [], None)
+    assert f"is for {both}; expected exactly" in told.reason
+
+
+async def test_what_an_index_says_of_an_image_is_what_it_says_of_itself(lab: Lab) -> None:
+    """One that was annotated wrongly would be taken by machines on which it does not run."""
+    wrong = lab.listing(("linux/amd64", "1", "linux/amd64"), ("linux/amd64", "2", "linux/arm64"))
+    (told,) = await lab.submit_next(f"{HOST}/elsewhere/os@{wrong}")
+    assert (told.outcome, lab.steps, lab.named("next")) == (Outcome.PRECONDITION, [], None)
+    assert "for linux/arm64, and its configuration says linux/amd64" in told.reason
 
 
 # Rebuilt ------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the state machine, or thinking about it, found: each mistake has its test here."""
 
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -489,3 +490,49 @@ async def test_a_list_of_referrers_that_names_what_it_hangs_on_ends(
         odd = json.dumps(index).encode()
         store.manifests[sha256(odd)], store.tags[referrers_tag(image)] = (kind, odd), sha256(odd)
         assert outcome(await lab.promote_stable("v1.0.0")) == Outcome.PASSED
+
+
+async def test_a_number_beyond_all_others_is_a_broken_ledger_and_takes_no_room(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    tags = lab.registry.store("os").tags
+    (entry,) = (tag for tag in tags if tag.startswith("pipeline-ledger-stable-1-"))
+    tags[entry.replace("-1-", "-3000000-")] = tags[entry]
+    tracemalloc.start()
+    (told,) = await lab.hold(Channel.STABLE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (told.outcome, peak < 10 << 20) == (Outcome.PRECONDITION, True)
+    assert "entry 2 is missing" in told.reason
+
+
+async def test_an_entry_of_a_time_in_no_calendar_is_a_broken_ledger(lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    store = lab.registry.store("os")
+    (tag,) = (tag for tag in store.tags if tag.startswith("pipeline-ledger-stable-1-"))
+    manifest = json.loads(store.manifests[store.tags.pop(tag)][1])
+    layer = manifest["layers"][0]
+    said = json.loads(store.blobs[layer["digest"]])
+    said["predicate"]["bootc-pipeline"]["at"] = "0001-01-01T00:00:00+14:00"
+    blob = json.dumps(said).encode()
+    store.blobs[sha256(blob)] = blob
+    manifest["layers"] = [{"mediaType": layer["mediaType"], "digest": sha256(blob), "size": len(blob)}]
+    raw = json.dumps(manifest).encode()
+    store.manifests[sha256(raw)] = (manifest["mediaType"], raw)
+    store.tags[tag[:-64] + sha256(raw).hex] = sha256(raw)
+    (told,) = await lab.verify()
+    assert told.outcome is Outcome.PRECONDITION
+    assert "the stable ledger of registry.test/os is broken" in told.reason
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\udfff of half a character"])
+async def test_a_label_that_no_file_can_hold_is_told_all_the_same(lab: Lab, text: str) -> None:
+    """JSON can spell halves of characters."""
+
+    async def push(image: Image, commit: Commit, labels: dict[str, str]) -> None:
+        await lab.registry.push("os", commit, labels | {REVISION_LABEL: text}, commit)
+
+    lab.push = push
+    lab.git.commit()
+    (told,) = await lab.build_next()
+    assert told.outcome is Outcome.PRECONDITION
+    assert "was built from ?" in told.model_dump_json()

@@ -104,6 +104,8 @@ def changed(*path: str, to: object) -> bytes:
         (changed(*CLAIM, "result", "digest", to=OTHER), "a result about"),
         (changed(*CLAIM, "platforms", to={}), "about"),
         (changed(*CLAIM, "gate", to="production"), "gate"),
+        (changed(*CLAIM, "result", "duration", to=1e300), "in no calendar"),
+        (changed(*CLAIM, "result", "started", to="0001-01-01T00:00:00+14:00"), "in no calendar"),
         (changed(*CLAIM, to="passed"), "not an in-toto statement"),
         (
             changed(*CLAIM, "disks", "linux/amd64", "format", to="raw"),

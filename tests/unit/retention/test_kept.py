@@ -68,6 +68,13 @@ def test_what_is_not_what_its_digest_names_is_not_there(base: Path) -> None:
         assert kept.get(digest) is None
 
 
+def test_a_file_that_breaks_on_the_way_costs_nothing_but_the_memory(base: Path) -> None:
+    with Kept(base) as kept:
+        kept._base.execute("DROP TABLE content")
+        kept.put(sha256(CONTENT), CONTENT)
+        assert kept.get(sha256(CONTENT)) is None
+
+
 def test_a_file_that_is_broken_is_begun_anew(base: Path) -> None:
     base.write_bytes(b"no database at all, " * 100)
     with Kept(base) as kept:
