@@ -31,6 +31,7 @@ from pipeline.api.arguments import (
     Keep,
     Layouts,
     MustPush,
+    OldRepository,
     OverrideHold,
     PlatformName,
     PublicKey,
@@ -314,7 +315,7 @@ class BootcPipeline:
     @acting
     async def init(
         self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
-    ) -> dagger.Directory:
+    ) -> dagger.Changeset:
         """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
         with ending("init"):
             return await init.init(self.given.source, address)
@@ -399,6 +400,18 @@ class BootcPipeline:
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         return _told(await self.results().release_hold(channel, reason, hold, image), as_json)
+
+    @acting
+    async def record_loss(
+        self, channel: ChannelName, reason: Reason, image: Images = None, as_json: AsJson = False
+    ) -> str:
+        """Say that entries of a ledger are gone for good, so that the rest counts again; holds the channel."""
+        return _told(await self.results().record_loss(channel, reason, image), as_json)
+
+    @acting
+    async def import_from(self, repository: OldRepository, image: Images = None, as_json: AsJson = False) -> str:
+        """Take an image over from another repository: tags, evidence, disks, signatures and ledger; then verify."""
+        return _told(await self.results().import_from(repository, image), as_json)
 
     @acting
     async def prune(

@@ -29,8 +29,7 @@ SECRETS = {
     "OPENQA_AUTH": OPENQA_AUTH,
     "UPLOAD_AUTH": STORE_AUTH,
 }
-BUILD = """\
-#!/bin/bash
+BUILD = """#!/bin/bash
 set -euo pipefail
 mkdir -p "/usr/share/$1"
 echo "built by $0" > "/usr/share/$1/note"

@@ -187,7 +187,7 @@ def _testing_gate(seen: Seen) -> str:
     if builder:
         lines.append(f"builder = {{ {', '.join(builder)} }}")
     lines += [
-        'services = ["sshd.service"] # must be active after the boot',
+        '# services = ["podman.socket"] # must be active after the boot, beside what the image enables',
         'boot_budget = "5m"',
         'checks = "tests/vm" # programs and pytest-testinfra modules against the booted system',
     ]
