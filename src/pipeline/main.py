@@ -280,9 +280,10 @@ class BootcPipeline:
         key: Annotated[str, Doc("SSH public key that opens the lab")],
         name: Annotated[str, Doc("Labs of the same name share the images in their registry")] = "lab",
         full: Annotated[bool, Doc("With object store and openQA, which only the stable stage needs")] = True,
+        suites: Annotated[list[str] | None, Doc("Of Debian, for the tiny OS in the registry (bookworm)")] = None,
     ) -> dagger.Service:
         """Registry, object store and openQA to try things with, behind SSH; `ci/lab/up` opens their ports."""
-        return await surroundings(lab_files(), name, key, full)
+        return await surroundings(lab_files(), name, key, full, suites or ["bookworm"])
 
     @acting
     async def plan(
