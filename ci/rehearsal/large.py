@@ -32,7 +32,7 @@ from rehearsal.lab import MODULE, OPENQA, REGISTRY, STORE_AUTH, lab
 from rehearsal.processes import processes
 from rehearsal.repository import Repository
 
-sys.path += [str(MODULE / "tests" / "contract")]
+sys.path.insert(0, str(MODULE / "tests" / "contract"))  # other tests have a conftest, too
 
 import conftest as servers
 

@@ -46,7 +46,8 @@ from pipeline.trust.notary import Notary
 from pipeline.trust.signers import Trust
 from rehearsal.lab import MODULE
 
-sys.path += [str(MODULE / "tests" / part) for part in ("contract", "unit/promotion")]
+sys.path.insert(0, str(MODULE / "tests" / "contract"))  # other tests have a conftest, too
+sys.path.append(str(MODULE / "tests" / "unit" / "promotion"))
 
 import conftest as servers
 from faultproxy import FaultProxy

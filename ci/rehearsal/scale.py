@@ -25,7 +25,7 @@ from pipeline.registry.content import sha256
 from pipeline.registry.download import measured as measured_file
 from rehearsal.lab import MODULE
 
-sys.path += [str(MODULE / "tests" / "contract")]
+sys.path.insert(0, str(MODULE / "tests" / "contract"))  # other tests have a conftest, too
 
 import conftest as servers
 

@@ -12,11 +12,12 @@ import dagger
 import pytest
 from dagger import dag
 
+from pipeline.containers import persistent
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.cosign import Hand, Signing
-from pipeline.containers.execution import attempt
-from pipeline.domain import Channel, Outcome, Repository, Tag
-from pipeline.errors import UsageError
+from pipeline.containers.execution import Ran, attempt
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
+from pipeline.errors import InfrastructureError, UsageError
 from pipeline.registry import ledger
 from pipeline.registry.client import RegistryClient
 from pipeline.registry.content import sha256
@@ -29,6 +30,7 @@ from pipeline.trust.notary import Notary
 
 PASSWORD = "canary-signing-password"
 BLOB = "an image"
+PLUGIN = Path(__file__).with_name("kms_plugin.py")
 DOCS = Path(__file__).parents[3] / "docs" / "trust.md"
 OFFLINE = [
     "--key",
@@ -43,6 +45,7 @@ NO_ROOT = '{"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=
 HOST = "registry.local"
 """cosign reads bundles without TLS only from hosts of such names (go-containerregistry, name.Registry.Scheme)."""
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+VERIFICATION = "https://slsa.dev/verification_summary/v1"
 BILL = json.dumps(
     {
         "spdxVersion": "SPDX-2.3",
@@ -109,38 +112,87 @@ async def test_what_cannot_sign_is_said_without_showing_it(
     assert "canary" not in str(refused.value)
 
 
+@dataclass(frozen=True)
+class WithKms(Reach):
+    """Whatever image is asked for is one with cosign and the driver of a KMS."""
+
+    async def image(self, address: str) -> dagger.Container:
+        return (
+            debian("cosign", "openssl")
+            .with_exec(["openssl", "ecparam", "-name=prime256v1", "-genkey", "-noout", "-out=/releases.pem"])
+            .with_exec(["install", "-D", "/releases.pem", "/kms/releases.pem"])
+            .with_new_file("/usr/local/bin/sigstore-kms-lab", PLUGIN.read_text(), permissions=0o755)
+            .with_entrypoint(["cosign"])
+        )
+
+
+@pytest.mark.usefixtures("engine")
+async def test_a_key_in_a_kms_signs_by_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its driver gets the reference and the login, which nobody else sees."""
+    monkeypatch.setattr(persistent, "_PAUSES", ())
+
+    def hand(reference: str, login: str) -> Hand:
+        auth = dag.set_secret(f"kms {uuid4().hex}", login)
+        return Hand(WithKms(), Signing(kms=reference, kms_auth=auth, image="registry.test/cosign"))
+
+    kms = hand("lab://releases", "LAB_KMS_TOKEN=canary-kms-token\n")
+    bundle, key = await kms.attest(STATEMENT), await kms.key()
+    signed = read_bundle(bundle)
+    assert key.signed(signed.message, signed.signatures[0])
+    assert "Verified OK" in await cosign_says(bundle.decode(), Pair("", key.pem.decode()))
+    for reference, login, found in [
+        ("lab://releases", "LAB_KMS_TOKEN=canary-wrong", "403: permission denied"),
+        ("lab://another", "LAB_KMS_TOKEN=canary-kms-token", "404: no key another"),
+    ]:
+        with pytest.raises(InfrastructureError, match=found) as refused:
+            await hand(reference, login).attest(STATEMENT)
+        assert "canary" not in str(refused.value)
+    with pytest.raises(UsageError, match="KMS reference"):
+        await hand("elsewhere://releases", "LAB_KMS_TOKEN=canary-kms-token").attest(STATEMENT)
+
+
 async def test_what_lies_in_a_registry_is_taken_by_cosign_alone(pair: Pair, any_registry: str) -> None:
     """No code of ours: the public key, and the policies that docs/trust.md shows."""
     sign = Hand(Reach(), pair.signing()).attest
+    tested, passed = re.findall(r"```cue\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    host = int(any_registry.rpartition(":")[2])
+    container = with_cosign(pair).with_service_binding(
+        HOST, dag.host().service([dagger.PortForward(backend=host, frontend=5000)])
+    )
     async with RegistryClient(plain_http={any_registry}, notary=Notary(sign=sign)) as client:
         repo = client.repository(Repository(any_registry, f"test/{uuid4().hex}"))
         layer = await repo.push_blob(b"an image", "text/plain")
         digest = (await repo.push_artifact("application/x.image", [layer])).digest
-        checks = [Check(name="boot", status=CheckStatus.PASSED)]
-        result = Result(command="gate", outcome=Outcome.PASSED, reason="fine", digest=digest, checks=checks)
-        evidence = Evidence(gate=Channel.TESTING, gate_version="1", result=result)
-        stored = await attach_evidence(repo, digest, evidence, b"report")
+
+        async def says(kind: str, policy: str) -> Ran:
+            command = ["cosign", "verify-attestation", *OFFLINE, "--type", kind, "--policy", "/policy.cue"]
+            asked = container.with_new_file("/policy.cue", policy).with_env_variable("RUN", uuid4().hex)
+            return await attempt(asked, [*command, f"{HOST}:5000/{repo.repository.path}@{digest}"])
+
+        stored = await attach_evidence(repo, digest, evidence(digest, Outcome.PASSED), b"report")
         move = Move(repository=str(repo.repository), tag=Tag("stable"), old=None, new=digest)
         told = {"moves": [move], "evidence": [stored.digest], "by": "alice", "at": datetime.now(UTC), "reason": ""}
         kind = {"channel": Channel.STABLE, "kind": ledger.Kind.PROMOTION, "command": "promote-stable"}
         await ledger.append(repo, ledger.Entry.model_validate(told | kind))
         await attach_sbom(repo, digest, BILL)
-    tested, passed = re.findall(r"```cue\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    host, path = any_registry.rpartition(":")[2], repo.repository.path
-    container = with_cosign(pair).with_service_binding(
-        HOST, dag.host().service([dagger.PortForward(backend=int(host), frontend=5000)])
-    )
-    for kind, policy, code in [
-        (TEST_RESULT, tested, 0),
-        (TEST_RESULT, tested.replace("testing", "next"), 1),
-        ("https://slsa.dev/verification_summary/v1", passed, 0),
-        ("https://slsa.dev/verification_summary/v1", passed.replace("STABLE", "NEXT"), 1),
-        ("https://spdx.dev/Document", 'predicate: packages: [{name: "hello-0", ...}, ...]', 0),
-    ]:
-        command = ["cosign", "verify-attestation", *OFFLINE, "--type", kind]
-        asked = container.with_new_file("/policy.cue", policy).with_env_variable("RUN", uuid4().hex)
-        ran = await attempt(asked, [*command, "--policy", "/policy.cue", f"{HOST}:5000/{path}@{digest}"])
-        assert ran.code == code, ran.said
+        for asked_for, policy, code in [
+            (TEST_RESULT, tested, 0),
+            (TEST_RESULT, tested.replace("testing", "next"), 1),
+            (VERIFICATION, passed, 0),
+            (VERIFICATION, passed.replace("STABLE", "NEXT"), 1),
+            ("https://spdx.dev/Document", 'predicate: packages: [{name: "hello-0", ...}, ...]', 0),
+        ]:
+            ran = await says(asked_for, policy)
+            assert ran.code == code, ran.said
+        await attach_evidence(repo, digest, evidence(digest, Outcome.GATE_FAILED), b"report")
+        assert (await says(TEST_RESULT, tested)).code  # whichever of the two came first
+        assert not (await says(VERIFICATION, passed)).code
+
+
+def evidence(digest: Digest, outcome: Outcome) -> Evidence:
+    checks = [Check(name="boot", status=CheckStatus.PASSED if outcome is Outcome.PASSED else CheckStatus.FAILED)]
+    result = Result(command="gate", outcome=outcome, reason="fine", digest=digest, checks=checks)
+    return Evidence(gate=Channel.TESTING, gate_version="1", result=result)
 
 
 async def cosign_says(bundle: str, pair: Pair) -> str:

@@ -44,7 +44,10 @@ class Machine:
 class Guest:
     """A system with two deployments; what fails in each of them is given."""
 
-    def __init__(self, failing: dict[str, list[str]], upgrade_error: str = "", stable_error: str = "") -> None:
+    def __init__(
+        self, failing: dict[str, list[str]], upgrade_error: str = "", stable_error: str = "", registries: str = ""
+    ) -> None:
+        self.registries = registries
         self.booted, self.queued = str(OLD), ""
         self.failing, self.upgrade_error, self.stable_error = failing, upgrade_error, stable_error
         self.files = dict.fromkeys(upgrade.SENTINELS, "")
@@ -80,6 +83,8 @@ class Guest:
                 return Answer(0, "6.1", "")
             case ("sh", "-c", script, *_) if "vmlinuz" in script:
                 return Answer(0, "6.1/vmlinuz", "")
+            case ("sh", "-c", upgrade.attachments.FILES):
+                return Answer(0, self.registries, "")
             case ("sh", "-c", _, "write", path):
                 self.files[path] = stdin.decode()
             case ("cat", path):
@@ -168,7 +173,7 @@ async def test_a_candidate_that_cannot_upgrade_any_more_is_stopped(tmp_path: Pat
     assert there.status is CheckStatus.FAILED
     assert there.reason.startswith(f"`bootc upgrade --check` on the candidate exits 1: {NO_SKOPEO}")
     assert back.status is CheckStatus.PASSED
-    assert guest.asked.count(("rm", "-f", upgrade.relay.DROP_IN)) == 2
+    assert guest.asked.count(("rm", "-f", upgrade.relay.DROP_IN, upgrade.attachments.DROP_IN)) == 2
 
 
 async def test_a_stable_that_refuses_by_its_own_policy_is_no_failure_and_no_pass(tmp_path: Path) -> None:
@@ -180,6 +185,17 @@ async def test_a_stable_that_refuses_by_its_own_policy_is_no_failure_and_no_pass
         assert "asks for a signature for ghcr.io/o/os:stable" in check.reason
         assert "Signature for identity ghcr.io/o/os:testing is not accepted" in check.reason
     assert not [path for path in guest.files if "policy" in path]
+
+
+async def test_a_stable_that_looks_for_signatures_looks_for_them_in_the_relay_and_nowhere_else_later(
+    tmp_path: Path,
+) -> None:
+    guest = Guest({}, registries="---\ndocker:\n  ghcr.io/o/os:\n    use-sigstore-attachments: true\n")
+    await both(session(tmp_path, guest))
+    assert "10.0.2.100:5000" in guest.files[upgrade.attachments.DROP_IN]
+    guest = Guest({})
+    await both(session(tmp_path, guest))
+    assert upgrade.attachments.DROP_IN not in guest.files
 
 
 async def test_whether_a_candidate_upgrades_that_refuses_itself_by_its_own_policy_stays_open(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from pipeline.vm import relay
+from pipeline.vm import attachments, relay
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.checks.reboot import look_again
 from pipeline.vm.session import Session
@@ -65,7 +65,7 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
     await _leave_sentinels(session)
     await _offer(session, wanted)
     answer = await session.guest.run("bootc", "upgrade", within=session.scaled(DOWNLOAD))
-    await session.guest.run("rm", "-f", relay.DROP_IN)  # the new deployment's /etc is made at shutdown: as a user's
+    await _withdraw(session)  # the new deployment's /etc is made at shutdown: as a user's
     staged = digests(await _status(session))["staged"]
     log = relay.told(session.folder / relay.LOG)
     if staged not in wanted.digests and _POLICY_SAYS.search(answer.text):
@@ -165,7 +165,7 @@ async def _upgrades_again(session: Session, wanted: Upgrade) -> tuple[list[str],
         if not answer.ok:
             findings.append(f"`{' '.join(command)}` on the candidate exits {answer.status}: {error_line(answer.text)}")
             break
-    await session.guest.run("rm", "-f", relay.DROP_IN)
+    await _withdraw(session)
     staged = digests(await _status(session))["staged"]
     if not findings and staged not in (None, *wanted.digests):
         findings.append(f"`bootc upgrade` on the candidate stages {staged}")
@@ -241,10 +241,20 @@ def read_status(text: str, said: str) -> dict[str, Any]:
 
 
 async def _offer(session: Session, wanted: Upgrade) -> None:
-    """Tell the guest's containers tools where the reference's repository has a mirror."""
-    configuration = relay.drop_in(wanted.reference.rpartition(":")[0])
+    """Tell the guest's containers tools where the reference's repository has a mirror, and signatures."""
+    looks = await session.guest.run("sh", "-c", attachments.FILES)
+    told = {
+        relay.DROP_IN: relay.drop_in(wanted.reference.rpartition(":")[0]),
+        attachments.DROP_IN: attachments.drop_in(looks.out, wanted.reference),
+    }
     script = 'mkdir -p "${1%/*}" && cat >"$1"'
-    await session.guest.run("sh", "-c", script, "write", relay.DROP_IN, stdin=configuration.encode())
+    for path, content in told.items():
+        if content:
+            await session.guest.run("sh", "-c", script, "write", path, stdin=content.encode())
+
+
+async def _withdraw(session: Session) -> None:
+    await session.guest.run("rm", "-f", relay.DROP_IN, attachments.DROP_IN)
 
 
 async def _leave_sentinels(session: Session) -> None:
