@@ -239,8 +239,8 @@ async def _still_allowed(world: World, wanted: Promotion) -> None:
         world.images,
         lambda image: promotion.refuse_withdrawn(world, image, candidates[image.name], override=wanted.override_hold),
     )
-    for gate in GATES[wanted.channel]:
-        await each(world.images, lambda image, gate=gate: evidence.required(world, image, candidates[image.name], gate))
+    rests_on = [(image, gate) for image in world.images for gate in GATES[wanted.channel]]
+    await each(rests_on, lambda one: evidence.required(world, one[0], candidates[one[0].name], one[1]))
 
 
 def held_back(results: Sequence[Result]) -> list[Result]:
