@@ -15,15 +15,15 @@ from typing import Any
 import anyio
 
 from pipeline.vm.spent import Spent
-from rehearsal import by_hand, fleet, openqa, promotion, retention, scale, steps
+from rehearsal import by_hand, fleet, large, openqa, promotion, retention, scale, steps
 from rehearsal.calls import Answer, Pipeline
 from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
-PARTS = ("promotion", "fleet", "scale", "retention", "openqa", "stages")
-"""Moving tags, on a registry, and of many images, in memory; disks of any size, on a registry; plans of retention, on
-one in memory; the openQA gate, on an openQA; whole stages, in the lab."""
+PARTS = ("promotion", "fleet", "scale", "large", "retention", "openqa", "stages")
+"""Moving tags, on a registry, and of many images, in memory; disks of any size, on a registry, and releases of images
+of any size; plans of retention, on one in memory; the openQA gate, on an openQA; whole stages, in the lab."""
 
 _POLL = 1.0
 """Seconds between two looks at openQA: fewer than a release has, so that the bench does not wait for them."""
@@ -53,6 +53,9 @@ def main() -> None:
         progress.heading("Disks beside skopeo")
         for line in scale.measured(arguments.sizes):
             progress.say(line)
+    if "large" in arguments.parts:
+        progress.heading("Releases of large images")
+        anyio.run(large.measured, arguments.sizes, logs, progress.say)
     if "retention" in arguments.parts:
         progress.heading("Plans of retention")
         anyio.run(retention.measured, arguments.tags, progress.say)
@@ -191,7 +194,9 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=20, help="how many are promoted at once (default: 20)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--tags", type=int, nargs="+", default=[500], help="of repositories (default: 500)")
-    parser.add_argument("--sizes", type=float, nargs="+", default=[0.3], help="of disks, in GB (default: 0.3)")
+    parser.add_argument(
+        "--sizes", type=float, nargs="+", default=[0.3], help="in GB (default: 0.3)"
+    )
     parser.add_argument("--all", action="store_true", help="ci/demo and ci/test as well, once each")
     return parser.parse_args()
 
@@ -199,5 +204,5 @@ def command_line() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except (BenchError, LabError, subprocess.CalledProcessError) as error:
+    except (BenchError, LabError, large.ScaleError, subprocess.CalledProcessError) as error:
         sys.exit(f"\nci/bench: {error}")

@@ -36,11 +36,12 @@ async def testing(repository: Repository, log: Path) -> ByHand:
     """Take the image behind `:next` through all steps; `log` is for what Dagger says."""
     with log.open("w") as file:
         async with dagger.connection(dagger.Config(log_output=file)):
-            return await _testing(repository)
+            return await in_session(repository)
 
 
-async def _testing(repository: Repository) -> ByHand:
-    service = dag.host().service([dagger.PortForward(backend=REGISTRY, frontend=REGISTRY)])
+async def in_session(repository: Repository, *, direct: bool = False) -> ByHand:
+    """The same in the session that there is; `direct`: containers reach the registry by the name that the image has."""
+    service = None if direct else dag.host().service([dagger.PortForward(backend=REGISTRY, frontend=REGISTRY)])
     spent: dict[str, float] = {}
     run = uuid4().hex
 
@@ -51,7 +52,9 @@ async def _testing(repository: Repository) -> ByHand:
         spent[step] = time.monotonic() - start
 
     def outside(container: dagger.Container) -> dagger.Container:
-        return container.with_service_binding("registry", service).with_env_variable("RUN", run)
+        if service:
+            container = container.with_service_binding("registry", service)
+        return container.with_env_variable("RUN", run)
 
     gate = parse((repository.path / "pipeline.toml").read_text()).gates.testing
     digest = registry.digest(repository.image, "next") or ""
@@ -63,9 +66,10 @@ async def _testing(repository: Repository) -> ByHand:
     harness = await _harness(debian(*PACKAGES[Arch.X86_64])).sync()
     carrier = await outside(_harness(debian("ca-certificates"))).sync()
     path = gate.builder.image.partition("/")[2]
+    place = gate.builder.image if direct else f"localhost:{REGISTRY}/{path}"
     builder = await outside(
         dag.container()
-        .from_(f"localhost:{REGISTRY}/{path}", registry_service=service)
+        .from_(place, registry_service=service)
         .with_new_file("/run/.containerenv", "")
         .with_workdir("/output")
     ).sync()

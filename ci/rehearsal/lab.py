@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -34,7 +34,13 @@ class LabError(Exception):
 
 @contextlib.contextmanager
 def lab(
-    name: str, log: Path, *, full: bool = True, deadline: float = 1800, waiting: Callable[[float], None] | None = None
+    name: str,
+    log: Path,
+    *,
+    full: bool = True,
+    suites: Iterable[str] = ("bookworm",),
+    deadline: float = 1800,
+    waiting: Callable[[float], None] | None = None,
 ) -> Iterator[None]:
     """Start the lab, wait until it answers, stop it at the end.
 
@@ -42,6 +48,7 @@ def lab(
         name: labs of the same name share the images in their registry.
         log: everything that Dagger says.
         full: with object store and openQA.
+        suites: of Debian, of which the registry has a tiny OS.
         deadline: seconds; a first start compiles and installs what the lab is made of.
         waiting: called twice a second with the seconds since the start.
 
@@ -59,6 +66,7 @@ def lab(
             *("dagger", "--progress=plain", "call", "-m", MODULE),
             *("--source", MODULE / "ci/lab"),  # a small folder: the lab builds nothing of the caller's
             *("lab", "--key", key.with_suffix(".pub").read_text().strip(), "--name", name, f"--full={full}"),
+            *("--suites", ",".join(suites)),
             *("up", "--ports", f"{_DOOR}:{_GATEWAY}"),
         ]
         door = ["ssh", "-N", "-F", "/dev/null", "-i", key, "-p", str(_DOOR), "root@localhost"]

@@ -15,7 +15,7 @@ class Watch:
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
         """Command lines and environments, NUL between the words."""
-        self._before = {namespace for _, namespace in _processes()}
+        self._before = {namespace for _, namespace in processes()}
         self._over = threading.Event()
 
     @contextlib.contextmanager
@@ -31,14 +31,14 @@ class Watch:
 
     def _look_often(self) -> None:
         while not self._over.wait(_OFTEN):
-            for process, namespace in _processes():
+            for process, namespace in processes():
                 if namespace not in self._before:  # neither ours nor of the lab, whose servers know their passwords
                     for name in ("cmdline", "environ"):
                         with contextlib.suppress(OSError):
                             self.seen.add((process / name).read_bytes())
 
 
-def _processes() -> Iterator[tuple[Path, str]]:
+def processes() -> Iterator[tuple[Path, str]]:
     """Each process with its PID namespace: containers have their own."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

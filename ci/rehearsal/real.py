@@ -1,6 +1,7 @@
 """A release with the real programs beside one with the lab's stand-ins, and what differs. `ci/test real` runs it.
 
-    ci/test real                                                    the stand-ins alone: the rehearsal of this rehearsal
+    ci/test real                                                    the stand-ins alone
+    ci/test real -- --base registry:5500/lab/tiny-os:trixie         all of it with the lab's own, one of them newer
     ci/test real -- --builder quay.io/centos-bootc/bootc-image-builder:latest \\
                     --base quay.io/centos-bootc/centos-bootc:stream10
 
@@ -25,7 +26,8 @@ from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
-LAB_BASE, LAB_BUILDER = "registry:5500/lab/tiny-os:bookworm", "registry:5500/lab/bootc-image-builder:latest"
+LAB_OS, SUITE = "registry:5500/lab/tiny-os", "bookworm"
+LAB_BASE, LAB_BUILDER = f"{LAB_OS}:{SUITE}", "registry:5500/lab/bootc-image-builder:latest"
 MUST_PASS = ("boot", "bootc-digest", "bootc-origin", "reboot", "upgrade", "rollback")
 """What a release with the real programs is about; the stand-ins have a scripted bootc for it."""
 
@@ -45,13 +47,14 @@ class Parts:
     """Of the builder; its defaults when there are none."""
 
     @property
-    def stand_in(self) -> bool:
-        """Whether the base is the lab's tiny OS."""
-        return self.base == LAB_BASE
+    def suite(self) -> str:
+        """Of which the lab's tiny OS is made; empty when the base is none of the lab's."""
+        os, _, suite = self.base.rpartition(":")
+        return suite if os == LAB_OS else ""
 
     def install(self, repository: Repository) -> None:
         """Have the repository build with them."""
-        if self.stand_in:
+        if self.suite:
             repository.copy(MODULE / "ci/lab/scripted-bootc", "os")
         else:  # a system of usual size, on the bus that its initramfs knows; what listens there is its own affair
             repository.replace("pipeline.toml", 'bus = "nvme"', 'bus = "virtio"')
@@ -162,15 +165,18 @@ def main() -> None:
     progress = Progress()
     progress.say(f"Logs and reports: {out}")
 
+    real_parts = Parts("real", given.base, given.builder, tuple(given.builder_arg))
+    suites = {SUITE, real_parts.suite or SUITE}
+
     def registry_only(log: Path) -> AbstractContextManager[None]:
-        return lab("lab", log, full=False, waiting=lambda elapsed: progress.waiting(elapsed, log))
+        return lab("lab", log, full=False, suites=suites, waiting=lambda elapsed: progress.waiting(elapsed, log))
 
     in_lab = rehearse(Parts("lab"), out, progress, registry_only)
     judge(in_lab)
     if given.base == LAB_BASE and given.builder == LAB_BUILDER:
         progress.heading("Done with the stand-ins; --builder and --base name the real programs.")
         return
-    real = rehearse(Parts("real", given.base, given.builder, tuple(given.builder_arg)), out, progress, registry_only)
+    real = rehearse(real_parts, out, progress, registry_only)
     lines = differences(in_lab, real) or ["Every check ends as in the lab."]
     (out / "differences.txt").write_text("\n".join(lines) + "\n")
     progress.heading("What differs from the lab")

@@ -1,4 +1,4 @@
-"""The lab's registry, asked directly: what really lies behind a tag."""
+"""The lab's registry, or one that images name as it is, asked directly: what really lies behind a tag."""
 
 import gzip
 import hashlib
@@ -14,6 +14,8 @@ from typing import Any
 
 from rehearsal.lab import REGISTRY
 
+_LAB = f"registry:{REGISTRY}"
+"""How the lab's own containers name it."""
 _KINDS = ", ".join(
     [
         "application/vnd.oci.image.index.v1+json",
@@ -173,5 +175,5 @@ def _sha256(content: bytes) -> str:
 
 
 def _url(image: str, rest: str) -> str:
-    _, _, path = image.partition("/")
-    return f"http://localhost:{REGISTRY}/v2/{path}/{rest}"
+    host, _, path = image.partition("/")
+    return f"http://{f'localhost:{REGISTRY}' if host == _LAB else host}/v2/{path}/{rest}"

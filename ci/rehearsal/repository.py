@@ -65,6 +65,10 @@ class Repository:
         self._git("init", "--quiet", "--initial-branch", "main")
         self.commit(message)
 
+    def comes_from(self, address: str) -> None:
+        """Name its place at a forge, as a clone does."""
+        self._git("remote", "add", "origin", address)
+
     def changes(self) -> str:
         """What differs from the commit."""
         return self._git("status", "--porcelain")

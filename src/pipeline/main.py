@@ -31,6 +31,7 @@ from pipeline.api.arguments import (
     Keep,
     Layouts,
     MustPush,
+    OldRepository,
     OverrideHold,
     PlatformName,
     PublicKey,
@@ -80,10 +81,10 @@ class BootcPipeline:
         openqa: Annotated[dagger.Service | None, Doc("The openQA server, where only the caller reaches it")] = None,
         upload_auth: Annotated[dagger.Secret | None, Doc("KEY:SECRET of the object store, or USER:PASSWORD")] = None,
         store: Annotated[dagger.Service | None, Doc("The object store, where only the caller reaches it")] = None,
-        actor: Annotated[str, Doc("Who asks, for the promotion record")] = "",
+        actor: Annotated[str | None, Doc("Who asks, for the promotion record")] = "",
         signing_key: Annotated[dagger.Secret | None, Doc("A private key of cosign's, to sign what is recorded")] = None,
         signing_password: Annotated[dagger.Secret | None, Doc("The password of that key")] = None,
-        signing_kms: Annotated[str, Doc("Instead of a key: its reference in a KMS, as cosign takes it")] = "",
+        signing_kms: Annotated[str | None, Doc("Instead of a key: its reference in a KMS, as cosign takes it")] = "",
         signing_kms_auth: Annotated[
             dagger.Secret | None, Doc("Lines of NAME=VALUE for the KMS driver's environment, such as its login")
         ] = None,
@@ -92,14 +93,17 @@ class BootcPipeline:
             Doc("Instead of a key: an OIDC token, or the address and the word that ask for one, with a space between"),
         ] = None,
         trust_branch: Annotated[
-            str, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
+            str | None, Doc("The branch whose [trust] counts: origin's default branch, main or master otherwise")
         ] = "",
         notify: Annotated[
             dagger.Secret | None, Doc("Addresses of apprise, a line each, that are told as [notify] says")
         ] = None,
-        jobs: Annotated[int, Doc("How many images are built or booted side by side, if the machine has room")] = 1,
+        jobs: Annotated[
+            int | None, Doc("How many images are built or booted side by side, if the machine has room")
+        ] = 1,
     ) -> Self:
         """Without a source it is the caller's repository, never that of this module."""
+        # Nothing is required here, not even what has a default: TypeScript's bindings ask for what may not be null.
         given = Given(
             source=source or workspace.directory("/", exclude=_NOT_SOURCE),
             registry_auth=registry_auth,
@@ -108,15 +112,15 @@ class BootcPipeline:
             openqa=openqa,
             upload_auth=upload_auth,
             store=store,
-            actor=actor,
+            actor=actor or "",
             signing_key=signing_key,
             signing_password=signing_password,
-            signing_kms=signing_kms,
+            signing_kms=signing_kms or "",
             signing_kms_auth=signing_kms_auth,
             identity_token=identity_token,
-            trust_branch=trust_branch,
+            trust_branch=trust_branch or "",
             notify=notify,
-            jobs=max(1, jobs),
+            jobs=max(1, jobs or 1),
         )
         return cls(given=given)
 
@@ -276,9 +280,10 @@ class BootcPipeline:
         key: Annotated[str, Doc("SSH public key that opens the lab")],
         name: Annotated[str, Doc("Labs of the same name share the images in their registry")] = "lab",
         full: Annotated[bool, Doc("With object store and openQA, which only the stable stage needs")] = True,
+        suites: Annotated[list[str] | None, Doc("Of Debian, for the tiny OS in the registry (bookworm)")] = None,
     ) -> dagger.Service:
         """Registry, object store and openQA to try things with, behind SSH; `ci/lab/up` opens their ports."""
-        return await surroundings(lab_files(), name, key, full)
+        return await surroundings(lab_files(), name, key, full, suites or ["bookworm"])
 
     @acting
     async def plan(
@@ -311,7 +316,7 @@ class BootcPipeline:
     @acting
     async def init(
         self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
-    ) -> dagger.Directory:
+    ) -> dagger.Changeset:
         """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
         with ending("init"):
             return await init.init(self.given.source, address)
@@ -357,9 +362,9 @@ class BootcPipeline:
         return (await self.results().anchor(channel, image)).text
 
     @acting
-    async def policy(self, followed: Followed, image: Images = None, as_json: AsJson = False) -> str:
+    async def policy(self, channel: Followed, image: Images = None, as_json: AsJson = False) -> str:
         """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
-        answer = await self.results().policy(followed, image)
+        answer = await self.results().policy(channel, image)
         return answer.json if as_json else answer.text
 
     @acting
@@ -396,6 +401,18 @@ class BootcPipeline:
     ) -> str:
         """Let promotions move a channel again after a hold or a rollback."""
         return _told(await self.results().release_hold(channel, reason, hold, image), as_json)
+
+    @acting
+    async def record_loss(
+        self, channel: ChannelName, reason: Reason, image: Images = None, as_json: AsJson = False
+    ) -> str:
+        """Say that entries of a ledger are gone for good, so that the rest counts again; holds the channel."""
+        return _told(await self.results().record_loss(channel, reason, image), as_json)
+
+    @acting
+    async def import_from(self, repository: OldRepository, image: Images = None, as_json: AsJson = False) -> str:
+        """Take an image over from another repository: tags, evidence, disks, signatures and ledger; then verify."""
+        return _told(await self.results().import_from(repository, image), as_json)
 
     @acting
     async def prune(

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,7 @@ import httpx
 import pytest
 
 CRANE = "github.com/google/go-containerregistry/cmd/crane@v0.22.1"
+BINARIES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
 USER, PASSWORD = "releaser", "canary-registry-password"
 HTPASSWD = f"{USER}:$2b$04$F5wZH4ZixHwIUJOueL1mRuktxkHluL/.MGI8CvyO8joDLdw/9etci\n"  # bcrypt of PASSWORD
 
@@ -69,8 +71,7 @@ def crane_registry() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def distribution() -> str:
     """The server of distribution 3, which deletes a tag alone."""
-    folder = Path(__file__).with_name("distribution")
-    return str(compiled("distribution", "-C", str(folder), "install"))
+    return str(built(Path(__file__).with_name("distribution")))
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +112,9 @@ def loaded(name: str) -> ModuleType:
 
 
 @contextmanager
-def docker_registry(directory: Path, auth: str = "", binary: str = "") -> Iterator[str]:
+def docker_registry(directory: Path, auth: str = "", binary: str = "", host: str = "127.0.0.1") -> Iterator[str]:
     """A docker-registry, or another `binary` of that family, that stores below `directory`."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"{host}:{free_port()}"
     config = directory / "config.yml"
     config.write_text(
         "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
@@ -148,6 +149,18 @@ def running(command: list[str], address: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def sigstore_program() -> Path:
+    """Fulcio, Rekor and what they store in, by name: see its main.go. Compiling it takes minutes."""
+    return built(Path(__file__).with_name("sigstore"))
+
+
+@pytest.fixture(scope="session")
+def port() -> Callable[[], int]:
+    """Finds one that is free."""
+    return free_port
+
+
+@pytest.fixture(scope="session")
 def skopeo() -> str:
     """The command that promotes."""
     return debian("skopeo")
@@ -163,14 +176,20 @@ def debian(command: str) -> str:
 
 def compiled(name: str, *command: str) -> Path:
     """What a command of Go leaves under that name, compiled once for the machine."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bootc-pipeline" / "bin"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / name
-    with (cache / f".{name}.lock").open("w") as lock:
+    BINARIES.mkdir(parents=True, exist_ok=True)
+    binary = BINARIES / name
+    with (BINARIES / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
-            subprocess.run(["go", *command], check=True, env={**os.environ, "GOBIN": str(cache)})
+            subprocess.run(["go", *command], check=True, env={**os.environ, "GOBIN": str(BINARIES)})
     return binary
+
+
+def built(folder: Path) -> Path:
+    """The program of a Go module of ours, compiled once for what its files say."""
+    said = sha256(b"".join(file.read_bytes() for file in sorted(folder.iterdir()))).hexdigest()
+    name = f"{folder.name}-{said[:12]}"
+    return compiled(name, "-C", str(folder), "build", "-trimpath", "-ldflags=-s -w", "-o", str(BINARIES / name))
 
 
 def free_port() -> int:

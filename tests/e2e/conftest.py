@@ -23,9 +23,10 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def surroundings(logs: Path) -> Iterator[None]:
-    """Registry, object store and openQA."""
-    with lab("e2e", logs / "lab.log"):
+def surroundings(request: pytest.FixtureRequest, logs: Path) -> Iterator[None]:
+    """Registry, object store and openQA; the newer tiny OS takes half a minute and is for thorough tests alone."""
+    thorough = any(item.get_closest_marker("thorough") for item in request.session.items)
+    with lab("e2e", logs / "lab.log", suites=("bookworm", "trixie") if thorough else ("bookworm",)):
         yield
 
 

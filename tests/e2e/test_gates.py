@@ -1,10 +1,12 @@
 """What the gates are for: an image that must not ship stops, and its channel stays where it was."""
 
 import json
+from pathlib import Path
 
 import pytest
 from rehearsal import registry
 
+HEARD = Path(__file__).parents[1] / "contract" / "vm" / "checks" / "nobody-left-unheard.sh"
 SERVICE = "os/usr/lib/systemd/system/sample-os-greeting.service"
 
 
@@ -60,3 +62,19 @@ def test_a_regression_that_only_openqa_looks_for_stops_at_stable(repository, cal
     assert registry.digest(repository.image, "testing") == registry.digest(repository.image, commit)
     assert failed(outcome(caller, tmp_path, "v1.2.0-test", "stable"))
     assert list((tmp_path / "stable").rglob("*.png")), "the screenshot of the failed module"
+
+
+@pytest.mark.thorough
+def test_a_guest_whose_ssh_server_punishes_who_knocks_too_often_is_promoted(repository, caller, tmp_path):
+    """OpenSSH 9.8 and later; the repository's own tests open connections beside the gate's."""
+    repository.replace("pipeline.toml", "tiny-os:bookworm", "tiny-os:trixie")
+    repository.write("tests/vm/nobody-left-unheard.sh", HEARD.read_text(), executable=True)
+    commit = repository.commit("A newer base")
+    caller.passes("build-next")
+    repository.tag("v1.3.0-test")
+    caller.passes("promote-testing", "--tag", "v1.3.0-test")
+    assert registry.digest(repository.image, "testing") == registry.digest(repository.image, commit)
+    result = outcome(caller, tmp_path, "v1.3.0-test", "testing")
+    assert "root's key at the SSH server that the image runs" in str(result["inputs"])
+    passed = {check["name"].rpartition("user/")[2] for check in result["checks"] if check["status"] == "passed"}
+    assert {"nobody-left-unheard.sh", "reboot"} <= passed

@@ -10,6 +10,22 @@ from pipeline.main import BootcPipeline
 
 RESERVED = {"web", "mod", "silent", "debug", "quiet", "verbose", "progress", "help"}
 """Flags of the command line itself: an argument of that name does not load."""
+GO = {
+    "default",
+    "func",
+    "for",
+    "go",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "select",
+    "switch",
+    "type",
+    "var",
+}
+"""Words of the language: an argument of that name that must be given makes bindings that do not compile."""
 CORE = {"secret", "container", "directory", "file", "git", "http", "host", "address"}
 """Functions of the main object take the place of core fields of the same name."""
 
@@ -71,6 +87,11 @@ def test_no_type_has_the_name_of_one_of_dagger():
 def test_no_argument_is_a_flag_of_the_command_line():
     for name, function in _everywhere().items():
         assert not set(function.parameters) & RESERVED, name
+
+
+def test_no_argument_is_a_word_of_go():
+    for name, function in _everywhere().items():
+        assert not {parameter.name for parameter in function.parameters.values()} & GO, name
 
 
 def test_every_argument_has_a_sentence():

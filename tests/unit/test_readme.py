@@ -77,3 +77,11 @@ def test_every_link_into_the_tree_leads_somewhere(path: str) -> None:
 @pytest.mark.parametrize("command", ["ci/demo", "ci/test"])
 def test_the_two_commands_can_be_run(command: str) -> None:
     assert (ROOT / command).stat().st_mode & 0o111
+
+
+def test_the_version_is_the_newest_of_the_changelog():
+    named = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\d\S*) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert named
+    assert newest
+    assert named[1] == newest[1]

@@ -19,6 +19,7 @@ from rehearsal.real import MUST_PASS, Parts, RealError, differences, judge, not_
 from pipeline.config import parse
 
 REAL = Parts("real", "quay.io/centos-bootc/centos-bootc:stream10", "quay.io/b/builder:latest", ("--type", "qcow2"))
+NEWER = Parts("newer", "registry:5500/lab/tiny-os:trixie")
 WORKFLOW = Path(__file__).parents[2] / ".github" / "workflows" / "real.yml"
 
 
@@ -77,7 +78,7 @@ def test_two_candidates_go_through_and_the_first_is_stable_when_the_second_comes
     assert checks["1 next usr"] == "skipped (not-promised)"
 
 
-@pytest.mark.parametrize("parts", [Parts("lab"), REAL], ids=lambda parts: parts.name)
+@pytest.mark.parametrize("parts", [Parts("lab"), NEWER, REAL], ids=lambda parts: parts.name)
 def test_the_repository_is_built_with_what_was_named(
     parts: Parts, written: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,8 +95,8 @@ def test_the_repository_is_built_with_what_was_named(
     config, scripted = parse(seen[0]), seen[1]
     gate = config.gates.testing
     assert (config.images["sample-os"].build_args["BASE"], gate.builder.image) == (parts.base, parts.builder)
-    assert (scripted, gate.bus) == (("True", "nvme") if parts.stand_in else ("False", "virtio"))
-    assert parts.stand_in or gate.builder.args == parts.arguments
+    assert (scripted, gate.bus) == (("True", "nvme") if parts.suite else ("False", "virtio"))
+    assert parts.suite or gate.builder.args == parts.arguments
 
 
 def test_a_call_that_does_not_pass_ends_it(

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import dagger
-from dagger import Doc, Name, enum_type
+from dagger import Doc, enum_type
 
 from pipeline.domain import Channel, Refresh
 from pipeline.registry.retention import DriverKind
@@ -50,7 +50,7 @@ Containers = Annotated[list[dagger.Container] | None, Doc("The same as container
 BuiltFrom = Annotated[str, Doc("What it was built from: the commit that is checked out, and no other")]
 CandidateDigest = Annotated[str, Doc("Another candidate of the tag's commit than the newest that passed")]
 ChannelName = Annotated[Channel, Doc("Which channel")]
-Followed = Annotated[Channel, Name("for"), Doc("Which channel the machines follow")]
+Followed = Annotated[Channel, Doc("Which channel the machines follow")]
 Anchors = Annotated[
     list[str] | None,
     Doc("What ledgers must still have: a git tag with what `anchor` printed, or the digest of an entry"),
@@ -58,6 +58,7 @@ Anchors = Annotated[
 Channels = Annotated[list[Channel] | None, Doc("Only these channels; all of them by default")]
 WhichGate = Annotated[Gate, Doc("Of which gate; auto is the one that the reference is about")]
 Holds = Annotated[list[str] | None, Doc("The holds that end, as status shows them; needed for several")]
+OldRepository = Annotated[str, Doc("Where the image was until now: HOST/PATH")]
 Reason = Annotated[str, Doc("Why, for the record")]
 Target = Annotated[str, Doc("A version tag or digest; the last one before that passed its gate by default")]
 CheckNames = Annotated[list[str], Doc("Names of checks, as the report has them")]

@@ -26,6 +26,7 @@ from pipeline.api.arguments import (
     Keep,
     Layouts,
     MustPush,
+    OldRepository,
     OverrideHold,
     PlatformName,
     Reason,
@@ -41,6 +42,7 @@ from pipeline.commands import (
     anchor,
     doctor,
     history,
+    import_from,
     matrix,
     notes,
     plan,
@@ -224,10 +226,10 @@ class Commands:
             return Answer(text=line, json=line)
 
     @acting
-    async def policy(self, followed: Followed, image: Images = None) -> Answer:
+    async def policy(self, channel: Followed, image: Images = None) -> Answer:
         """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
         async with opened("policy", self.given, image) as world:
-            found = policy.policy(world, followed)
+            found = policy.policy(world, channel)
             return Answer(text=policy.policy_text(found), json=json_of(found))
 
     @acting
@@ -250,6 +252,16 @@ class Commands:
         return await self._result(
             "release-hold", image, lambda world: rollback.release_hold(world, channel, reason, hold or [])
         )
+
+    @acting
+    async def record_loss(self, channel: ChannelName, reason: Reason, image: Images = None) -> CommandResult:
+        """Say that entries of a ledger are gone for good, so that the rest counts again; holds the channel."""
+        return await self._result("record-loss", image, lambda world: rollback.record_loss(world, channel, reason))
+
+    @acting
+    async def import_from(self, repository: OldRepository, image: Images = None) -> CommandResult:
+        """Take an image over from another repository: tags, evidence, disks, signatures and ledger; then verify."""
+        return await self._result("import-from", image, lambda world: import_from.import_from(world, repository))
 
     @acting
     async def prune(

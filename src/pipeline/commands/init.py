@@ -17,8 +17,8 @@ _MOST = 200
 _LONGEST = 200_000
 
 
-async def init(source: dagger.Directory, address: str) -> dagger.Directory:
-    """New files only; what is there already is left as it is, so that a second call adds nothing.
+async def init(source: dagger.Directory, address: str) -> dagger.Changeset:
+    """New files only, as changes of the source: what is there is left as it is, and a second call adds nothing.
 
     Raises UsageError for an address without version, and for a source that is no git repository.
     """
@@ -31,10 +31,10 @@ async def init(source: dagger.Directory, address: str) -> dagger.Directory:
     paths = [*(f".github/workflows/{name}.yml" for name in WORKFLOWS), STAGE]
     texts = dict(zip(paths, await each(paths, lambda path: own.file(path).contents()), strict=True))
     found = proposal(await _seen(source), address, texts)
-    changes = dag.directory()
+    adopted = source
     for path, text in found.files.items():
-        changes = changes.with_new_file(path, text, permissions=0o755 if path in found.executable else 0o644)
-    return changes
+        adopted = adopted.with_new_file(path, text, permissions=0o755 if path in found.executable else 0o644)
+    return adopted.changes(source)
 
 
 async def _seen(source: dagger.Directory) -> Seen:

@@ -19,7 +19,7 @@ from pipeline.registry.ledger import Record
 from pipeline.report.notes import Built, Disk, Found, Notes, links_in
 from pipeline.stages import promotion
 from pipeline.stages.release import tag_commit
-from pipeline.trust.keyless import Identity
+from pipeline.trust.keyless import Called, Identity, called
 from pipeline.trust.signers import Signer
 from pipeline.world import World
 
@@ -180,17 +180,23 @@ async def _signed_with(registry: RepositoryClient, record: Record) -> tuple[str,
             of_their_own = (
                 ", in the Sigstore whose trusted_root.json [trust] names" if signer.sigstore.trusted_root else ""
             )
-            return f"{signer}{of_their_own}", _identity_options(signer)
+            return f"{signer}{of_their_own}", _identity_options(signer, called(signed) if signed else None)
     return "", ()
 
 
-def _identity_options(signer: Identity) -> Sequence[str]:
-    """What cosign verify-attestation takes (sigstore/cosign, doc/cosign_verify-attestation.md)."""
-    pattern = "*" in signer.identity
-    who = f"^{'.*'.join(map(re.escape, signer.identity.split('*')))}$" if pattern else signer.identity
+def _identity_options(signer: Identity, other: Called | None = None) -> Sequence[str]:
+    """What cosign verify-attestation takes (sigstore/cosign, doc/cosign_verify-attestation.md).
+
+    It knows a workflow that was called by its own name, and has to be told by whom.
+    """
+    who: Sequence[str] = ("--certificate-identity", signer.identity)
+    if other:
+        who = (
+            *("--certificate-identity", other.name),
+            *("--certificate-github-workflow-repository", other.repository),
+            *("--certificate-github-workflow-ref", other.ref),
+        )
+    elif "*" in signer.identity:
+        who = ("--certificate-identity-regexp", f"^{'.*'.join(map(re.escape, signer.identity.split('*')))}$")
     of_their_own = ("--trusted-root", "trusted_root.json") if signer.sigstore.trusted_root else ()
-    return (
-        *("--certificate-oidc-issuer", signer.issuer),
-        *(f"--certificate-identity{'-regexp' if pattern else ''}", who),
-        *of_their_own,
-    )
+    return ("--certificate-oidc-issuer", signer.issuer, *who, *of_their_own)

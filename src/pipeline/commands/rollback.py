@@ -74,6 +74,14 @@ async def release_hold(world: World, channel: Channel, reason: str, holds: Seque
     return [await _release(world, image, channel, reason, ending[image.name]) for image in world.images]
 
 
+async def record_loss(world: World, channel: Channel, reason: str) -> list[Result]:
+    """Say that entries of a channel's ledger are gone, and go on without them.
+
+    Each gets an entry in its place, which holds the channel until `release_hold`: what is lost may have been a hold.
+    """
+    return [await _record_loss(world, image, channel, reason) for image in world.images]
+
+
 @dataclass(frozen=True)
 class _Target:
     """Where a channel goes back to."""
@@ -159,6 +167,17 @@ async def _hold(world: World, image: Image, channel: Channel, reason: str) -> Re
     written = await ledger.append(registry, _entry(ledger.Kind.HOLD, channel, by, reason, "hold"))
     under_way = await _under_way(world, image, channel)
     return _noted("hold", image, channel, Outcome.PASSED, f"{channel} is on hold by {written.digest.short}{under_way}")
+
+
+async def _record_loss(world: World, image: Image, channel: Channel, reason: str) -> Result:
+    command, registry = "record-loss", world.repository(image, channel)
+    told = _entry(ledger.Kind.LOSS, channel, world.given.actor, reason, command)
+    written = await ledger.record_loss(registry, told)
+    if not written:
+        return _noted(command, image, channel, Outcome.UNCHANGED, f"the {channel} ledger has every entry")
+    numbers = ", ".join(str(one.entry.number) for one in written)
+    said = f"the {channel} ledger goes on without {numbers}; on hold by {_short(written)} until release-hold"
+    return _noted(command, image, channel, Outcome.PASSED, said)
 
 
 async def _under_way(world: World, image: Image, channel: Channel) -> str:

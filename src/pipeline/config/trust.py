@@ -16,7 +16,8 @@ class Signer(Table):
     issuer: Url | None = None
     """Who vouches for the identity: `https://token.actions.githubusercontent.com` for a workflow on GitHub."""
     identity: Annotated[str, Field(min_length=2)] | None = None
-    """Whom the certificate must name; `*` is anything: `https://github.com/O/R/.github/workflows/x.yml@refs/tags/v*`."""
+    """Whom the certificate must name, of workflows the one that was begun, not one that it calls; `*` is anything:
+    `https://github.com/O/R/.github/workflows/x.yml@refs/tags/v*`."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Signer":

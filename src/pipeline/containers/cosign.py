@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
-import anyio
 import dagger
 
 from pipeline.containers.base import Reach, debian
 from pipeline.containers.execution import Ran, attempt
+from pipeline.containers.persistent import persistently
 from pipeline.containers.secrets import read_secret
 from pipeline.each import each
 from pipeline.errors import InfrastructureError, UsageError
@@ -27,9 +27,8 @@ _KEY = "/run/secrets/signing.key"
 _UNLOCKS = "/run/secrets/signing.password"
 _PAYLOAD = "/payload"
 _OFFLINE = ("--tlog-upload=false", "--yes")
-_DEADLINE = 120.0
-_PAUSES = (2.0, 10.0, 30.0)
-"""Seconds before a signature that failed for somebody else's fault is asked for again."""
+_DEADLINE = 60.0
+"""Seconds for one try."""
 _OURS = re.compile(
     r"decryption failed|invalid pem block|unsupported pem type|unrecognized scheme|unmarshal|password|unsupported key",
     re.IGNORECASE,
@@ -145,21 +144,21 @@ async def _settings(auth: dagger.Secret | None) -> Sequence[tuple[str, str]]:
 
 
 async def _run(container: dagger.Container, command: list[str], signing: Signing) -> Ran:
-    for pause in (*_PAUSES, None):
+    async def once() -> Ran:
         # an answer of the engine's cache is no signature
         asked = container.with_env_variable("PIPELINE_TRY", uuid4().hex)
         ran = await attempt(asked, command, entrypoint=True, stdin=signing.stdin, within=_DEADLINE)
-        if not ran.code:
-            return ran
-        if _OURS.search(ran.said):
+        if _OURS.search(ran.said) and ran.code:
             raise UsageError(
                 f"cosign cannot sign with what was given: {ran.end(1)}. Expected a key as `cosign generate-key-pair` "
                 "or `cosign import-key-pair` writes it with its password, or a KMS reference and a cosign image that "
                 "has its driver (cosign in [trust]). Nothing has moved."
             )
-        if pause is not None:
-            await anyio.sleep(pause)
-    raise InfrastructureError(
-        f"cosign could not sign: {ran.end(2)}. Nothing has moved; run the command again: what a gate found and was "
-        "signed is not tested again."
-    )
+        if ran.code:
+            raise InfrastructureError(
+                f"cosign could not sign: {ran.end(2)}. Nothing has moved; run the command again: what a gate found "
+                "and was signed is not tested again."
+            )
+        return ran
+
+    return await persistently(once)

@@ -1,7 +1,7 @@
 """`python -m pipeline.image.oci_layout`: an image of a registry as files, for a guest that is to reach no registry.
 
 The layout (OCI image layout 1.1) has the manifest under a tag, the image of one platform below it, all its blobs, and
-cosign's signatures of both where there are any: the guest's own signature policy has to find them.
+cosign's signatures of both where there are any, in its older and newer form: the guest's own policy has to find them.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PipelineError, PreconditionError
 from pipeline.registry import media
+from pipeline.registry.artifacts import index_of
+from pipeline.registry.attached import referrers_tag, signature_tag
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 from pipeline.registry.credentials import Credentials
@@ -41,12 +43,14 @@ async def write_layout(repo: RepositoryClient, digest: Digest, platform: str, ta
     blobs.mkdir(parents=True)
     top = await _there(repo, digest)
     image = await _there(repo, await _of_platform(repo, top, platform))
-    names = {str(tag): top}
+    names, bundles = {str(tag): top}, list[Manifest]()
     for signed in {top.digest, image.digest}:
-        name = Tag(f"sha256-{signed.hex}.sig")
-        if signature := await repo.manifest(name):
+        if signature := await repo.manifest(name := signature_tag(signed)):
             names[name] = signature
-    manifests = {manifest.digest: manifest for manifest in (image, *names.values())}
+        if attached := await repo.referrers(signed, media.BUNDLE):
+            names[referrers_tag(signed)] = index_of([one.to_json() for one in attached])
+            bundles += [await _there(repo, one.digest) for one in attached]
+    manifests = {manifest.digest: manifest for manifest in (image, *names.values(), *bundles)}
     for manifest in manifests.values():
         await anyio.Path(blobs / manifest.digest.hex).write_bytes(manifest.raw)
     wanted = {blob.digest: blob for one in manifests.values() if not one.is_index for blob in (one.config, *one.layers)}

@@ -1,5 +1,6 @@
 """The images that the lab's own builds start from, for machines that cannot pull the real ones."""
 
+from collections.abc import Sequence
 from uuid import uuid4
 
 import dagger
@@ -8,7 +9,10 @@ from pipeline.containers.base import debian
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.lab.registry import PORT
 
-TINY_OS = "lab/tiny-os:bookworm"
+TINY_OS = "lab/tiny-os"
+"""Its tag is the suite of Debian of which it is made."""
+OLD, NEW = "bookworm", "trixie"
+"""systemd 252 with OpenSSH 9.2, and 257 with 10.0, which punishes whoever knocks too often."""
 DISK_BUILDER = "lab/bootc-image-builder:latest"
 RECHUNKER = "lab/rechunker:latest"
 
@@ -20,23 +24,23 @@ _DISK_TOOLS = [
 ]
 
 
-async def seed(files: dagger.Directory, registry: dagger.Service) -> list[str]:
-    """Put the images into the lab's registry and return their references, as seen from inside the lab."""
+async def seed(files: dagger.Directory, registry: dagger.Service, suites: Sequence[str] = (OLD,)) -> None:
+    """Put the images into the lab's registry, with a tiny OS of each suite."""
     for name, tool in (DISK_BUILDER, disk_builder(files)), (RECHUNKER, rechunker(files)):
         await tool.publish(f"localhost:{PORT}/{name}", registry_service=registry)
-    target = f"docker://registry:{PORT}/{TINY_OS}"
-    await (
-        toolbox()
-        .with_mounted_file("/tiny.oci", tiny_os(files))
-        .with_service_binding("registry", registry)
-        .with_env_variable("RUN", uuid4().hex)  # what a registry holds is not the engine's to remember
-        .with_exec(["skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci-archive:/tiny.oci", target])
-        .sync()
-    )
-    return [f"registry:{PORT}/{image}" for image in (DISK_BUILDER, RECHUNKER, TINY_OS)]
+    for suite in suites:
+        target = f"docker://registry:{PORT}/{TINY_OS}:{suite}"
+        await (
+            toolbox()
+            .with_mounted_file("/tiny.oci", tiny_os(files, suite))
+            .with_service_binding("registry", registry)
+            .with_env_variable("RUN", uuid4().hex)  # what a registry holds is not the engine's to remember
+            .with_exec(["skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci-archive:/tiny.oci", target])
+            .sync()
+        )
 
 
-def tiny_os(files: dagger.Directory, suite: str = "bookworm") -> dagger.File:
+def tiny_os(files: dagger.Directory, suite: str = OLD) -> dagger.File:
     """The lab's bootable base image, of a suite of Debian, as an OCI archive."""
     return (
         toolbox()
@@ -59,7 +63,7 @@ def tiny_os_for_arm64(files: dagger.Directory) -> dagger.File:
     )
 
 
-def tiny_rootfs(files: dagger.Directory, suite: str = "bookworm") -> dagger.File:
+def tiny_rootfs(files: dagger.Directory, suite: str = OLD) -> dagger.File:
     """A root file system made of Debian packages, as a tar."""
     return (
         debian("mmdebstrap")

@@ -62,10 +62,12 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     HOLD = "hold"
     RELEASE = "release"
+    LOSS = "loss"
+    """In the place of an entry that is gone, by the word of a person."""
 
 
-HOLDING = frozenset({Kind.HOLD, Kind.ROLLBACK})
-"""What keeps promotions away until it is released."""
+HOLDING = frozenset({Kind.HOLD, Kind.ROLLBACK, Kind.LOSS})
+"""What keeps promotions away until it is released: what is lost may have been a hold."""
 
 
 class Entry(BaseModel):
@@ -85,6 +87,8 @@ class Entry(BaseModel):
     """The entries whose hold ends with this one."""
     retakes: list[Digest] = []
     """The rollbacks, of any channel, that had taken back the digest which this one moves to all the same."""
+    stands_for: Digest | None = None
+    """The lost entry, where others name it."""
     by: str
     at: Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(UTC))]
     """For people; no decision rests on it."""
@@ -180,6 +184,7 @@ async def entries(repo: RepositoryClient, channel: Channel) -> list[Record]:
     found = await names(repo, channel)
     records = await _read(repo, found)
     numbers = {name.digest: name.number for name in found}
+    numbers |= {record.entry.stands_for: record.entry.number for record in records if record.entry.stands_for}
     for record in records:
         before = [numbers.get(digest) for digest in record.entry.previous]
         if None in before or record.entry.number != 1 + max((number for number in before if number), default=0):
@@ -238,7 +243,37 @@ async def append(repo: RepositoryClient, entry: Entry) -> Record:
     before = await heads(repo, entry.channel)
     if again := next((record for record in before if _same(record.entry, entry)), None):
         return again
-    entry = _after(before, entry)
+    return await _write(repo, _after(before, entry))
+
+
+async def record_loss(repo: RepositoryClient, told: Entry) -> list[Record]:
+    """Write an entry in the place of each one that is gone, so that the rest counts again; what was written.
+
+    `told`: by whom and why. Each holds the channel until it is released, since what is lost may have been a hold.
+    """
+    await refuse_wrong_clock(repo, told.at)
+    written = []
+    while lost := _lost(await _read(repo, await _counting(repo, told.channel, await repo.tags()))):
+        number, stands_for, before = lost
+        place = {"number": number, "stands_for": stands_for, "previous": before}
+        written.append(await _write(repo, told.model_copy(update=place)))
+    return written
+
+
+def _lost(records: Sequence[Record]) -> tuple[int, Digest | None, list[Digest]] | None:
+    """The lowest place where an entry is missing: its number, its digest if somebody names it, what is before it."""
+    at = defaultdict[int, list[Record]](list)
+    for record in records:
+        at[record.entry.number].append(record)
+    there = {digest for record in records for digest in (record.digest, record.entry.stands_for) if digest}
+    for number in range(1, max(at, default=0)):
+        named = [digest for record in at[number + 1] for digest in record.entry.previous if digest not in there]
+        if named or not at[number]:
+            return number, next(iter(named), None), [record.digest for record in at[number - 1]]
+    return None
+
+
+async def _write(repo: RepositoryClient, entry: Entry) -> Record:
     said = _statement(repo, entry)
     bundle = await repo.notary.signed(entry.channel, said, ledger=True)
     layers = [await repo.push_blob(said, media.IN_TOTO)]
@@ -426,5 +461,6 @@ def _broken(repo: RepositoryClient, channel: Channel, found: str) -> str:
     refused = "".join(f"\n{one}." for one in repo.notary.refusals(channel)[:3])
     return (
         f"the {channel.value} ledger of {repo.repository} is broken: {found}. Expected every entry from 1 on; "
-        f"somebody rewrote or deleted history, so find out who before anything moves.{refused}"
+        f"somebody rewrote or deleted history, so find out who before anything moves; `record-loss` goes on without "
+        f"what nobody has any more.{refused}"
     )

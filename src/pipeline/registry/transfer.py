@@ -70,12 +70,13 @@ async def _copy_named(source: RepositoryClient, target: RepositoryClient, digest
     found = []
     for tag in (tag for tag in listed if not any(tag == referrers_tag(subject) for subject in subjects)):
         manifest = await source.listed(tag)
-        await _copy_tagged(source, target, tag, manifest)
+        await copy_tagged(source, target, tag, manifest)
         found.append(manifest.digest)
     return found
 
 
-async def _copy_tagged(source: RepositoryClient, target: RepositoryClient, tag: Tag, manifest: Manifest) -> None:
+async def copy_tagged(source: RepositoryClient, target: RepositoryClient, tag: Tag, manifest: Manifest) -> None:
+    """Copy what a record's tag names, with the tag; PreconditionError when another there would be overwritten."""
     there = await target.manifest(tag)
     if there and there.digest == manifest.digest:
         return

@@ -23,6 +23,8 @@ _AFTER_SUCCESS = {
     "rollback": "Installed systems take the older image with their next update; release-hold ends the hold.",
     "hold": "Promotions stay away from the channel until release-hold.",
     "release-hold": "The next promotion may move the channel again.",
+    "record-loss": "Find out what was lost; release-hold lets the channel move again.",
+    "import-from": "Point workflows, update_ref and installed systems to the new place; the old one may go.",
     "plan": "If this is what you want, run the promotion itself.",
 }
 

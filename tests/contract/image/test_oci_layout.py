@@ -16,6 +16,7 @@ from pipeline.registry import media
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Manifest, sha256
 from pipeline.registry.credentials import Credentials
+from pipeline.registry.shown import show_to_others
 from pipeline.vm.relay import Layout
 
 CONFIG, LAYER = "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar"
@@ -41,7 +42,7 @@ async def push_image(
 
 @pytest.fixture
 async def pushed(guarded_registry: str, auth: str) -> tuple[Repository, Digest, list[dict[str, Any]]]:
-    """An index of two images, the first of them signed."""
+    """An index of two images, the first of them signed, the index in the newer form."""
     repository = Repository(guarded_registry, f"test/{uuid4().hex}")
     async with RegistryClient(Credentials.parse(auth), plain_http={guarded_registry}) as client:
         repo = client.repository(repository)
@@ -50,6 +51,8 @@ async def pushed(guarded_registry: str, auth: str) -> tuple[Repository, Digest, 
             Manifest.of({"schemaVersion": 2, "mediaType": INDEX, "manifests": images}), None
         )
         await push_image(repo, "none", Tag(f"sha256-{images[0]['digest'][7:]}.sig"))
+        await repo.push_empty()
+        await show_to_others(repo, index.digest, await repo.push_blob(b"a bundle", media.BUNDLE))
     return repository, index.digest, images
 
 
@@ -73,8 +76,14 @@ async def test_the_layout_has_one_platform_of_the_index_and_its_signature(pushed
     assert [layout.manifest(ref)[0] for ref in ("stable", digest, image["digest"])] == [digest, digest, image["digest"]]
     assert layout.manifest(f"sha256-{image['digest'][7:]}.sig")
     assert layout.manifest(other["digest"]) is None
+    listed = layout.manifest(f"sha256-{digest[7:]}")
+    assert listed, "no list of referrers by the distribution specification's tag"
+    (attached,) = json.loads(listed[2].read_text())["manifests"]
+    _, _, file = layout.manifest(attached["digest"]) or ("", "", Path())
+    (bundle,) = json.loads(file.read_text())["layers"]
+    assert (attached["artifactType"], layout.blob(bundle["digest"]).read_bytes()) == (media.BUNDLE, b"a bundle")
     blobs = list((tmp_path / "image/blobs/sha256").iterdir())
-    assert len(blobs) == 3 + 2 + 2
+    assert len(blobs) == 3 + 2 + 2 + 4  # the list, the artifact, its empty config, the bundle
     assert all(sha256(blob.read_bytes()).hex == blob.name for blob in blobs)
     assert auth not in "".join(str(blob.read_bytes()) for blob in (tmp_path / "image").rglob("*") if blob.is_file())
 

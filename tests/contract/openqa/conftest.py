@@ -93,7 +93,7 @@ async def lab(request: pytest.FixtureRequest, engine: None) -> AsyncIterator[Lab
     Ends with the tests of this folder: the scheduler alone takes a third of a processor.
     """
     files = dag.container().from_(DEBIAN).with_workdir("/srv")
-    for number in range(32):
+    for number in range(48):
         files = files.with_new_file(f"/srv/os-{number:012x}.qcow2", f"not really a disk {number}")
     if any(item.get_closest_marker("thorough") for item in request.session.items):
         for name, file in disks().items():

@@ -47,6 +47,19 @@ async def test_a_healthy_system_passes_with_every_promise_checked(gate: Callable
 
 
 @pytest.mark.thorough
+async def test_a_server_that_punishes_who_knocks_too_often_has_nothing_against_us(
+    gate: Callable[..., Awaitable[Any]],
+) -> None:
+    """Neither against the gate, in the boot that it waited for, nor against the connections that pytest opens."""
+    ran = await gate(ZOO / "modern-sshd", {"reboot": False, "allowed_skips": ALLOWED}, CHECKS)
+
+    status = {check.name: check.status for check in ran.result.checks}
+    assert ran.result.inputs["way_in"] == "root's key at the SSH server that the image runs"
+    assert status["user/nobody-left-unheard.sh"] is CheckStatus.PASSED, ran.printed
+    assert status["user/test_system.py::test_ssh_is_enabled"] is CheckStatus.PASSED, ran.printed
+
+
+@pytest.mark.thorough
 async def test_a_system_without_ssh_is_looked_at_by_a_shell_on_a_virtio_console(
     gate: Callable[..., Awaitable[Any]],
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.containers import cosign
+from pipeline.containers import cosign, persistent
 from pipeline.containers.cosign import Signing
 from pipeline.containers.execution import Ran
 from pipeline.errors import InfrastructureError, UsageError
@@ -37,7 +37,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *said: str) -> list[str]:
         """Time passes."""
 
     monkeypatch.setattr(cosign, "attempt", attempt)
-    monkeypatch.setattr(cosign.anyio, "sleep", sleep)
+    monkeypatch.setattr(persistent.anyio, "sleep", sleep)
     return left
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config import parse
 from pipeline.policy.adoption.proposal import STAGE, WORKFLOWS, proposal, unknown
-from pipeline.policy.adoption.seen import Seen
+from pipeline.policy.adoption.seen import Seen, registry
 
 ROOT = Path(__file__).parents[3]
 OWN = {path: (ROOT / path).read_text() for path in [*(f".github/workflows/{name}.yml" for name in WORKFLOWS), STAGE]}
@@ -86,6 +86,7 @@ def test_a_repository_with_many_images_for_another_registry():
         text = files[f".github/workflows/{name}.yml"]
         assert ("registry: quay.io" in text) == (name != "pull-request")
         assert text.count("REGISTRY_PASSWORD: ") == (name != "pull-request")
+        assert text.count("BUILD_SECRETS: ") == (name in ("build-next", "refresh-next"))
 
 
 def test_the_workflows_call_those_of_the_module_at_its_version():
@@ -102,6 +103,14 @@ def test_a_module_that_is_not_at_github_brings_its_workflow_along():
     assert files[STAGE] == OWN[STAGE]
     assert "uses: ./.github/workflows/stage.yml\n" in files[".github/workflows/build-next.yml"]
     assert "#:schema" not in files["pipeline.toml"]
+
+
+@pytest.mark.parametrize(
+    ("said", "host"), [("registry:5500/os", "registry:5500"), ("ghcr.io/os", "ghcr.io"), ("registry/os", "ghcr.io")]
+)
+def test_a_registry_has_a_dot_or_a_port_in_its_name(said: str, host: str):
+    workflow = {".github/workflows/build.yml": f"env:\n  IMAGE_REGISTRY: {said}\n"}
+    assert registry(Seen(list(workflow), workflow, TEMPLATE.origin))[0] == host
 
 
 def test_what_is_there_stays_as_it_is():

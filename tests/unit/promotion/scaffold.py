@@ -15,6 +15,7 @@ import memory_registry
 
 from pipeline.commands import rollback as taking_back
 from pipeline.commands.anchor import anchor
+from pipeline.commands.import_from import import_from
 from pipeline.commands.plan import Outlook, plan
 from pipeline.commands.prune import prune, restore
 from pipeline.commands.verify import verify
@@ -277,6 +278,12 @@ class Bench:
 
     async def hold(self, channel: Channel, reason: str = "wait") -> list[Result]:
         return await self._run(lambda world: taking_back.hold(world, channel, reason))
+
+    async def record_loss(self, channel: Channel) -> list[Result]:
+        return await self._run(lambda world: taking_back.record_loss(world, channel, "a copy left them behind"))
+
+    async def import_from(self, repository: str) -> list[Result]:
+        return await self._run(lambda world: import_from(world, repository))
 
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))

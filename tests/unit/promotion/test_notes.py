@@ -15,7 +15,7 @@ from pipeline.config import Config, Image, parse
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.report.notes import Notes, notes_text
-from pipeline.trust.keyless import Identity, Sigstore
+from pipeline.trust.keyless import Called, Identity, Sigstore
 
 
 @pytest.fixture(params=[()], ids=[""])
@@ -183,3 +183,14 @@ async def test_a_git_tag_that_was_moved_is_seen(lab: Lab) -> None:
 def test_an_identity_is_checked_by_its_issuer(identity: str, root: str, options: tuple[str, ...]) -> None:
     told = _identity_options(Identity("https://issuer.test", identity, Sigstore(root)))
     assert told == ("--certificate-oidc-issuer", "https://issuer.test", *options)
+
+
+def test_a_workflow_that_was_called_is_checked_with_who_called_it() -> None:
+    stage = "https://github.com/pipeline/module/.github/workflows/stage.yml@refs/tags/v1"
+    identity = Identity(
+        "https://issuer.test", "https://github.com/o/r/.github/workflows/x.yml@refs/tags/v*", Sigstore()
+    )
+    assert _identity_options(identity, Called(stage, "o/r", "refs/tags/v1.0.0")) == (
+        *("--certificate-oidc-issuer", "https://issuer.test", "--certificate-identity", stage),
+        *("--certificate-github-workflow-repository", "o/r", "--certificate-github-workflow-ref", "refs/tags/v1.0.0"),
+    )

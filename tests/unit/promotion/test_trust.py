@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs import NEXT, PEOPLE, STABLE, STRANGER, TESTING, TRUST, Key, Lab, new_lab
+from jobs import NEXT, OF, PEOPLE, STABLE, STRANGER, TESTING, TRUST, Key, Lab, new_lab
 from memory_registry import HOST, Lie, Weather
 from scaffold import outcome
 from virtual_time import VirtualTime
@@ -133,6 +133,20 @@ async def by_the_key_of_another_gate(lab: Lab, digest: Digest) -> None:
     await lab.by(TESTING.sign, lambda repo: attach_evidence(repo, digest, forged, b"r"))
 
 
+async def in_the_older_form(lab: Lab, digest: Digest) -> None:
+    async def older(statement: bytes) -> bytes:
+        return in_the_form_of_before(await STRANGER.sign(statement))
+
+    forged = lab.evidence(Channel.NEXT, digest)
+    await lab.by(older, lambda repo: attach_evidence(repo, digest, forged, b"r"))
+
+
+def in_the_form_of_before(bundle: bytes) -> bytes:
+    """As `cosign attest-blob --bundle` writes it unless told otherwise."""
+    envelope = json.dumps(json.loads(bundle)["dsseEnvelope"]).encode()
+    return json.dumps({"base64Signature": base64.b64encode(envelope).decode()}).encode()
+
+
 async def for_another_digest(lab: Lab, digest: Digest) -> None:
     (genuine,) = pieces(lab, Channel.NEXT, lab.tags["v1.0.0"])
     await lab.by(None, lambda repo: put(repo, Channel.NEXT, digest, genuine.layers))
@@ -162,6 +176,10 @@ async def signed_as_something_else(lab: Lab, digest: Digest) -> None:
         (unsigned, "unsigned; expected a signature by keys/next.pub"),
         (by_a_stranger, r"signed by a key that is not in \[trust\] \(it calls itself SHA256:.*\); expected .*next.pub"),
         (by_the_key_of_another_gate, r"signed by keys/testing.pub \(.*\), which counts for testing; expected"),
+        (
+            in_the_older_form,
+            r"signed by a key that is not in \[trust\] \(it calls itself nothing\); expected .*next.pub",
+        ),
         (for_another_digest, "a statement about .*, expected sha256:"),
         (with_the_signature_of_another, "signed, but the signature is about another statement"),
         (signed_as_something_else, "in a form that nobody can check: a bundle without a DSSE envelope"),
@@ -217,8 +235,7 @@ async def test_a_genuine_statement_that_is_attached_again_takes_nothing_back(lab
 
 async def test_the_older_form_of_a_bundle_by_the_right_key_counts(lab: Lab) -> None:
     async def older(statement: bytes) -> bytes:
-        envelope = json.loads(await NEXT.sign(statement))["dsseEnvelope"]
-        return json.dumps({"base64Signature": base64.b64encode(json.dumps(envelope).encode()).decode()}).encode()
+        return in_the_form_of_before(await NEXT.sign(statement))
 
     lab.git.tags |= dict.fromkeys(("v1.0.0-test",), lab.git.commit())
     lab.sign, lab.pen = older, NEXT.pen
@@ -240,8 +257,15 @@ async def test_a_rotated_key_counts_while_it_is_listed(lab: Lab) -> None:
 # The ledger -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sign", [None, STRANGER.sign, TESTING.sign])
-async def test_a_hold_ends_by_the_right_hand_only(lab: Lab, sign: Sign | None) -> None:
+@pytest.mark.parametrize(
+    ("sign", "found"),
+    [
+        (None, "unsigned"),
+        (STRANGER.sign, r"signed by a key that is not in \[trust\] \(it calls itself SHA256:.*\)"),
+        (TESTING.sign, r"signed by keys/testing.pub \(.*\), which counts for testing"),
+    ],
+)
+async def test_a_hold_ends_by_the_right_hand_only(lab: Lab, sign: Sign | None, found: str) -> None:
     await lab.release("v1.0.0")
     await lab.prepare("v1.1.0")
     assert outcome(await lab.to_testing("v1.1.0")) == Outcome.PASSED
@@ -257,6 +281,8 @@ async def test_a_hold_ends_by_the_right_hand_only(lab: Lab, sign: Sign | None) -
     (told,) = await lab.to_stable("v1.1.0")
     assert told.outcome is Outcome.PRECONDITION
     assert "on hold" in told.reason
+    (refused,) = (check.reason for check in (await lab.verify())[0].checks if check.name == "refused")
+    assert re.search(f"{found}; expected a signature by keys/stable.pub .* or keys/people.pub", refused), refused
     lab.sign = PEOPLE.sign
     assert outcome(await lab.release_hold(Channel.STABLE)) == Outcome.PASSED
     assert outcome(await lab.to_stable("v1.1.0")) == Outcome.PASSED
@@ -421,8 +447,29 @@ async def test_who_cannot_sign_is_told_before_the_gate_runs(lab: Lab, sign: Sign
     assert len(lab.gate_runs) == runs
 
 
-async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_tested_again(lab: Lab) -> None:
-    await lab.prepare("v1.0.0")
+@pytest.mark.parametrize(
+    ("gate", "moved", "signatures"),
+    [
+        (Channel.NEXT, {"next"}, 6),  # the rehearsal, the evidence, the entry, an index of two platforms
+        (Channel.TESTING, {"testing", "v1.0.0-test"}, 9),  # the same for two tags
+        (Channel.STABLE, {"stable", "v1.0.0"}, 9),
+    ],
+)
+async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_tested_again(
+    lab: Lab, gate: Channel, moved: set[str], signatures: int
+) -> None:
+    key = OF[gate]
+    lab.git.tags |= dict.fromkeys(("v1.0.0", "v1.0.0-test"), lab.git.commit())
+    commands = {
+        Channel.NEXT: lab.build_next,
+        Channel.TESTING: lambda: lab.promote_testing("v1.0.0-test"),
+        Channel.STABLE: lambda: lab.promote_stable("v1.0.0"),
+    }
+    for before in Channel:
+        if before is gate:
+            break
+        lab.sign = OF[before].sign
+        assert outcome(await commands[before]()) == Outcome.PASSED
     for works in range(20):
         left = works
 
@@ -431,23 +478,24 @@ async def test_wherever_signing_fails_nothing_moves_and_what_was_proven_is_not_t
             if left == 0:
                 raise InfrastructureError("the KMS is away")
             left -= 1
-            return await TESTING.sign(statement)
+            return await key.sign(statement)
 
         async def failing_images(contents: Sequence[bytes]) -> list[bytes]:
-            return [await failing(content) and TESTING.plain(content) for content in contents]
+            return [await failing(content) and key.plain(content) for content in contents]
 
         saved = lab.registry.saved()
-        lab.sign, lab.pen = failing, Pen(TESTING.pen.key, failing_images)
-        (told,) = await lab.promote_testing("v1.0.0-test")
+        lab.sign, lab.pen = failing, Pen(key.pen.key, failing_images)
+        (told,) = await commands[gate]()
         if told.outcome is Outcome.PASSED:
             break
         assert told.outcome is Outcome.INFRA
-        assert not {"testing", "v1.0.0-test"} & lab.tags.keys()
+        assert not moved & lab.tags.keys()
         runs = len(lab.gate_runs)
-        assert outcome(await lab.to_testing("v1.0.0")) == Outcome.PASSED
+        lab.sign = key.sign
+        assert outcome(await commands[gate]()) == Outcome.PASSED
         assert len(lab.gate_runs) == runs + (works == 0)  # before the gate
         lab.registry.restore(saved)
-    assert works == 9  # the rehearsal, the evidence, the entry, an index of two platforms for two tags
+    assert works == signatures
 
 
 @pytest.mark.parametrize(

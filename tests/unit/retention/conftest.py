@@ -146,7 +146,7 @@ class FakeRegistry:
         found = [
             self.describe(digest)
             for digest, (_, raw) in self.manifests.items()
-            if json.loads(raw).get("subject", {}).get("digest") == name
+            if name.encode() in raw and json.loads(raw).get("subject", {}).get("digest") == name
         ]
         return httpx.Response(200, json={"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": found})
 

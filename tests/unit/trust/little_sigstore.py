@@ -13,13 +13,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pipeline.trust.bundle import MEDIA_TYPE, PAYLOAD_TYPE, signed_bytes
 
-_ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
+_ISSUER, _ISSUER_AS_STRING, _SOURCE, _BEGUN = (
+    x509.ObjectIdentifier(f"1.3.6.1.4.1.57264.1.{number}") for number in (1, 8, 12, 18)
+)
+_CALLER = (x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.5"), x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.6"))
 _SCTS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
 _USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
 _LIFE = timedelta(minutes=10)
@@ -81,10 +85,21 @@ class LittleSigstore:
             }
         )
 
-    def bundle(self, statement: bytes, identity: str, issuer: str, *, after: timedelta = timedelta(minutes=1)) -> bytes:
-        """Of a statement, with an entry in the log so long after the certificate was issued."""
+    def bundle(
+        self,
+        statement: bytes,
+        identity: str,
+        issuer: str,
+        *,
+        after: timedelta = timedelta(minutes=1),
+        begun: tuple[str, str] | None = None,
+    ) -> bytes:
+        """Of a statement, with an entry in the log so long after the certificate was issued.
+
+        `begun`: the source repository, and the workflow in it that called the one with this identity.
+        """
         key, issued = _new(), datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
-        cert = self._leaf(key, identity, issuer, issued)
+        cert = self._leaf(key, identity, issuer, issued, begun)
         signature = _sign(key, signed_bytes(statement))
         envelope = {"payload": _text(statement), "payloadType": PAYLOAD_TYPE, "signatures": [{"sig": _text(signature)}]}
         material = {
@@ -102,7 +117,14 @@ class LittleSigstore:
         made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         return made.sign(self.fulcio, hashes.SHA256())
 
-    def _leaf(self, key: ec.EllipticCurvePrivateKey, identity: str, issuer: str, issued: datetime) -> x509.Certificate:
+    def _leaf(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        identity: str,
+        issuer: str,
+        issued: datetime,
+        begun: tuple[str, str] | None,
+    ) -> x509.Certificate:
         above = self._authority()
         made = x509.CertificateBuilder(above.subject, x509.Name([]), key.public_key(), 2, issued, issued + _LIFE)
         made = made.add_extension(_usage(digital_signature=True), critical=True)
@@ -112,6 +134,12 @@ class LittleSigstore:
         named = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
         made = made.add_extension(named, critical=True)
         made = made.add_extension(x509.UnrecognizedExtension(_ISSUER, issuer.encode()), critical=False)
+        if begun:
+            for name, told in zip(_CALLER, (begun[0].partition(".com/")[2], begun[1].partition("@")[2]), strict=True):
+                made = made.add_extension(x509.UnrecognizedExtension(name, told.encode()), critical=False)
+        texts = {_ISSUER_AS_STRING: issuer, **dict(zip((_SOURCE, _BEGUN), begun or (), strict=False))}
+        for name, text in texts.items():
+            made = made.add_extension(x509.UnrecognizedExtension(name, asn1.encode_der(text)), critical=False)
         unlogged = made.sign(self.fulcio, hashes.SHA256()).tbs_certificate_bytes
         when = int(issued.timestamp() * 1000)
         entry = _id(self.fulcio) + struct.pack("!I", len(unlogged))[1:] + unlogged

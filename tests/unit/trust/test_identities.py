@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pipeline.domain import Channel
-from pipeline.trust.keyless import Identity, Sigstore
+from pipeline.trust.bundle import read_bundle
+from pipeline.trust.keyless import Called, Identity, Sigstore, called
 from pipeline.trust.signers import Trust
 
 from .little_sigstore import LittleSigstore
@@ -39,6 +40,36 @@ def altered(bundle: bytes, change: str) -> bytes:
 
 def test_who_is_named_counts() -> None:
     assert refusal(OURS.bundle(STATEMENT, f"{STABLE}/v1.0.0", ISSUER)) == ""
+
+
+CALLED = "https://github.com/pipeline/module/.github/workflows/stage.yml@refs/tags/v1"
+"""A workflow that anybody may call, in a repository of its own."""
+REPOSITORY = "https://github.com/o/r"
+
+
+def test_a_workflow_is_known_by_the_one_that_was_begun() -> None:
+    begun = REPOSITORY, f"{STABLE}/v1.0.0"
+    assert refusal(OURS.bundle(STATEMENT, CALLED, ISSUER, begun=begun)) == ""
+    fork = REPOSITORY.replace("/o/", "/fork/")
+    told = refusal(OURS.bundle(STATEMENT, CALLED, ISSUER, begun=(fork, begun[1].replace("/o/", "/fork/"))))
+    assert re.match(r"signed by https://github.com/fork/r/\S+/release-stable.yml@refs/tags/v1.0.0 \(", told), told
+    caller = fork, f"{fork}/.github/workflows/calls-ours.yml@refs/heads/main"
+    assert "calls-ours.yml" in refusal(OURS.bundle(STATEMENT, f"{STABLE}/v1.0.0", ISSUER, begun=caller))
+
+
+def test_what_cosign_knows_of_it_is_what_was_called_and_by_whom() -> None:
+    begun = REPOSITORY, f"{STABLE}/v1.0.0"
+    found = called(read_bundle(OURS.bundle(STATEMENT, CALLED, ISSUER, begun=begun)))
+    assert found == Called(CALLED, "o/r", "refs/tags/v1.0.0")
+    for alone in ({"begun": begun}, {}):
+        assert called(read_bundle(OURS.bundle(STATEMENT, begun[1], ISSUER, **alone))) is None
+
+
+def test_where_what_was_begun_is_no_workflow_of_the_repository_the_name_is_the_identity() -> None:
+    run = REPOSITORY, "https://runner.test/api/pipeline/17/config"
+    assert refusal(OURS.bundle(STATEMENT, f"{STABLE}/v1.0.0", ISSUER, begun=run)) == ""
+    pretended = f"{REPOSITORY}evil", f"{STABLE}/v1.0.0"
+    assert "evil.test" in refusal(OURS.bundle(STATEMENT, "https://evil.test/", ISSUER, begun=pretended))
 
 
 @pytest.mark.parametrize(

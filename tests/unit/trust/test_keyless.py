@@ -1,16 +1,24 @@
 """Signatures by an identity: who is asked for them, and what becomes of it when nobody answers."""
 
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any, cast
 
 import httpx
 import jwt
 import pytest
 import respx
 
-from pipeline.containers.identity import identity_token
-from pipeline.errors import InfrastructureError, UsageError
+from pipeline.containers import identity, persistent
+from pipeline.containers.identity import identity_token, sign_with_identity
+from pipeline.errors import InfrastructureError, PipelineError, UsageError
 from pipeline.trust.keyless import Sigstore
+
+from .little_sigstore import LittleSigstore
 
 ISSUER = "https://token.actions.githubusercontent.com"
 SIGSTORE = Sigstore()
@@ -38,6 +46,102 @@ def test_a_sigstore_that_is_away_is_an_outage() -> None:
     away = Sigstore("", "http://127.0.0.1:9", "http://127.0.0.1:9")
     with pytest.raises(InfrastructureError, match=r"http://127.0.0.1:9 .* gave no signature"):
         away.sign(b"{}", token())
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A Fulcio that says the same to everybody."""
+
+    class Fulcio(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is the base class's
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", 0), Fulcio) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "found"),
+    [
+        (400, UsageError, r"refused to sign as --identity-token \(HTTP 400\)"),
+        (403, UsageError, r"refused to sign as --identity-token \(HTTP 403\)"),
+        (429, InfrastructureError, r"gave no signature \(HTTP 429\)"),
+        (503, InfrastructureError, r"gave no signature \(HTTP 503\)"),
+    ],
+)
+def test_a_refusal_is_the_callers_and_an_outage_is_not(status: int, kind: type[PipelineError], found: str) -> None:
+    with answering(status) as fulcio, pytest.raises(kind, match=found) as refused:
+        Sigstore(LittleSigstore().root, fulcio).sign(b"{}", token())
+    assert token().split(".")[0] not in str(refused.value)
+
+
+@dataclass
+class Instance:
+    """In the place of a Sigstore: what it does at each signature, one after the other."""
+
+    acts: list[Callable[[], bytes]]
+    tokens: list[str] = field(default_factory=list)
+    fulcio = rekor = "http://sigstore.test"
+
+    def sign(self, statement: bytes, token: str) -> bytes:
+        self.tokens.append(token)
+        return self.acts.pop(0)()
+
+    async def signed(self) -> bytes:
+        return await sign_with_identity(cast("Any", self), cast("Any", Given()), b"{}")
+
+
+class Given:
+    """In the place of a secret."""
+
+    async def plaintext(self) -> str:
+        return "canary"
+
+
+def raising(error: Exception) -> Callable[[], bytes]:
+    def act() -> bytes:
+        raise error
+
+    return act
+
+
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(persistent, "_PAUSES", (0.0, 0.0, 0.0))
+
+
+@pytest.mark.usefixtures("without_pauses")
+async def test_a_signature_is_asked_for_again_after_an_outage_and_not_after_a_refusal() -> None:
+    away = raising(InfrastructureError("HTTP 429"))
+    instance = Instance([away, away, lambda: b"signed"])
+    assert await instance.signed() == b"signed"
+    assert instance.tokens == ["canary"] * 3
+    with pytest.raises(InfrastructureError, match="HTTP 429"):
+        await Instance([away] * 4).signed()
+    refused = Instance([raising(UsageError("HTTP 401")), lambda: b"signed"])
+    with pytest.raises(UsageError, match="HTTP 401"):
+        await refused.signed()
+    assert len(refused.acts) == 1
+
+
+@pytest.mark.usefixtures("without_pauses")
+async def test_nobody_waits_for_ever_for_a_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "_DEADLINE", 0.05)
+
+    def slow() -> bytes:
+        time.sleep(1)
+        return b"too late"
+
+    with pytest.raises(InfrastructureError, match=r"gave no signature within"):
+        await Instance([slow] * 4).signed()
+    assert await Instance([slow, lambda: b"signed"]).signed() == b"signed"
 
 
 @respx.mock

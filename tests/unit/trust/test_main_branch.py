@@ -19,6 +19,8 @@ from pipeline.trust.keyless import Sigstore
 from pipeline.trust.signers import Signer, Trust
 from pipeline.world import Judge
 
+from .little_sigstore import LittleSigstore
+
 IMAGE = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
 OURS = '[trust]\ntesting = { key = "keys/ours.pub" }\n'
 THEIRS = '[trust]\ntesting = { key = "keys/theirs.pub" }\n'
@@ -49,6 +51,11 @@ class Checkout(History):
         config = parse((self.folder / "pipeline.toml").read_text())
         told, judge = await world._told_whom_to_trust(self, config, named)
         return await world._trust(self, told, judge.branch, Sigstore()), judge
+
+    async def sigstore(self) -> Sigstore:
+        config = parse((self.folder / "pipeline.toml").read_text())
+        told, judge = await world._told_whom_to_trust(self, config, "")
+        return await world._sigstore(self, told, judge.branch)
 
 
 def pem() -> str:
@@ -154,3 +161,24 @@ async def test_the_message_of_a_tag_is_told_and_nothing_else_is_one(checkout: Ch
     assert await checkout.message_of_tag("anchor") == line
     assert await checkout.message_of_tag("anchors") is None
     assert await checkout.message_of_tag("anch") is None
+
+
+SIGSTORE = """\
+trusted_root = "keys/root.json"
+fulcio = "https://fulcio.example.org"
+rekor = "https://rekor.example.org"
+"""
+BY_WORKFLOW = f'{IMAGE}[trust]\n{SIGSTORE}testing = {{ issuer = "https://i.example.org", identity = "https://x/*" }}\n'
+
+
+async def test_a_sigstore_of_ones_own_is_the_main_branchs_too(checkout: Checkout) -> None:
+    root = LittleSigstore().root
+    checkout.commit({"pipeline.toml": BY_WORKFLOW, "keys/root.json": root})
+    checkout.git("checkout", "--quiet", "-b", "evil")
+    checkout.commit({"pipeline.toml": BY_WORKFLOW.replace("example", "evil"), "keys/root.json": LittleSigstore().root})
+    assert await checkout.sigstore() == Sigstore(root, "https://fulcio.example.org", "https://rekor.example.org")
+    checkout.git("checkout", "--quiet", "main")
+    checkout.git("rm", "--quiet", "keys/root.json")
+    checkout.commit({})
+    with pytest.raises(UsageError, match=r"main: trust.trusted_root names keys/root.json: commit it"):
+        await checkout.sigstore()

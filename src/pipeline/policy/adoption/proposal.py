@@ -13,7 +13,6 @@ CONFIGURATION = "pipeline.toml"
 WORKFLOWS = ("build-next", "refresh-next", "pull-request", "test-qemu", "release-stable", "channels", "prune")
 STAGE = ".github/workflows/stage.yml"
 _HERE = "./.github/workflows/stage.yml"
-_PASSWORD = "      REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}\n"  # noqa: S105 - where it is, not what
 _SAMPLES = {
     "tests/os/os-release": "os-release",
     "tests/vm/test_system.py": "testinfra.txt",
@@ -44,30 +43,39 @@ def proposal(seen: Seen, address: str, own: Mapping[str, str]) -> Proposal:
         own: the text of this module's own workflows, by path.
     """
     host, _ = looking.registry(seen)
+    mounts = any(image.secrets for image in looking.images(seen))
     wanted = {CONFIGURATION: configuration(seen, address)}
     wanted |= {path: _sample(name) for path, name in _SAMPLES.items() if not _has_folder(seen, path)}
     wanted |= {
-        f".github/workflows/{name}.yml": workflow(own[f".github/workflows/{name}.yml"], address, host, _branch(seen))
-        for name in WORKFLOWS
+        path: workflow(own[path], address, host, _branch(seen), build_secrets=mounts)
+        for path in (f".github/workflows/{name}.yml" for name in WORKFLOWS)
     }
     if not _project(address):
         wanted[STAGE] = own[STAGE]
     return Proposal({path: text for path, text in wanted.items() if path not in seen.paths})
 
 
-def workflow(text: str, address: str, registry: str, branch: str) -> str:
-    """One of this module's own workflows for another repository."""
+def workflow(text: str, address: str, registry: str, branch: str, *, build_secrets: bool = False) -> str:
+    """One of this module's own workflows for another repository; `build_secrets`: its builds mount some."""
     if found := _project(address):
         project, version = found
         text = text.replace(f"uses: {_HERE}", f"uses: {project}/.github/workflows/stage.yml@{version}")
     text = text.replace("branches: [main]", f"branches: [{branch}]").replace("commit on main", f"commit on {branch}")
     text = text.replace("      module: .\n", f"      module: {address}\n")
-    if registry in ("", "ghcr.io") or "stage: gate-next" in text:
+    if "stage: gate-next" in text:  # a stranger's proposal
+        return text
+    login, secrets = "", []
+    if registry not in ("", "ghcr.io"):
+        login = f"      registry: {registry}\n      registry-user: ${{{{ vars.REGISTRY_USER }}}}\n"
+        secrets.append("REGISTRY_PASSWORD")
+    if build_secrets and "stage: build-next" in text:
+        secrets.append("BUILD_SECRETS")
+    if not secrets:
         return text
     head, _, rest = text.partition("    secrets:")
     note, _, others = rest.partition("\n")
-    login = f"      registry: {registry}\n      registry-user: ${{{{ vars.REGISTRY_USER }}}}\n"
-    return f"{head}{login}    secrets:{note}\n{_PASSWORD}{others}"
+    named = "".join(f"      {name}: ${{{{ secrets.{name} }}}}\n" for name in secrets)
+    return f"{head}{login}    secrets:{note}\n{named}{others}"
 
 
 def configuration(seen: Seen, address: str) -> str:
@@ -98,7 +106,8 @@ def unknown(seen: Seen) -> list[str]:
         told.append("Each Containerfile is taken for an image of its own; remove the tables of those that are not.")
     told += [f"{one.containerfile} has ARG lines without a value: build_args below." for one in found if one.open_args]
     told += [
-        f"{one.containerfile} mounts {', '.join(one.secrets)}: build.secrets, and BUILD_SECRETS of build-next.yml."
+        f"{one.containerfile} mounts {', '.join(one.secrets)}: take build.secrets in, and give the workflows a secret "
+        "BUILD_SECRETS with a line NAME=VALUE for each."
         for one in found
         if one.secrets
     ]
@@ -178,7 +187,7 @@ def _testing_gate(seen: Seen) -> str:
     if builder:
         lines.append(f"builder = {{ {', '.join(builder)} }}")
     lines += [
-        'services = ["sshd.service"] # must be active after the boot',
+        '# services = ["podman.socket"] # must be active after the boot, beside what the image enables',
         'boot_budget = "5m"',
         'checks = "tests/vm" # programs and pytest-testinfra modules against the booted system',
     ]

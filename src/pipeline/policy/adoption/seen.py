@@ -7,7 +7,10 @@ from pathlib import PurePosixPath
 
 _BUILD_FILE = re.compile(r"(Containerfile|Dockerfile)(\.(?P<flavor>[\w-]+))?")
 _NOT_AN_IMAGE = {"in", "md", "bak", "orig", "dockerignore", "containerignore"}
-_HOST = re.compile(r"(?:IMAGE_REGISTRY|REGISTRY|registry)\s*[:=]\s*[\"']?(?P<host>[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?)")
+_HOST = re.compile(
+    r"(?:IMAGE_REGISTRY|REGISTRY|registry)\s*[:=]\s*[\"']?(?P<host>[a-z0-9-]+(?:(\.[a-z0-9-]+)+(:\d+)?|:\d+))"
+)
+"""With a dot or a port, as references name a registry; another word is a name of theirs."""
 _OWNER = re.compile(r"(?:IMAGE_REGISTRY|REGISTRY)\s*[:=]\s*[\"']?[a-z0-9.:-]+/(?P<owner>[a-z0-9._/-]+)")
 _NAME = re.compile(r"IMAGE_NAME\s*[:=]\s*[\"']?(?P<name>[a-z0-9][a-z0-9._-]*)[\"']?\s*$", re.MULTILINE)
 _ORIGIN = re.compile(r"(?P<host>[\w.-]+)(:\d+)?[:/](?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(\.git)?/?$")

@@ -1,0 +1,270 @@
+"""Whole stages with images of any size, beside the same tools by hand.
+
+The sample OS with ten layers of random data, and a second release of which one layer is new. Registry and object store
+run on this machine and are reached directly: what passes through a tunnel of the CLI stays in its memory. Only openQA's
+few small answers take one. *Network* is what crossed the engine's bridge, *disk* what its file system read and
+wrote, and *left* how much more of it is in use, without what registry and store hold.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import dagger
+from anyio.to_thread import run_sync
+from dagger import dag
+
+from pipeline.lab.images import DISK_BUILDER, TINY_OS
+from pipeline.lab.openqa import PORT, machine
+from pipeline.lab.store import versitygw
+from rehearsal import by_hand
+from rehearsal.calls import Pipeline
+from rehearsal.lab import MODULE, OPENQA, REGISTRY, STORE_AUTH, lab
+from rehearsal.processes import processes
+from rehearsal.repository import Repository
+
+sys.path += [str(MODULE / "tests" / "contract")]
+
+import conftest as servers
+
+_LAYERS = 10
+_OFTEN = 0.2
+"""Seconds between two looks at the processes."""
+_SECTOR = 512
+"""Bytes, in /sys/dev/block/*/stat."""
+_BRIDGE = Path("/sys/class/net/dagger0/statistics")
+_GB = 1e9
+_RELEASES = (
+    ("1.0.0", "first release"),
+    ("1.1.0", "second, a tenth of it new"),
+)
+
+
+@dataclass
+class _Cost:
+    """Of one step; bytes but for the seconds."""
+
+    seconds: float = 0.0
+    network: int = 0
+    read: int = 0
+    written: int = 0
+    left: int = 0
+    stored: int = 0
+    memory: dict[str, int] = field(default_factory=dict)
+    """At most, of the largest process of each program."""
+
+    def line(self, step: str) -> str:
+        figures = (self.network, self.read, self.written, self.left, self.stored)
+        largest = sorted(self.memory.items(), key=lambda item: -item[1])
+        ours = [one for one in largest if one[0].startswith("pipeline")]
+        others = [one for one in largest if one not in ours]
+        words = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in ours[:1] + others[:2])
+        return f"{step:<42}{self.seconds:>6.0f} s" + "".join(f"{one / _GB:>8.2f}" for one in figures) + f"   {words}"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the servers answer, as HOST:PORT of this machine, and where they keep what they have."""
+
+    registry: str
+    store: str
+    folder: Path
+
+    def stored(self) -> int:
+        """Bytes that registry and store hold."""
+        return sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+
+
+class ScaleError(Exception):
+    """A call that should have passed did not."""
+
+
+async def measured(sizes: Sequence[float], logs: Path, say: Callable[[str], None]) -> None:
+    """Two releases of an image of each size, in GB, a line for each command as soon as it has ended."""
+    titles = "".join(f"{name:>8}" for name in ("network", "read", "written", "left", "stored"))
+    say(f"{'':<42}{'time':>8}{titles}   GB; memory at most, in MB: ours, others")
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="bootc-bench-", dir=os.environ.get("TMPDIR")) as folder:
+            async with _servers(Path(folder), logs) as place:
+                await _releases(size, place, Path(folder), logs, say)
+
+
+async def _releases(size: float, place: _Place, folder: Path, logs: Path, say: Callable[[str], None]) -> None:
+    repository = _repository(size, place, folder / "os")
+    pipeline = Pipeline(repository.path, logs, direct=True)
+    for number, (version, words) in enumerate(_RELEASES):
+        if number:
+            repository.replace("Containerfile", f"layer {_LAYERS}\n", f"layer {_LAYERS}, new\n")
+            repository.commit("A tenth of it is new")
+        for command in (
+            ("build-next",),
+            ("promote-testing", "--tag", f"v{version}-test"),
+            ("promote-stable", "--tag", f"v{version}"),
+        ):
+            if len(command) > 1:
+                repository.tag(command[-1])
+            with _measured(place) as cost:
+                answer = await run_sync(partial(pipeline.call, *command, log=f"{size}-{version}-{command[0]}"))
+            say(cost.line(f"{size:g} GB, {words}: {command[0]}"))
+            if not answer.passed:
+                raise ScaleError(f"{' '.join(command)} did not pass:\n{answer.output}")
+            if command[0] == "promote-testing" and not number:
+                with _measured(place) as cost:
+                    bare = await by_hand.in_session(repository, direct=True)
+                cost.seconds = sum(bare.steps.values())
+                say(cost.line("    the same tools by hand"))
+                say("    " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in bare.steps.items()))
+
+
+def _repository(size: float, place: _Place, path: Path) -> Repository:
+    """The sample OS, heavier, configured for the servers."""
+    repository = Repository.create(path, f"{place.registry}/scale/os")
+    config = path / "pipeline.toml"
+    localhost = f"localhost:{place.registry.rpartition(':')[2]}"
+    text = config.read_text().replace(f"registry:{REGISTRY}/{DISK_BUILDER}", f"{localhost}/{DISK_BUILDER}")
+    text = text.replace(f"registry:{REGISTRY}", place.registry).replace("store:7500", place.store)
+    config.write_text(text)
+    each = int(size * _GB / _LAYERS / 2**20)
+    with (path / "Containerfile").open("a") as file:
+        for number in range(1, _LAYERS + 1):
+            ballast = f"dd if=/dev/urandom of=/usr/share/ballast-{number} bs=1M count={each} status=none"
+            file.write(f"RUN {ballast} # layer {number}\n")
+    repository.commit("Ballast")
+    return repository
+
+
+@asynccontextmanager
+async def _servers(folder: Path, logs: Path) -> AsyncIterator[_Place]:
+    """A registry with the lab's images, an object store, and an openQA that may fetch from it."""
+    with ExitStack() as running, (logs / "servers.log").open("w") as log:
+        held = folder / "held"
+        (held / "registry").mkdir(parents=True)
+        here = _address()
+        bound = running.enter_context(servers.docker_registry(held / "registry", host="0.0.0.0"))
+        registry = bound.replace("0.0.0.0", here)
+        with lab("lab", logs / "lab.log", full=False):
+            for image in TINY_OS, DISK_BUILDER:
+                _copied(f"localhost:{REGISTRY}/{image}", f"{registry}/{image}")
+        async with dagger.connection(dagger.Config(log_output=log)):
+            await versitygw().export(str(folder / "bin/versitygw"))
+            port = servers.free_port()
+            running.enter_context(_store(folder / "bin", held / "store", port))
+            container = machine(dag.host().directory(str(MODULE / "ci/lab")))
+            service = (
+                container.with_env_variable("OPENQA_DOWNLOAD_DOMAINS", here)
+                .with_exposed_port(PORT)
+                .as_service(args=["/openqa/start"])
+            )
+            tunnel = dag.host().tunnel(service, ports=[dagger.PortForward(backend=PORT, frontend=OPENQA)])
+            await tunnel.start()
+            yield _Place(registry, f"{here}:{port}", held)
+            await tunnel.stop()
+
+
+@contextmanager
+def _store(program: Path, root: Path, port: int) -> Iterator[None]:
+    key, _, secret = STORE_AUTH.partition(":")
+    environment = os.environ | {
+        "PATH": f"{program}:{os.environ['PATH']}",
+        "ROOT_ACCESS_KEY": key,
+        "ROOT_SECRET_KEY": secret,
+        "STORE_PORT": str(port),
+        "STORE_ROOT": str(root),
+    }
+    process = subprocess.Popen([MODULE / "ci/lab/store/start"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        while not _answers(port):
+            if process.poll() is not None:
+                raise ScaleError(f"the object store ended with {process.returncode}")
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _address() -> str:
+    """Under which containers reach this machine; nothing is sent to find it out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.254", 9))
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _copied(source: str, target: str) -> None:
+    flags = ["--quiet", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    command = [servers.debian("skopeo"), "copy", *flags, f"docker://{source}", f"docker://{target}"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+@contextmanager
+def _measured(place: _Place) -> Iterator[_Cost]:
+    """What happens inside the block, on the whole machine: nothing else may run."""
+    cost, over = _Cost(), threading.Event()
+    looking = threading.Thread(target=_look, args=(cost.memory, over), daemon=True)
+    started, network, disk, used, stored = time.monotonic(), _network(), _disk(), _used(), place.stored()
+    looking.start()
+    try:
+        yield cost
+    finally:
+        over.set()
+        looking.join()
+        cost.seconds = time.monotonic() - started
+        os.sync()
+        cost.network = _network() - network
+        cost.read, cost.written = (now - then for now, then in zip(_disk(), disk, strict=True))
+        cost.stored = place.stored() - stored
+        cost.left = _used() - used - cost.stored
+
+
+def _look(memory: dict[str, int], over: threading.Event) -> None:
+    host = str(Path("/proc/self/ns/pid").readlink())
+    while not over.wait(_OFTEN):
+        for process, namespace in processes():
+            if namespace != host:
+                with suppress(OSError, KeyError, IndexError):
+                    name = _program((process / "cmdline").read_bytes().split(b"\0"))
+                    memory[name] = max(memory.get(name, 0), _peak(process))
+
+
+def _program(words: list[bytes]) -> str:
+    if b"-m" in words and (name := words[words.index(b"-m") + 1]).startswith(b"pipeline"):
+        return name.decode()
+    if b"/runtime" in words[:3]:
+        return "pipeline (module)"
+    return Path(words[0].decode(errors="replace")).name
+
+
+def _peak(process: Path) -> int:
+    fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
+
+
+def _network() -> int:
+    return sum(int((_BRIDGE / name).read_text()) for name in ("rx_bytes", "tx_bytes"))
+
+
+def _disk() -> tuple[int, int]:
+    device = Path(tempfile.gettempdir()).stat().st_dev
+    fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+    return int(fields[2]) * _SECTOR, int(fields[6]) * _SECTOR
+
+
+def _used() -> int:
+    found = os.statvfs(tempfile.gettempdir())
+    return (found.f_blocks - found.f_bfree) * found.f_frsize

@@ -1,0 +1,150 @@
+"""A repository that moves elsewhere with all that belongs to it, and one whose copy left entries of a ledger behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from memory_registry import HOST, MemoryRegistry
+from scaffold import Bench, configured, outcome
+from virtual_time import VirtualTime
+
+from pipeline.config import Image
+from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
+from pipeline.errors import InfrastructureError
+from pipeline.registry import ledger
+from pipeline.registry.ledger import Name
+from pipeline.world import Copy
+
+
+@pytest.fixture(params=[()], ids=[""])
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": VirtualTime}
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryRegistry]:
+    monkeypatch.chdir(tmp_path)
+    made = MemoryRegistry()
+    with made.serving():
+        yield made
+
+
+@pytest.fixture
+async def old(registry: MemoryRegistry) -> Bench:
+    """An image with two releases, of which the last was taken back."""
+    bench = _bench(registry, "old")
+    for version in ("v1.1.0", "v1.2.0"):
+        await _release(bench, version)
+    assert outcome(await bench.rollback(Channel.STABLE)) == Outcome.PASSED
+    return bench
+
+
+@pytest.fixture
+def new(registry: MemoryRegistry, old: Bench) -> Bench:
+    """The same git repository, configured for another place."""
+    bench = _bench(registry, "new")
+    bench.git = old.git
+    return bench
+
+
+def _bench(registry: MemoryRegistry, name: str) -> Bench:
+    async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
+        return await registry.push(image.repository.path, tag, labels, f"{tag}")
+
+    return Bench(configured(name, host=HOST, aliases=["latest", "{major}"]), registry.copy, push)
+
+
+async def _release(bench: Bench, version: str) -> None:
+    bench.git.tags |= dict.fromkeys((version, f"{version}-test"), bench.git.commit())
+    for results in (
+        await bench.build_next(),
+        await bench.promote_testing(f"{version}-test"),
+        await bench.promote_stable(version),
+    ):
+        assert outcome(results) == Outcome.PASSED, results[0].reason
+
+
+async def test_everything_comes_along_and_a_second_time_nothing(registry: MemoryRegistry, new: Bench) -> None:
+    (told,) = await new.import_from(f"{HOST}/old")
+    assert told.outcome == Outcome.PASSED, told.reason
+    there = dict(registry.store("new").tags)
+    assert there == registry.store("old").tags
+    (again,) = await new.import_from(f"{HOST}/old")
+    assert again.outcome == Outcome.UNCHANGED
+    assert registry.store("new").tags == there
+
+
+async def test_holds_and_withdrawals_stand_in_the_new_place_and_releases_go_on_there(new: Bench) -> None:
+    await new.import_from(f"{HOST}/old")
+    (refused,) = await new.promote_stable("v1.2.0")
+    assert refused.outcome == Outcome.PRECONDITION, refused.reason
+    assert outcome(await new.release_hold(Channel.STABLE)) == Outcome.PASSED
+    await _release(new, "v1.3.0")
+    assert outcome(await new.verify()) == Outcome.PASSED
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+async def test_what_broke_off_is_finished_by_the_same_command(
+    registry: MemoryRegistry, new: Bench, copies: int
+) -> None:
+    new.copy = _only(copies, registry.copy)
+    (told,) = await new.import_from(f"{HOST}/old")
+    assert told.outcome == Outcome.INFRA, told.reason
+    new.copy = registry.copy
+    (told,) = await new.import_from(f"{HOST}/old")
+    assert told.outcome == Outcome.PASSED, told.reason
+    assert registry.store("new").tags == registry.store("old").tags
+
+
+async def test_nothing_is_written_over(registry: MemoryRegistry, new: Bench) -> None:
+    await _release(new, "v2.0.0")
+    before = dict(registry.store("new").tags)
+    (told,) = await new.import_from(f"{HOST}/old")
+    assert told.outcome == Outcome.CONFLICT, told.reason
+    assert registry.store("new").tags == before
+
+
+@pytest.mark.parametrize("place", ["old", f"{HOST}/old:stable", f"{HOST}/new", f"{HOST}/nobody"])
+async def test_what_is_no_place_to_come_from_is_told(new: Bench, place: str) -> None:
+    (told,) = await new.import_from(place)
+    assert told.outcome in (Outcome.USAGE, Outcome.PRECONDITION), told.reason
+
+
+@pytest.mark.parametrize("gone", [[1], [2], [1, 2]])
+async def test_lost_entries_are_recorded_by_a_person_and_hold_the_channel(
+    registry: MemoryRegistry, old: Bench, gone: list[int]
+) -> None:
+    tags = registry.store("old").tags
+    for tag in list(tags):
+        if (name := Name.parse(tag)) and name.channel is Channel.STABLE and name.number in gone:
+            del tags[tag]
+    assert outcome(await old.verify()) == Outcome.PRECONDITION
+    (told,) = await old.record_loss(Channel.STABLE)
+    assert told.outcome == Outcome.PASSED, told.reason
+    assert outcome(await old.record_loss(Channel.STABLE)) == Outcome.UNCHANGED
+    assert outcome(await old.record_loss(Channel.TESTING)) == Outcome.UNCHANGED
+    (held,) = await old.promote_stable("v1.1.0")
+    assert "on hold" in held.reason
+    holds = await _holds(old)
+    assert len(holds) == len(gone) + 1  # the rollback's
+    assert outcome(await old.release_hold(Channel.STABLE, *holds)) == Outcome.PASSED
+    await _release(old, "v1.3.0")
+
+
+async def _holds(bench: Bench) -> list[str]:
+    async with bench.world() as world:
+        standing = await ledger.standing(world.repository(bench.images[0], Channel.STABLE), Channel.STABLE)
+        return [one.digest.hex for one in standing.holds]
+
+
+def _only(times: int, copy: Copy) -> Copy:
+    """The network is away after so many copies."""
+    left = iter(range(times))
+
+    async def copied(source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
+        if next(left, None) is None:
+            raise InfrastructureError("the network is away")
+        await copy(source, digest, target, tag)
+
+    return copied
