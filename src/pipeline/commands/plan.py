@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.commands.packages import packages_between
 from pipeline.domain import Channel, Commit, Digest, Tag
-from pipeline.errors import UsageError
+from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import evidence
 from pipeline.gates.evidence import Proof
 from pipeline.gates.subject import Subject
@@ -14,8 +14,8 @@ from pipeline.policy.tags import ReleaseTag, TestTag
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Move
 from pipeline.report.text import plan_table, table
-from pipeline.stages import stable, testing
-from pipeline.stages.release import GATES, plan_of, tag_commit
+from pipeline.stages import promotion, stable, testing
+from pipeline.stages.release import GATES, moved_on, plan_of, promotion_of, tag_commit, went_on
 from pipeline.world import World
 
 
@@ -38,10 +38,12 @@ class Outlook:
     """Changes, one a line; None when one of the two images has no package list in its evidence."""
     compared: str = ""
     """What said so of both."""
+    stopped: str = ""
+    """Why the promotion would end before its gate: a hold, a withdrawal, a channel that has moved on; empty if not."""
 
 
 async def plan(world: World, name: str, *, digest: str = "", allow_older: bool = False) -> list[Outlook]:
-    """Look at the promotion of a tag; raises what the promotion would raise before its gate.
+    """Look at the promotion of a tag; raises what the promotion would raise before its gate, and tells what stops it.
 
     `digest` as for a promotion to testing.
     """
@@ -64,10 +66,12 @@ async def plan(world: World, name: str, *, digest: str = "", allow_older: bool =
             await stable.find_subject(world, image, release_tag, commit, allow_older=allow_older)
             for image in world.images
         ]
-    return [await _outlook(world, subject, tag, channel) for subject in subjects]
+    wanted = promotion_of("plan", channel, tag, subjects, [], allow_older=allow_older)
+    overtaken = await moved_on(world, wanted, await promotion.plan(world, wanted.desired))
+    return [await _outlook(world, subject, tag, channel, went_on(wanted) if overtaken else "") for subject in subjects]
 
 
-async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -> Outlook:
+async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel, overtaken: str) -> Outlook:
     image, candidate = subject.image, subject.candidate
     found = {gate: await evidence.passed(world, image, candidate.digest, gate) for gate in GATES[channel]}
     home = world.repository(image, channel)
@@ -80,12 +84,22 @@ async def _outlook(world: World, subject: Subject, tag: Tag, channel: Channel) -
         commit=candidate.commit,
         digest=candidate.digest,
         note=candidate.note,
-        moves=await plan_of(world, channel, tag, [subject]),
+        moves=[] if overtaken else await plan_of(world, channel, tag, [subject]),
         evidence={gate: _digest(proof) for gate, proof in found.items()},
         commits=await _commits(world, home, now, candidate.commit),
         packages=changes.lines if changes else None,
         compared=changes.source if changes else "",
+        stopped=await _refused(world, subject, channel) or overtaken,
     )
+
+
+async def _refused(world: World, subject: Subject, channel: Channel) -> str:
+    try:
+        await promotion.respect_holds(world, channel, override=False)
+        await promotion.refuse_withdrawn(world, subject.image, subject.candidate.digest, override=False)
+    except PreconditionError as error:
+        return str(error)
+    return ""
 
 
 def plan_text(outlooks: list[Outlook]) -> str:
@@ -101,9 +115,8 @@ def _text(outlook: Outlook) -> str:
     blocks = [
         f"{outlook.tag} is commit {outlook.commit[:12]}, image {outlook.digest}"
         + (f"; {outlook.note}" if outlook.note else ""),
-        f"Nothing was moved; these would be.\n{plan_table(outlook.moves)}"
-        if outlook.moves
-        else f"Nothing would move: {outlook.tag} and {outlook.channel} are there already.",
+        *([f"As it is now, the promotion ends before its gate. {outlook.stopped}"] if outlook.stopped else []),
+        _moves(outlook),
         f"Evidence\n{_indented(table(('gate', 'evidence'), rows))}",
     ]
     if outlook.commits:
@@ -117,6 +130,14 @@ def _text(outlook: Outlook) -> str:
     else:
         blocks.append(f"Packages: the same in the same versions, by {outlook.compared}.")
     return "\n\n".join(blocks)
+
+
+def _moves(outlook: Outlook) -> str:
+    if outlook.moves:
+        that = ", were it not for that" if outlook.stopped else ""
+        return f"Nothing was moved; these would be{that}.\n{plan_table(outlook.moves)}"
+    there = "" if outlook.stopped else f": {outlook.tag} and {outlook.channel} are there already"
+    return f"Nothing would move{there}."
 
 
 def _indented(text: str) -> str:

@@ -137,7 +137,7 @@ async def superseded(
 
     Asked before the gate: what it found may be pruned by now, and nothing would come of finding it again.
     """
-    if not await _moved_on(world, wanted, planned):
+    if not await moved_on(world, wanted, planned):
         return []
     with world.registry.no_look():
         await promotion.record_written_versions(world, wanted)
@@ -145,7 +145,7 @@ async def superseded(
         Result(
             command=wanted.command,
             outcome=Outcome.SUPERSEDED,
-            reason=_went_on(wanted),
+            reason=went_on(wanted),
             image=subject.image.name,
             repository=str(subject.image.repository),
             digest=subject.candidate.digest,
@@ -156,7 +156,8 @@ async def superseded(
     ]
 
 
-def _went_on(wanted: Promotion) -> str:
+def went_on(wanted: Promotion) -> str:
+    """What is said of a promotion that is superseded."""
     return f"{wanted.version} was promoted before, and {wanted.channel} has moved on since; it stays"
 
 
@@ -189,8 +190,8 @@ async def decided(world: World, wanted: Promotion, planned: Sequence[Move]) -> D
     command never takes a channel back.
     """
     moves = await promotion.plan(world, wanted.desired)
-    if await _moved_on(world, wanted, moves):
-        return Decision(Outcome.SUPERSEDED, _went_on(wanted))
+    if await moved_on(world, wanted, moves):
+        return Decision(Outcome.SUPERSEDED, went_on(wanted))
     if not moves:
         return Decision(Outcome.UNCHANGED, f"{wanted.reason} before; nothing to do")
     _as_planned(planned, moves)
@@ -239,8 +240,8 @@ async def _still_allowed(world: World, wanted: Promotion) -> None:
         world.images,
         lambda image: promotion.refuse_withdrawn(world, image, candidates[image.name], override=wanted.override_hold),
     )
-    for gate in GATES[wanted.channel]:
-        await each(world.images, lambda image, gate=gate: evidence.required(world, image, candidates[image.name], gate))
+    rests_on = [(image, gate) for image in world.images for gate in GATES[wanted.channel]]
+    await each(rests_on, lambda one: evidence.required(world, one[0], candidates[one[0].name], one[1]))
 
 
 def held_back(results: Sequence[Result]) -> list[Result]:
@@ -254,7 +255,7 @@ def held_back(results: Sequence[Result]) -> list[Result]:
     ]
 
 
-async def _moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> bool:
+async def moved_on(world: World, wanted: Promotion, moves: Sequence[Move]) -> bool:
     """Whether a channel of one of the images went further after this promotion was made, or began.
 
     That is so when its ledger says so; and when the channel has a higher version by now, although a crash kept this

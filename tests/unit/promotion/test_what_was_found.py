@@ -12,6 +12,7 @@ from memory_registry import HOST, MemoryRegistry, Weather, sha256
 from scaffold import Bench, configured, outcome
 from virtual_time import VirtualTime
 
+from pipeline.commands.plan import plan_text
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh, Tag
 from pipeline.errors import InfrastructureError
@@ -603,3 +604,28 @@ async def test_what_is_advised_about_next_is_what_build_next_takes(lab: Lab) -> 
     assert outcome(await lab.hold(Channel.NEXT)) == Outcome.PASSED
     (held,) = await lab.build_next()
     assert held.reason.endswith("Run release-hold when it may move again.")
+
+
+@pytest.mark.parametrize(
+    ("tag", "before", "said"),
+    [
+        ("v1.0.0", None, "v1.0.0 was promoted before, and stable has moved on since"),
+        ("v1.0.0-test", None, "v1.0.0-test was promoted before, and testing has moved on since"),
+        ("v1.2.0", lambda lab: lab.hold(Channel.STABLE), "os:stable is on hold"),
+        ("v1.2.0", lambda lab: lab.rollback(Channel.TESTING), "is withdrawn: testing was taken back from it"),
+        ("v1.2.0", None, ""),
+    ],
+    ids=["overtaken", "overtaken test", "hold", "withdrawn", "nothing"],
+)
+async def test_a_plan_tells_what_would_stop_the_promotion(
+    tag: str, before: Callable[[Lab], Awaitable[list[Result]]] | None, said: str, lab: Lab
+) -> None:
+    for version in ("v1.0.0", "v1.1.0"):
+        await lab.release(version)
+    await lab.prepare("v1.2.0")
+    if before:
+        assert outcome(await before(lab)) == Outcome.PASSED
+    (seen,) = await lab.plan(tag)
+    assert (said in seen.stopped, bool(seen.stopped)) == (True, bool(said))
+    assert [move.tag for move in seen.moves] == (["v1.2.0", "stable"] if tag == "v1.2.0" else [])
+    assert (f"ends before its gate. {seen.stopped}" in plan_text([seen])) is bool(said)
