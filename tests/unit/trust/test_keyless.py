@@ -94,15 +94,18 @@ class Instance:
         self.tokens.append(token)
         return self.acts.pop(0)()
 
-    async def signed(self) -> bytes:
-        return await sign_with_identity(cast("Any", self), cast("Any", Given()), b"{}")
+    async def signed(self, secret: str = "canary") -> bytes:
+        return await sign_with_identity(cast("Any", self), cast("Any", Given(secret)), b"{}")
 
 
+@dataclass
 class Given:
     """In the place of a secret."""
 
+    text: str
+
     async def plaintext(self) -> str:
-        return "canary"
+        return self.text
 
 
 def raising(error: Exception) -> Callable[[], bytes]:
@@ -129,6 +132,18 @@ async def test_a_signature_is_asked_for_again_after_an_outage_and_not_after_a_re
     with pytest.raises(UsageError, match="HTTP 401"):
         await refused.signed()
     assert len(refused.acts) == 1
+
+
+@pytest.mark.usefixtures("without_pauses")
+@respx.mock
+async def test_who_vouches_for_the_job_may_be_away_for_a_while_and_is_asked_at_each_try() -> None:
+    tokens = [httpx.Response(200, json={"value": one}) for one in ("first", "second")]
+    respx.get("https://pipelines.test/token").mock(
+        side_effect=[httpx.ConnectError("canary"), httpx.Response(429), *tokens]
+    )
+    instance = Instance([raising(InfrastructureError("HTTP 503")), lambda: b"signed"])
+    assert await instance.signed("https://pipelines.test/token canary") == b"signed"
+    assert instance.tokens == ["first", "second"]
 
 
 @pytest.mark.usefixtures("without_pauses")
