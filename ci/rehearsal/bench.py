@@ -194,9 +194,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=20, help="how many are promoted at once (default: 20)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--tags", type=int, nargs="+", default=[500], help="of repositories (default: 500)")
-    parser.add_argument(
-        "--sizes", type=float, nargs="+", default=[0.3], help="in GB (default: 0.3)"
-    )
+    parser.add_argument("--sizes", type=float, nargs="+", default=[0.3], help="in GB (default: 0.3)")
     parser.add_argument("--all", action="store_true", help="ci/demo and ci/test as well, once each")
     return parser.parse_args()
 
