@@ -160,6 +160,11 @@ async def _submitted(
 
 def _by_digest(text: str) -> tuple[Repository, Digest]:
     name, _, digest = text.removeprefix("docker://").partition("@")
+    if "@" in digest:
+        raise UsageError(
+            "A reference holds a second @ before its digest; expected REPOSITORY@sha256:… alone. A login is given by "
+            "--registry-auth, never in a reference, which shows in logs."
+        )
     if ":" in name.rpartition("/")[2]:
         name = name.rpartition(":")[0]
     try:

@@ -96,6 +96,15 @@ async def test_two_images_of_one_platform_are_no_candidate(lab: Lab, twice: str)
     assert f"is for {both}; expected exactly" in told.reason
 
 
+async def test_a_login_in_a_reference_is_refused_and_not_told(lab: Lab) -> None:
+    digest = lab.elsewhere("theirs")
+    (told,) = await lab.submit_next(f"someone:the-password@{HOST}/elsewhere/os@{digest}")
+    assert (told.outcome, lab.steps) == (Outcome.USAGE, [])
+    assert "the-password" not in told.reason
+    (told,) = await lab.submit_next(f"{HOST}/elsewhere/os:latest")
+    assert "is no image by digest" in told.reason
+
+
 async def test_what_an_index_says_of_an_image_is_what_it_says_of_itself(lab: Lab) -> None:
     """One that was annotated wrongly would be taken by machines on which it does not run."""
     wrong = lab.listing(("linux/amd64", "1", "linux/amd64"), ("linux/amd64", "2", "linux/arm64"))
