@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 LIVES = (Refusal.CLOSED, Refusal.LOGIN)
 """What only a guest does that has come as far as its network, also where no console shows that it is up."""
+PATIENCE = 3.0
+"""Seconds with KVM after which a shell that does not answer is asked again."""
 SILENCE = 30.0
 """Seconds with KVM after which SSH is tried although nothing told that the guest has a network."""
 
@@ -133,13 +135,15 @@ class Session:
                 group.cancel_scope.cancel()
 
     async def _connect_shell(self, deadline: float) -> None:
-        """Whatever is asked first waits until the guest's shell listens."""
+        """Ask until the guest's shell answers: what was sent before a shell that had to start again is lost with it."""
         with self._wait(deadline, lambda: ("no shell answers on its virtio console", Refusal.NO_ANSWER)) as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._hurry, scope)
                 guest = Guest(await Shell.open(self.shell))
-                await guest.run("true", within=deadline)
-                self._guest = guest
+                while not self._guest:
+                    with contextlib.suppress(GuestLost):
+                        await guest.run("true", within=self.scaled(PATIENCE))
+                        self._guest = guest
                 group.cancel_scope.cancel()
 
     @contextlib.contextmanager

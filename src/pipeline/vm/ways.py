@@ -50,6 +50,7 @@ PORT = "pipeline.gate"
 
 _SHELL_UNIT = f"""[Unit]
 Description=Shell of the VM gate
+StartLimitIntervalSec=0
 [Service]
 ExecStart=/bin/sh -c 'until [ -c /dev/virtio-ports/{PORT} ]; do sleep 0.2; done; \
 exec /bin/sh <>/dev/virtio-ports/{PORT} >&0 2>/dev/null'

@@ -51,12 +51,14 @@ async def test_a_server_that_punishes_who_knocks_too_often_has_nothing_against_u
     gate: Callable[..., Awaitable[Any]],
 ) -> None:
     """Neither against the gate, in the boot that it waited for, nor against the connections that pytest opens."""
-    ran = await gate(ZOO / "modern-sshd", {"reboot": False, "allowed_skips": ALLOWED}, CHECKS)
+    waived = {"check": "user/fails.sh", "match": "no luck", "bug": BUG, "until": "2999-01-01"}
+    ran = await gate(ZOO / "modern-sshd", {"reboot": False, "allowed_skips": ALLOWED, "waivers": [waived]}, CHECKS)
 
+    assert ran.result.outcome is Outcome.PASSED, ran.printed
     status = {check.name: check.status for check in ran.result.checks}
     assert ran.result.inputs["way_in"] == "root's key at the SSH server that the image runs"
-    assert status["user/nobody-left-unheard.sh"] is CheckStatus.PASSED, ran.printed
-    assert status["user/test_system.py::test_ssh_is_enabled"] is CheckStatus.PASSED, ran.printed
+    assert status["user/nobody-left-unheard.sh"] is CheckStatus.PASSED
+    assert status["user/test_system.py::test_ssh_is_enabled"] is CheckStatus.PASSED
 
 
 @pytest.mark.thorough
