@@ -45,6 +45,8 @@ RUN --mount=type=bind,from=ctx,source=/,target=/ctx \\
     /ctx/build.sh my-os
 """
 FLAVORS = """\
+ARG BASE_IMAGE=base
+
 FROM scratch AS ctx
 COPY build_files /
 
@@ -52,7 +54,6 @@ FROM {base} AS base
 RUN --mount=type=bind,from=ctx,source=/,target=/ctx --mount=type=secret,id=rhsm \\
     test -s /run/secrets/rhsm && /ctx/build.sh base
 
-ARG BASE_IMAGE=base
 FROM ${{BASE_IMAGE}} AS gnome
 RUN --mount=type=bind,from=ctx,source=/,target=/ctx \\
     test -e /usr/share/base/note && /ctx/build.sh gnome
