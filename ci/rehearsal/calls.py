@@ -42,8 +42,8 @@ class Pipeline:
     """A folder for what Dagger says while it works, one file for each call."""
     full: bool = True
     """Whether the lab has an object store and openQA."""
-    direct: bool = False
-    """Whether containers reach registry and object store by the names that the repository has for them."""
+    direct: int | None = None
+    """The port of openQA here, where containers reach registry and object store by the names that they have."""
     waiting: Callable[[float, Path], None] | None = field(default=None)
     """Called twice a second with the seconds since the start and the log."""
 
@@ -67,7 +67,7 @@ class Pipeline:
         servers = 3 if self.full else 1
         outside = LAB_SERVICES[:servers] + _LOGINS[:servers]
         if self.direct:
-            outside = LAB_SERVICES[2:] + _LOGINS[1:]
+            outside = [f"--openqa=tcp://localhost:{self.direct}", *_LOGINS[1:]]
         command = ["dagger", "--progress=plain", "call", "-m", str(MODULE), "--source", str(self.source)]
         with self.log(log or arguments[0]).open("wb") as file:
             return subprocess.Popen(

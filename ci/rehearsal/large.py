@@ -23,12 +23,12 @@ import dagger
 from anyio.to_thread import run_sync
 from dagger import dag
 
-from pipeline.lab.images import DISK_BUILDER, TINY_OS
+from pipeline.lab.images import DISK_BUILDER, OLD, TINY_OS, disk_builder, tiny_os
 from pipeline.lab.openqa import PORT, machine
 from pipeline.lab.store import versitygw
 from rehearsal import by_hand
 from rehearsal.calls import Pipeline
-from rehearsal.lab import MODULE, OPENQA, REGISTRY, STORE_AUTH, lab
+from rehearsal.lab import MODULE, REGISTRY, STORE_AUTH
 from rehearsal.processes import processes
 from rehearsal.repository import Repository
 
@@ -73,11 +73,13 @@ class _Cost:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the servers answer, as HOST:PORT of this machine, and where they keep what they have."""
+    """Where the servers answer, as HOST:PORT of this machine, and openQA by its port."""
 
     registry: str
     store: str
+    openqa: int
     folder: Path
+    """What registry and store hold."""
 
     def stored(self) -> int:
         """Bytes that registry and store hold."""
@@ -100,7 +102,7 @@ async def measured(sizes: Sequence[float], logs: Path, say: Callable[[str], None
 
 async def _releases(size: float, place: _Place, folder: Path, logs: Path, say: Callable[[str], None]) -> None:
     repository = _repository(size, place, folder / "os")
-    pipeline = Pipeline(repository.path, logs, direct=True)
+    pipeline = Pipeline(repository.path, logs, direct=place.openqa)
     for number, (version, words) in enumerate(_RELEASES):
         if number:
             repository.replace("Containerfile", f"layer {_LAYERS}\n", f"layer {_LAYERS}, new\n")
@@ -132,7 +134,7 @@ def _repository(size: float, place: _Place, path: Path) -> Repository:
     localhost = f"localhost:{place.registry.rpartition(':')[2]}"
     text = config.read_text().replace(f"registry:{REGISTRY}/{DISK_BUILDER}", f"{localhost}/{DISK_BUILDER}")
     text = text.replace(f"registry:{REGISTRY}", place.registry).replace("store:7500", place.store)
-    config.write_text(text)
+    config.write_text(text.replace(f"openqa:{PORT}", f"openqa:{place.openqa}"))
     each = int(size * _GB / _LAYERS / 2**20)
     with (path / "Containerfile").open("a") as file:
         for number in range(1, _LAYERS + 1):
@@ -151,22 +153,23 @@ async def _servers(folder: Path, logs: Path) -> AsyncIterator[_Place]:
         here = _address()
         bound = running.enter_context(servers.docker_registry(held / "registry", host="0.0.0.0"))
         registry = bound.replace("0.0.0.0", here)
-        with lab("lab", logs / "lab.log", full=False):
-            for image in TINY_OS, DISK_BUILDER:
-                _copied(f"localhost:{REGISTRY}/{image}", f"{registry}/{image}")
         async with dagger.connection(dagger.Config(log_output=log)):
+            files = dag.host().directory(str(MODULE / "ci/lab"))
+            await disk_builder(files).publish(f"localhost:{registry.rpartition(':')[2]}/{DISK_BUILDER}")
+            await tiny_os(files, OLD).export(str(folder / "tiny.oci"))
+            _copied(folder / "tiny.oci", f"{registry}/{TINY_OS}:{OLD}")
             await versitygw().export(str(folder / "bin/versitygw"))
-            port = servers.free_port()
-            running.enter_context(_store(folder / "bin", held / "store", port))
-            container = machine(dag.host().directory(str(MODULE / "ci/lab")))
+            store, openqa = servers.free_port(), servers.free_port()
+            running.enter_context(_store(folder / "bin", held / "store", store))
             service = (
-                container.with_env_variable("OPENQA_DOWNLOAD_DOMAINS", here)
+                machine(files)
+                .with_env_variable("OPENQA_DOWNLOAD_DOMAINS", here)
                 .with_exposed_port(PORT)
                 .as_service(args=["/openqa/start"])
             )
-            tunnel = dag.host().tunnel(service, ports=[dagger.PortForward(backend=PORT, frontend=OPENQA)])
+            tunnel = dag.host().tunnel(service, ports=[dagger.PortForward(backend=PORT, frontend=openqa)])
             await tunnel.start()
-            yield _Place(registry, f"{here}:{port}", held)
+            yield _Place(registry, f"{here}:{store}", openqa, held)
             await tunnel.stop()
 
 
@@ -180,7 +183,9 @@ def _store(program: Path, root: Path, port: int) -> Iterator[None]:
         "STORE_PORT": str(port),
         "STORE_ROOT": str(root),
     }
-    process = subprocess.Popen([MODULE / "ci/lab/store/start"], env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [MODULE / "ci/lab/store/start"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while not _answers(port):
             if process.poll() is not None:
@@ -206,10 +211,9 @@ def _address() -> str:
         return address
 
 
-def _copied(source: str, target: str) -> None:
-    flags = ["--quiet", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]
-    command = [servers.debian("skopeo"), "copy", *flags, f"docker://{source}", f"docker://{target}"]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+def _copied(archive: Path, target: str) -> None:
+    command = [servers.debian("skopeo"), "copy", "--quiet", "--dest-tls-verify=false"]
+    subprocess.run([*command, f"oci-archive:{archive}", f"docker://{target}"], check=True, stdin=subprocess.DEVNULL)
 
 
 @contextmanager
