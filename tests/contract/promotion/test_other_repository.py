@@ -25,13 +25,13 @@ from pipeline.world import World
 PLATFORM = "linux/amd64"
 
 
-def lab(registry: str, copy: Any, disk: Path, stable_registry: str = "") -> Bench:
+def lab(registry: str, copy: Any, disk: Path, stable_registry: str = "", *, apart: bool = True) -> Bench:
     async def stored(world: World, subject: Subject) -> dict[str, DiskRecord]:
         repo, digest = world.repository(subject.image), subject.candidate.digest
         platforms = subject.image.platforms
         return {one: await attach_disk(repo, digest, disk, one, builder="b@sha256:0") for one in platforms}
 
-    config = configured(f"test/{uuid4().hex}", host=registry, plain=True, apart=True, stable_host=stable_registry)
+    config = configured(f"test/{uuid4().hex}", host=registry, plain=True, apart=apart, stable_host=stable_registry)
     bench = Bench(config, copy, push)
     bench.store_disks = stored
     return bench
