@@ -141,8 +141,8 @@ class Session:
                 group.start_soon(self._hurry, scope)
                 guest = Guest(await Shell.open(self.shell))
                 while not self._guest:
-                    with contextlib.suppress(GuestLost):
-                        await guest.run("true", within=self.scaled(PATIENCE))
+                    with anyio.move_on_after(self.scaled(PATIENCE)):
+                        await guest.run("true", within=deadline)
                         self._guest = guest
                 group.cancel_scope.cancel()
 
