@@ -1,11 +1,11 @@
 """import-from: an image with all that belongs to it, taken over from another repository, and verified there."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipeline.commands.verify import verify
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
+from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.policy.names import Kind
 from pipeline.registry import ledger
@@ -30,11 +30,20 @@ async def import_from(world: World, repository: str) -> list[Result]:
         old = Repository.parse(repository)
     except ValueError as error:
         raise UsageError(f"--repository: {error}.") from error
-    return [await _image(world, image, old) for image in world.images]
+    planned = [await _planned(world, image, old) for image in world.images]
+    return [await _taken_over(world, one) for one in planned]
 
 
-async def _image(world: World, image: Image, old: Repository) -> Result:
-    start = time.monotonic()
+@dataclass(frozen=True)
+class _Planned:
+    image: Image
+    source: RepositoryClient
+    target: RepositoryClient
+    moves: list[Move]
+
+
+async def _planned(world: World, image: Image, old: Repository) -> _Planned:
+    """Refuses what cannot come, before anything of any image is copied."""
     source, target = world.registry.repository(old).under(image.prefix), world.repository(image)
     if others := {str(image.home(channel)) for channel in Channel} - {str(target.repository)}:
         raise UsageError(
@@ -50,17 +59,27 @@ async def _image(world: World, image: Image, old: Repository) -> Result:
         )
     for channel in Channel:
         await ledger.entries(source, channel)  # a broken one is mended where it is
-    moves = await _missing(image, source, target)
+    return _Planned(image, source, target, await _missing(image, source, target))
+
+
+async def _taken_over(world: World, planned: _Planned) -> Result:
+    start = time.monotonic()
+    image, source, target, moves = planned.image, planned.source, planned.target, planned.moves
     for digest in dict.fromkeys(move.new for move in moves):
-        await world.copy(old, digest, target.repository, None)
+        await world.copy(source.repository, digest, target.repository, None)
         await copy_attached(source, target, digest)
     for tag in await source.tags():
         if (name := image.tags.read(tag)) and name.kind is Kind.LEDGER:
             await copy_tagged(source, target, tag, await source.listed(tag))
+    if await _missing(image, source, target) != moves:
+        raise ConflictError(
+            f"The tags of {image.name} changed in {source.repository} while they were copied; none of them was written "
+            f"to {target.repository}. Run import-from again when nothing is promoted there."
+        )
     for move in moves:
         await promotion.name(world, target.repository, move.tag, move.new)
     (verified,) = await verify(replace(world, images=[image]), list(Channel))
-    told = f"{len(moves)} tags of {old} with all that belongs to them are in {target.repository}"
+    told = f"{len(moves)} tags of {source.repository} with all that belongs to them are in {target.repository}"
     return verified.model_copy(
         update={
             "command": "import-from",
@@ -79,7 +98,7 @@ async def _missing(image: Image, source: RepositoryClient, target: RepositoryCli
         name = image.tags.read(tag)
         if not name or name.kind is Kind.LEDGER:
             continue
-        new, there = await _digest(source, tag), await target.digest(tag)
+        new, there = (await source.listed(tag)).digest, await target.digest(tag)
         if there and there != new:
             raise ConflictError(
                 f"{target.repository.tagged(tag)} is {there}, and {source.repository.tagged(tag)} is {new}: expected "
@@ -90,7 +109,3 @@ async def _missing(image: Image, source: RepositoryClient, target: RepositoryCli
     if not await target.tags() and not found:
         raise PreconditionError(f"{source.repository} has no tag of {image.name}; expected its channels and versions.")
     return [move for _, move in sorted(found, key=lambda one: one[0])]
-
-
-async def _digest(source: RepositoryClient, tag: Tag) -> Digest:
-    return (await source.listed(tag)).digest

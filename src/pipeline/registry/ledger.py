@@ -253,11 +253,16 @@ async def record_loss(repo: RepositoryClient, told: Entry) -> list[Record]:
     """
     await refuse_wrong_clock(repo, told.at)
     written = []
-    while lost := _lost(await _read(repo, await _counting(repo, told.channel, await repo.tags()))):
+    while await _missing(repo, told.channel) and (lost := await _missing(repo, told.channel)):
+        # a list may have lost a line: what is missing twice is missing
         number, stands_for, before = lost
         place = {"number": number, "stands_for": stands_for, "previous": before}
         written.append(await _write(repo, told.model_copy(update=place)))
     return written
+
+
+async def _missing(repo: RepositoryClient, channel: Channel) -> tuple[int, Digest | None, list[Digest]] | None:
+    return _lost(await _read(repo, await _counting(repo, channel, await repo.tags())))
 
 
 def _lost(records: Sequence[Record]) -> tuple[int, Digest | None, list[Digest]] | None:

@@ -1,33 +1,16 @@
 """A repository that moves elsewhere with all that belongs to it, and one whose copy left entries of a ledger behind."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome, Repository, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.registry import ledger
+from pipeline.registry.client import RepositoryClient
 from pipeline.registry.ledger import Name
 from pipeline.world import Copy
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryRegistry]:
-    monkeypatch.chdir(tmp_path)
-    made = MemoryRegistry()
-    with made.serving():
-        yield made
 
 
 @pytest.fixture
@@ -48,11 +31,11 @@ def new(registry: MemoryRegistry, old: Bench) -> Bench:
     return bench
 
 
-def _bench(registry: MemoryRegistry, name: str) -> Bench:
+def _bench(registry: MemoryRegistry, *names: str) -> Bench:
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
         return await registry.push(image.repository.path, tag, labels, f"{tag}")
 
-    return Bench(configured(name, host=HOST, aliases=["latest", "{major}"]), registry.copy, push)
+    return Bench(configured(*names, host=HOST, aliases=["latest", "{major}"]), registry.copy, push)
 
 
 async def _release(bench: Bench, version: str) -> None:
@@ -97,12 +80,38 @@ async def test_what_broke_off_is_finished_by_the_same_command(
     assert registry.store("new").tags == registry.store("old").tags
 
 
+async def test_of_several_images_none_comes_before_all_can(registry: MemoryRegistry, old: Bench) -> None:
+    two = _bench(registry, "new", "other")
+    two.git = old.git
+    registry.store("other").tags["stable"] = await registry.push("other", "mine", {}, "somebody's")
+    told = await two.import_from(f"{HOST}/old")
+    assert outcome(told) == Outcome.CONFLICT, told[0].reason
+    assert not registry.store("new").tags
+
+
 async def test_nothing_is_written_over(registry: MemoryRegistry, new: Bench) -> None:
     await _release(new, "v2.0.0")
     before = dict(registry.store("new").tags)
     (told,) = await new.import_from(f"{HOST}/old")
     assert told.outcome == Outcome.CONFLICT, told.reason
     assert registry.store("new").tags == before
+
+
+async def test_a_channel_that_moves_meanwhile_is_written_nowhere(old: Bench, new: Bench) -> None:
+    copy, holds = new.copy, await _holds(old)
+
+    async def copied(source: Repository, digest: Digest, target: Repository, tag: Tag | None) -> None:
+        if tag is None and holds:
+            await old.release_hold(Channel.STABLE, holds.pop())
+            await _release(old, "v1.3.0")
+        await copy(source, digest, target, tag)
+
+    new.copy = copied
+    (told,) = await new.import_from(f"{HOST}/old")
+    assert told.outcome == Outcome.CONFLICT, told.reason
+    async with new.world() as world:
+        assert await world.repository(new.images[0]).digest(Tag("stable")) is None
+    assert outcome(await new.import_from(f"{HOST}/old")) == Outcome.PASSED
 
 
 @pytest.mark.parametrize("place", ["old", f"{HOST}/old:stable", f"{HOST}/new", f"{HOST}/nobody"])
@@ -130,6 +139,17 @@ async def test_lost_entries_are_recorded_by_a_person_and_hold_the_channel(
     assert len(holds) == len(gone) + 1  # the rollback's
     assert outcome(await old.release_hold(Channel.STABLE, *holds)) == Outcome.PASSED
     await _release(old, "v1.3.0")
+
+
+async def test_a_line_that_a_list_lacks_once_is_no_loss(old: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = RepositoryClient.tags, iter([True])
+
+    async def tags(self: RepositoryClient) -> list[Tag]:
+        found = await whole(self)
+        return [tag for tag in found if not ((name := Name.parse(tag)) and name.number == 1)] if next(cut, 0) else found
+
+    monkeypatch.setattr(RepositoryClient, "tags", tags)
+    assert outcome(await old.record_loss(Channel.STABLE)) == Outcome.UNCHANGED
 
 
 async def _holds(bench: Bench) -> list[str]:
