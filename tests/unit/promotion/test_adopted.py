@@ -2,7 +2,7 @@
 
 import pytest
 from scaffold import outcome
-from test_what_was_found import Lab, anyio_backend, lab  # noqa: F401 - fixtures
+from test_what_was_found import Lab, lab  # noqa: F401 - fixtures
 
 from pipeline.config import StaleAfter
 from pipeline.domain import Outcome

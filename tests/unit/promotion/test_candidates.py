@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from memory_registry import HOST, Bad, Crash, MemoryRegistry, Weather
 from scaffold import Bench, HandedOver, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome, Refresh, Repository, Tag, usual_platform
@@ -18,11 +17,6 @@ from pipeline.registry import media
 from pipeline.registry.content import sha256
 
 LABELS = {f"org.opencontainers.image.{name}": name for name in ("source", "created", "version")}
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 class Lab(Bench):

@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Commit, Digest, Outcome, Tag
@@ -16,11 +14,6 @@ from pipeline.report.model import Phase, Result
 from pipeline.vm.spec import Spec
 
 BOOT = [Phase(name="firmware", start=0, end=4), Phase(name="ready", start=4, end=5)]
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 class Measured(Bench):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, outcome
-from virtual_time import VirtualTime
 
 from pipeline.commands.matrix import matrix
 from pipeline.config import Image, parse
@@ -29,11 +28,6 @@ needs = ["desktop"]
 [images.desktop]
 needs = ["base"]
 """
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 class Fleet(Bench):

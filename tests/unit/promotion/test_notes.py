@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.api.calls import json_of
 from pipeline.commands.notes import _identity_options, notes
@@ -16,12 +14,6 @@ from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.report.notes import Notes, notes_text
 from pipeline.trust.keyless import Called, Identity, Sigstore
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
-
 
 PREFIXED = parse(
     "".join(

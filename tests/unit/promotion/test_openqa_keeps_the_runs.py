@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Commit, Outcome
@@ -15,11 +13,6 @@ from pipeline.policy.tags import ReleaseTag
 from pipeline.report.model import CheckStatus, Result
 from pipeline.stages import stable
 from pipeline.world import World
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 @pytest.fixture

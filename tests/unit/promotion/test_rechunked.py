@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image, parse
 from pipeline.domain import Outcome, Refresh, Tag
@@ -23,11 +21,6 @@ rechunk = {{ image = "{HOST}/rechunker:1", args = ["{{root}}", "{{layout}}"] }}
 
 class Lab(Bench):
     registry: MemoryRegistry
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 @pytest.fixture

@@ -1,30 +1,12 @@
 """docs/runbook.md, followed to the letter."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.report.model import Result
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryRegistry]:
-    monkeypatch.chdir(tmp_path)
-    made = MemoryRegistry()
-    with made.serving():
-        yield made
 
 
 @pytest.fixture

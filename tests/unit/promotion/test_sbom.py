@@ -3,12 +3,10 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jobs import NEXT, Lab, new_lab
 from scaffold import outcome
-from virtual_time import VirtualTime
 
 from pipeline.commands.notes import notes
 from pipeline.commands.plan import plan, plan_text
@@ -19,11 +17,6 @@ from pipeline.registry import media
 from pipeline.registry.client import RepositoryClient
 from pipeline.trust import statement as in_toto
 from pipeline.trust.bundle import read_bundle
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 @pytest.fixture(params=[False], ids=[""])

@@ -11,7 +11,6 @@ import pytest
 from jobs import OF, PEOPLE, STABLE, STRANGER, TESTING, TRUST, Key, Lab, new_lab
 from memory_registry import HOST, Delay, Weather
 from scaffold import outcome
-from virtual_time import VirtualTime
 
 from pipeline.commands.policy import policy, policy_text
 from pipeline.config import parse
@@ -25,11 +24,6 @@ from pipeline.registry.transfer import copy_attached
 from pipeline.trust.image import MEDIA_TYPE, annotated, payload
 from pipeline.trust.keyless import Identity, Sigstore
 from pipeline.trust.signers import Trust
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from jobs import NEXT, OF, PEOPLE, STABLE, STRANGER, TESTING, TRUST, Key, Lab, new_lab
 from memory_registry import HOST, Lie, Weather
 from scaffold import outcome
-from virtual_time import VirtualTime
 
 from pipeline.commands.history import history, history_text
 from pipeline.commands.notes import notes
@@ -30,11 +29,6 @@ from pipeline.trust.image import Pen
 from pipeline.trust.notary import Notary, Sign
 from pipeline.trust.signers import Trust
 from pipeline.trust.warrant import Warrant
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, outcome
-from virtual_time import VirtualTime
 
 from pipeline.config import Image, parse
 from pipeline.containers.podman import build_options
@@ -56,11 +55,6 @@ class Lab(Bench):
         digest = self.registry.put_image(path, {}, seed)
         self.registry.tag(path, tag, digest, by_us=False)
         return digest
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from memory_registry import HOST, MemoryRegistry, Weather, sha256
 from scaffold import Bench, configured, outcome
-from virtual_time import VirtualTime
 
 from pipeline.commands.plan import plan_text
 from pipeline.config import Image
@@ -21,11 +20,6 @@ from pipeline.registry import ledger
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.evidence import Evidence, StoredEvidence, attach_evidence
 from pipeline.report.model import Result
-
-
-@pytest.fixture(params=[()], ids=[""])
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTime}
 
 
 class Lab(Bench):
