@@ -56,7 +56,7 @@ def lab(
         LabError: a port is taken, Dagger ended, or the deadline passed.
     """
     servers = {"registry": REGISTRY} | ({"store": STORE, "openqa": OPENQA} if full else {})
-    if taken := [port for port in (_DOOR, *servers.values()) if _answers(port)]:
+    if taken := [port for port in (_DOOR, *servers.values()) if answers(port)]:
         raise LabError(f"something listens on port {taken[0]} already: another lab? Stop it and try again.")
     started = time.monotonic()
     with log.open("wb") as file, tempfile.TemporaryDirectory(prefix="bootc-lab-") as folder, ExitStack() as running:
@@ -77,7 +77,7 @@ def lab(
             door += ["-L", f"{port}:{host}:{port}"]
         for command, opened in (tunnel, [_DOOR]), (door, list(servers.values())):
             process = running.enter_context(_running(command, file))
-            while not all(_answers(port) for port in opened):
+            while not all(answers(port) for port in opened):
                 elapsed = time.monotonic() - started
                 if process.poll() is not None:
                     raise LabError(f"the lab ended with exit code {process.returncode}; see {log}")
@@ -95,7 +95,8 @@ _SSH_OPTIONS = (
 )
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False

@@ -9,7 +9,6 @@ wrote, and *left* how much more of it is in use, without what registry and store
 import os
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,13 +27,12 @@ from pipeline.lab.openqa import PORT, machine
 from pipeline.lab.store import versitygw
 from rehearsal import by_hand
 from rehearsal.calls import Pipeline
-from rehearsal.lab import MODULE, REGISTRY, STORE_AUTH
+from rehearsal.lab import MODULE, REGISTRY, STORE_AUTH, answers
 from rehearsal.processes import processes
 from rehearsal.repository import Repository
+from rehearsal.tests import conftest
 
-sys.path.insert(0, str(MODULE / "tests" / "contract"))  # other tests have a conftest, too
-
-import conftest as servers
+servers = conftest("contract")
 
 _LAYERS = 10
 _OFTEN = 0.2
@@ -187,7 +185,7 @@ def _store(program: Path, root: Path, port: int) -> Iterator[None]:
         [MODULE / "ci/lab/store/start"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        while not _answers(port):
+        while not answers(port):
             if process.poll() is not None:
                 raise ScaleError(f"the object store ended with {process.returncode}")
             time.sleep(0.2)
@@ -195,12 +193,6 @@ def _store(program: Path, root: Path, port: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def _address() -> str:

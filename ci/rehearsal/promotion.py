@@ -45,14 +45,15 @@ from pipeline.registry.content import Descriptor, Manifest
 from pipeline.trust.notary import Notary
 from pipeline.trust.signers import Trust
 from rehearsal.lab import MODULE
+from rehearsal.tests import conftest
 
-sys.path.insert(0, str(MODULE / "tests" / "contract"))  # other tests have a conftest, too
-sys.path.append(str(MODULE / "tests" / "unit" / "promotion"))
+sys.path += [str(MODULE / "tests" / part) for part in ("contract", "unit/promotion")]
 
-import conftest as servers
 from faultproxy import FaultProxy
 from jobs import Key
 from scaffold import Bench, configured, outcome
+
+servers = conftest("contract")
 
 KEY = Key("bench")
 COMMANDS = ("promote-testing", "promote-stable")

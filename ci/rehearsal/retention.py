@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +19,7 @@ from pipeline.policy.retention import Rules
 from pipeline.registry.client import RegistryClient
 from pipeline.registry.retention import Kept, prune
 from pipeline.registry.retention.oci import OciDriver
-from rehearsal.lab import MODULE
+from rehearsal.tests import conftest
 
 _PLATFORMS = ("amd64", "arm64", "ppc64le", "s390x")
 _RULES = Rules(keep_last=10, older_than="30d", max_percent=100, max_deletions=10**9)  # type: ignore[arg-type]
@@ -28,7 +27,8 @@ _RULES = Rules(keep_last=10, older_than="30d", max_percent=100, max_deletions=10
 
 async def measured(tags: Sequence[int], say: Callable[[str], None]) -> None:
     """The table, a line each."""
-    registries = _registries()
+    registries = conftest("unit/retention")
+    registries.NOW = datetime.now(UTC)
     say(f"{'repository':<52} {'manifests':>9} {'requests':>9} {'a tag':>7} {'seconds':>8}")
     for count in tags:
         for dated in False, True:
@@ -42,18 +42,6 @@ async def measured(tags: Sequence[int], say: Callable[[str], None]) -> None:
                         for run in "first", "next":
                             title = f"{count} tags{', dated' if dated else ''}{', referrers API' if api else ''}, {run}"
                             say(await _plan(registry, registries, title, Path(folder)))
-
-
-def _registries() -> Any:
-    """The unit tests' registry in memory, whose clock is right here."""
-    path = MODULE / "tests" / "unit" / "retention" / "conftest.py"
-    spec = spec_from_file_location("registries", path)
-    if spec is None or spec.loader is None:
-        raise RuntimeError(f"{path} cannot be loaded")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.NOW = datetime.now(UTC)  # type: ignore[attr-defined]
-    return module
 
 
 def _fill(registries: Any, registry: Any, count: int, *, dated: bool) -> None:

@@ -24,10 +24,9 @@ from pipeline.registry.client import RegistryClient
 from pipeline.registry.content import sha256
 from pipeline.registry.download import measured as measured_file
 from rehearsal.lab import MODULE
+from rehearsal.tests import conftest
 
-sys.path.insert(0, str(MODULE / "tests" / "contract"))  # other tests have a conftest, too
-
-import conftest as servers
+servers = conftest("contract")
 
 _PIECE = 8 << 20
 _BUILDER = "bench@sha256:0"

@@ -52,8 +52,8 @@ from pipeline.containers.secrets import read_secret
 from pipeline.domain import Refresh
 from pipeline.ending import CallFailed
 from pipeline.gates.evidence import run_directory, unpacked
+from pipeline.lab import OLD, lab_files
 from pipeline.lab import lab as surroundings
-from pipeline.lab import lab_files
 from pipeline.registry.retention import DriverKind
 from pipeline.report.model import Result
 from pipeline.world import Given, World
@@ -283,7 +283,7 @@ class BootcPipeline:
         suites: Annotated[list[str] | None, Doc("Of Debian, for the tiny OS in the registry (bookworm)")] = None,
     ) -> dagger.Service:
         """Registry, object store and openQA to try things with, behind SSH; `ci/lab/up` opens their ports."""
-        return await surroundings(lab_files(), name, key, full, suites or ["bookworm"])
+        return await surroundings(lab_files(), name, key, full, suites or [OLD])
 
     @acting
     async def plan(

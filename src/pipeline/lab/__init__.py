@@ -5,5 +5,6 @@ A lab is for trying the pipeline, for its own tests and for the demo: everything
 
 from pipeline.lab.box import lab
 from pipeline.lab.files import lab_files
+from pipeline.lab.images import OLD
 
-__all__ = ["lab", "lab_files"]
+__all__ = ["OLD", "lab", "lab_files"]
