@@ -135,10 +135,14 @@ def gate(toolbox: dagger.Container, modern: dagger.Container, tmp_path: Path) ->
     """Derive a disk from the tiny OS as a folder of ci/lab/broken says, and run the gate over it."""
 
     async def run(
-        case: Path, spec: dict[str, Any], checks: Path | None = None, outside: dagger.Service | None = None
+        case: Path,
+        spec: dict[str, Any],
+        checks: Path | None = None,
+        outside: dagger.Service | None = None,
+        on: dagger.Container | None = None,
     ) -> Ran:
         base = tomllib.loads((case / "case.toml").read_text()).get("base", "bookworm")
-        tools = modern if base == "trixie" else toolbox
+        tools = on or (modern if base == "trixie" else toolbox)
         container = tools.with_mounted_directory("/case", dag.host().directory(str(case)))
         if outside:
             container = container.with_service_binding("updates.example.org", outside)
