@@ -1,4 +1,4 @@
-"""The workflows as GitHub would run them, by act in host mode; the three actions are small stand-ins."""
+"""The workflows as GitHub would run them, by act in host mode; the actions are small stand-ins."""
 
 import json
 import os

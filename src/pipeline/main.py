@@ -306,7 +306,7 @@ class BootcPipeline:
 
     @acting
     async def board(self, image: Images = None) -> dagger.Directory:
-        """Where all channels stand, as a page to publish with a badge for each: index.html and badges/."""
+        """Where all channels stand, as a page to publish: index.html, the reports that it links, badges."""
         async with opened("board", self.given, image) as world:
             site = dag.directory()
             for path, text in (await board.board(world)).items():

@@ -8,6 +8,7 @@ write.
 """
 
 import re
+from collections.abc import Iterable
 
 from pipeline.domain import Channel, Digest, Tag
 from pipeline.policy.names import RECORDS
@@ -26,6 +27,12 @@ _EVIDENCE_DIGITS, _DISK_DIGITS = 36, 40
 def evidence_tags(gate: Channel, subject: Digest) -> str:
     """How the tags of a gate's evidence on a digest begin, whichever image of the repository the digest is."""
     return f"{RECORDS}evidence-{gate}-{subject.hex}-"
+
+
+def evidence_subjects(tags: Iterable[Tag], gate: Channel) -> set[Digest]:
+    """The digests of which a list of tags has evidence of a gate."""
+    begins = f"{RECORDS}evidence-{gate}-"
+    return {found for tag in tags if tag.startswith(begins) and (found := subject_of_tag(tag))}
 
 
 def evidence_tag(gate: Channel, subject: Digest, stored: Digest) -> Tag:

@@ -18,6 +18,7 @@ _ESCAPES = re.compile(
     r"\x1b(?:\[[0-9;?!]*[ -/]*[@-~]|[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])|[\x00-\x08\x0b-\x1f\x7f]"
 )
 _KERNEL = re.compile(r"(?:\[ +0\.\d+\] |EFI stub: |Linux version )").match
+_STAMPED = re.compile(r"\[ *\d+\.\d+\] ").match
 _USERSPACE = re.compile(r"Run /\S+ as init process|Welcome to |systemd\[1\]: systemd \S+ running in").search
 _UP = re.compile(
     r"Reached target (multi-user\.target|Multi-User System|graphical\.target|Graphical Interface)|\blogin: ?$"
@@ -25,6 +26,8 @@ _UP = re.compile(
 _SYSTEMD = re.compile(r"systemd\[1\]: systemd (\d+)\S* running in").search
 _INSTALLER = re.compile(r"Starting installer|Started .*[Aa]naconda|anaconda \d\S* for \S+ \S+ started").search
 _ONLINE = re.compile(r"Reached target (network-online\.target|Network is Online)").search
+_TALKATIVE = 100
+"""Lines after which a kernel shows what is worth a line at all; one that is told to be quiet shows warnings alone."""
 _PROMPTS = ("(initramfs) ", "Shell> ", "grub rescue>", "dracut:")
 """Shells that nobody answers; they end the wait although their line has no end."""
 
@@ -38,12 +41,19 @@ class Boot:
     userspace: float | None = None
     up: float | None = None
     """A login prompt or the multi-user target."""
+    stamped: int = 0
+    """Lines with the kernel's time stamp."""
     matches: int = 0
     """How many of its lines broke a rule, as far as they are kept."""
     systemd: int | None = None
     """The version that systemd gave as its own; a quiet console shows none."""
     told: bool = False
     """Whether a line told that there should be a network by now."""
+
+    @property
+    def before_init(self) -> bool:
+        """Whether a kernel runs that would have shown the start of its init, and has not."""
+        return self.stamped >= _TALKATIVE and self.userspace is None and self.up is None
 
 
 class Console:
@@ -135,6 +145,7 @@ class Console:
 
     def _milestone(self, line: str) -> None:
         boot, now = self.boot, self._now()
+        boot.stamped += _STAMPED(line) is not None
         if not self.installer and _INSTALLER(line):
             self.installer = line.strip()
         if boot.systemd is None and (version := _SYSTEMD(line)):

@@ -18,7 +18,7 @@ from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks.base import VmCheck
 from pipeline.vm.disk import Base, overlay, sha256
 from pipeline.vm.guest import GuestLost, Key
-from pipeline.vm.machine import Dead, Machine, Overdue, running
+from pipeline.vm.machine import STANDSTILL, Dead, Machine, Overdue, running
 from pipeline.vm.progress import Progress
 from pipeline.vm.session import Refusals, Refused, Session
 from pipeline.vm.spec import DISK_SHA256, WAITED, Spec
@@ -102,7 +102,7 @@ class Gate:
         way, refusals, discarded = self._spec.ways[0], Refusals(), False
         while True:
             try:
-                await self._attempt(base, accel, way, refusals)
+                await self._attempt(base, accel, way, refusals, again=discarded)
             except _AnotherWay as refused:
                 self._set_aside(f"way-{way}", f"{way.text}: {refused}; next is {refused.way.text}")
                 way, refusals = refused.way, refusals.and_then(refused.error)
@@ -116,8 +116,8 @@ class Gate:
             else:
                 return None
 
-    async def _attempt(self, base: Base, accel: Accelerator, way: Way, refusals: Refusals) -> None:
-        """One life of the machine.
+    async def _attempt(self, base: Base, accel: Accelerator, way: Way, refusals: Refusals, *, again: bool) -> None:
+        """One life of the machine; what stands still `again` is the image.
 
         Raises InfrastructureError when what happened says nothing about the image, and _AnotherWay when it is to be
         booted again for another way in.
@@ -129,7 +129,8 @@ class Gate:
             await overlay(base, files.overlay)
             served = relay.guestfwd(spec.upgrade.layout, self._folder / relay.LOG) if spec.upgrade else None
             command = qemu.command(spec, accel, flash, files, key.public, [served] if served else [], way)
-            async with self._running(command, files) as machine:
+            standstill = math.inf if accel.is_kvm or again else accel.factor * STANDSTILL
+            async with self._running(command, files, standstill) as machine:
                 session = Session(spec, machine, accel, key, self._folder, self._say, way, files.shell, refusals)
                 session.disk_size, session.stopwatch = base.size, self.stopwatch
                 try:
@@ -156,9 +157,9 @@ class Gate:
         self._say(f"kept what the machine wrote: {files.overlay}")
 
     @asynccontextmanager
-    async def _running(self, command: list[str], files: qemu.Files) -> AsyncIterator[Machine]:
+    async def _running(self, command: list[str], files: qemu.Files, standstill: float) -> AsyncIterator[Machine]:
         with during(self.stopwatch.machine):
-            async with running(command, files.qmp, self._folder, self._say) as machine:
+            async with running(command, files.qmp, self._folder, self._say, standstill=standstill) as machine:
                 yield machine
 
     async def _examine(self, session: Session) -> None:

@@ -8,6 +8,7 @@ next one's, and emulated firmware does not crawl through memory full of translat
 """
 
 import contextlib
+import math
 import re
 import shutil
 import time
@@ -24,7 +25,7 @@ from qemu.qmp import QMPClient, QMPError
 from pipeline.errors import InfrastructureError
 from pipeline.vm.console import Console
 from pipeline.vm.rules import Match, Severity
-from pipeline.vm.starvation import Accounts, excuse
+from pipeline.vm.starvation import Accounts, Got, excuse
 
 
 class Dead(Exception):
@@ -38,6 +39,9 @@ class Overdue(Exception):
 FIRMWARE_RESETS = 3
 """How often firmware or boot loader may reset the machine before a kernel runs; shim does, after adding an entry."""
 
+STANDSTILL = 30.0
+"""Seconds with KVM for which a kernel that has started no init may be silent and idle."""
+
 ACCOUNTED = 2.0
 """Seconds from one look at the kernel's accounts to the next."""
 
@@ -46,9 +50,17 @@ class Machine:
     """One machine from power on to power off, over all its boots. Made by `running`."""
 
     def __init__(
-        self, command: list[str], qmp_socket: Path, folder: Path, say: Callable[[str], None], *, lenient: bool = False
+        self,
+        command: list[str],
+        qmp_socket: Path,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        lenient: bool = False,
+        standstill: float = math.inf,
     ) -> None:
-        self._command, self._socket, self._say, self._lenient = command, qmp_socket, say, lenient
+        self._command, self._socket, self._say = command, qmp_socket, say
+        self._lenient, self._standstill = lenient, standstill
         self._log = folder / "qemu.log"
         self._start = time.monotonic()
         self._accounts: Accounts | None = None
@@ -144,11 +156,22 @@ class Machine:
         return excuse(self._accounts.whole(), self._accounts.recent(), self.now() - self.console.spoke)
 
     async def keep_accounts(self) -> None:
-        """Note now and then what the guest gets."""
+        """Note now and then what the guest gets, and end the wait for one that stands still."""
         while True:
             if self._accounts:
                 self._accounts.note()
+                self._notice_standstill(self._accounts.recent())
             await anyio.sleep(ACCOUNTED)
+
+    def _notice_standstill(self, recent: Got) -> None:
+        silent = self.now() - self.console.spoke
+        if silent > self._standstill and self.console.boot.before_init and not recent.hungry:
+            self._die(
+                InfrastructureError(
+                    f"the kernel has started no init, was silent for {silent:.0f} s and had nothing to do: emulated "
+                    f"machines lose a timer now and then; last on the console: {self.console.tail(1)!r}"
+                )
+            )
 
     async def stop(self) -> None:
         """Pull the plug."""
@@ -318,14 +341,21 @@ class Machine:
 
 @asynccontextmanager
 async def running(
-    command: list[str], qmp_socket: Path, folder: Path, say: Callable[[str], None], *, lenient: bool = False
+    command: list[str],
+    qmp_socket: Path,
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    lenient: bool = False,
+    standstill: float = math.inf,
 ) -> AsyncIterator[Machine]:
     """Start QEMU, connect to it and yield the machine; it is gone when this ends, however it ends.
 
-    Writes `console.log` and `qemu.log` into `folder`. A `lenient` machine may reboot and fail as it likes.
+    Writes `console.log` and `qemu.log` into `folder`. A `lenient` machine may reboot and fail as it likes. One whose
+    kernel is silent and idle for `standstill` seconds before it starts an init is given up as the emulator's fault.
     Raises InfrastructureError when QEMU does not start.
     """
-    machine = Machine(command, qmp_socket, folder, say, lenient=lenient)
+    machine = Machine(command, qmp_socket, folder, say, lenient=lenient, standstill=standstill)
     try:
         await machine.launch()
         async with anyio.create_task_group() as group:

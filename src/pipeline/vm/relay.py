@@ -79,6 +79,18 @@ def fetched(log: str) -> tuple[int, int]:
     return len(sizes), sum(map(int, sizes.values()))
 
 
+def told_fetched(log: str) -> str:
+    """The same in words, see `bytes_told`."""
+    blobs, size = fetched(log)
+    return f"{blobs} blobs of {size} bytes came in"
+
+
+def bytes_told(text: str) -> int | None:
+    """The bytes in what `told_fetched` said, wherever it stands; None in other texts."""
+    found = re.search(r"\d+ blobs of (\d+) bytes came in", text)
+    return int(found[1]) if found else None
+
+
 class Layout:
     """The files."""
 

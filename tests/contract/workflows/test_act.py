@@ -111,11 +111,29 @@ def test_prune_deletes_when_somebody_said_so(act: Act, payload: dict[str, object
     assert run.report("prune", "summary.md").startswith("the text of")
 
 
+def _job(name: str) -> str:
+    """One of docs/github.md, on its own."""
+    (job,) = re.findall(
+        rf"^(  {name}:\n.*?)^(?:  \w|```)", (MODULE / "docs" / "github.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    job = job.replace("OWNER/REPO/.github/workflows/stage.yml@VERSION", "./.github/workflows/stage.yml")
+    return job.replace("    needs: promote-stable\n", "") + "      registry: registry:5500\n"
+
+
+def test_the_board_is_handed_to_pages(act: Act) -> None:
+    act.repository.write(
+        ".github/workflows/board.yml", f"on:\n  schedule: [{{cron: 1 1 * * *}}]\njobs:\n{_job('board')}"
+    )
+    run = act.run("schedule", "board", {}, {"GITHUB_TOKEN": PASSWORD})
+    assert run.exit_code == 0, run.log
+    assert {"board", "export"} <= set(_words(run))
+    assert (run.reports / "github-pages" / "exit-code").exists()
+    assert "Where the channels stand" in run.report("board", "summary.md")
+
+
 def test_the_notes_become_a_github_release_of_the_tag(act: Act) -> None:
     """The job of docs/github.md; `gh` is a script that knows of no release."""
-    (job,) = re.findall(r"```yaml\n(  notes:\n.*?)```", (MODULE / "docs" / "github.md").read_text(), re.DOTALL)
-    job = job.replace("OWNER/REPO/.github/workflows/stage.yml@VERSION", "./.github/workflows/stage.yml")
-    job = job.replace("    needs: promote-stable\n", "") + "      registry: registry:5500\n"
+    job = _job("notes")
     act.repository.write(".github/workflows/notes.yml", f"on:\n  push:\n    tags: [v*]\njobs:\n{job}")
     run = act.run("push", "notes", {"ref": "refs/tags/v1.2.3"}, {"GITHUB_TOKEN": PASSWORD})
     assert run.exit_code == 0, run.log

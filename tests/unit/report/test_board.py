@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.domain import Channel, Digest
-from pipeline.report.board import Ending, Standing, Step, Tone, badge, board, ending
+from pipeline.domain import Channel, Digest, Outcome
+from pipeline.report.board import Ending, Released, Report, Standing, Step, Tone, badge, board, ending
+from pipeline.report.model import Result
 from pipeline.report.text import ChannelLine
 
 NOW = datetime(2027, 1, 20, tzinfo=UTC)
@@ -48,6 +49,24 @@ def test_the_page_stands_alone_and_escapes_what_came_from_outside() -> None:
     assert "rollback" in page
 
 
+def test_links_lead_to_pages_that_are_there() -> None:
+    told = Result(command="promote-testing", outcome=Outcome.GATE_FAILED, reason="<b>broken</b>")
+    passed, failed = (Report(Channel.TESTING, Digest("sha256:" + one * 64), told) for one in "ab")
+    pages = board(
+        [Standing("os", "r.test/os", [_line(digest=passed.digest)], reports=[passed], failed=[failed])], [], NOW
+    )
+    links = set(re.findall(r'href="([^"]+)"', pages["index.html"]))
+    assert links == {passed.path("os"), failed.path("os")} <= set(pages)
+    assert "<b>broken" not in "".join(pages.values())
+
+
+def test_a_measure_that_nobody_took_is_a_dash_beside_the_others() -> None:
+    releases = [Released("v2.0.0", NOW, DIGEST, boot=30.0, size=0), Released("v1.0.0", NOW, DIGEST)]
+    (_, newer), (_, older) = Standing("os", "r.test/os", [], releases=releases).charted
+    assert newer == [("30s", 100.0), ("0 B", 0.0), ("", 0.0)]
+    assert older == [("", 0.0)] * 3
+
+
 def test_every_channel_has_a_badge() -> None:
     pages = board([Standing("os", "r.test/os", [_line(channel) for channel in Channel])], [], NOW)
     assert {path for path in pages if path.endswith(".svg")} == {f"badges/os-{one}.svg" for one in Channel}
@@ -65,4 +84,5 @@ def test_waivers_are_shown_before_they_end() -> None:
 
 def test_many_images_are_one_page() -> None:
     page = board([Standing(f"os-{n}", f"r.test/os-{n}", [_line()]) for n in range(142)], [], NOW)["index.html"]
-    assert page.count("<section") == 142
+    assert page.count("<section id=") == 142
+    assert page.count('<td><a href="#os-') == 142

@@ -13,7 +13,7 @@ from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError
 from pipeline.report.model import CheckStatus
 from pipeline.vm import gate as under_test
-from pipeline.vm import qemu
+from pipeline.vm import machine, qemu, starvation
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.disk import Base
 from pipeline.vm.gate import Gate
@@ -24,6 +24,7 @@ from pipeline.vm.ways import Refusal, Way
 
 PANIC = {"console": "[ 0.000000] Linux version 6\r\nKernel panic - not syncing: no init found\r\n", "hang": True}
 BOOTS = {"console": "[ 0.000000] Linux version 6\r\n", "hang": True}
+STILL = {"console": "".join(f"[    {n / 1000:.6f}] a driver\r\n" for n in range(200)), "hang": True}
 CRASH = {"console": "[ 0.000000] Linux version 6\r\n", "stderr": "qemu: out of memory\n", "exit": 1}
 
 
@@ -38,7 +39,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run the gate over a file while QEMU plays these scenes, one for each machine."""
 
     async def choose(spec: Spec) -> Accelerator:
-        return Accelerator("tcg", "for the test", 1)
+        return Accelerator(accelerator, "for the test", 1)
 
     async def opened(path: Path) -> Base:
         return seen(path)
@@ -49,7 +50,11 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     async def touch(_: Base, path: Path) -> None:
         await anyio.Path(path).write_bytes(b"an overlay")
 
-    async def run(*scene: dict[str, object], keep: bool = False) -> Gate:
+    accelerator = "tcg"
+
+    async def run(*scene: dict[str, object], keep: bool = False, on: str = "tcg") -> Gate:
+        nonlocal accelerator
+        accelerator = on
         script = tmp_path / "scene.json"
         script.write_text(json.dumps(scene))
         fake = Path(__file__).with_name("fake_qemu.py")
@@ -101,6 +106,40 @@ async def test_a_panic_of_the_emulation_is_infrastructure(play: Any) -> None:
     result = (await play({"console": line, "hang": True}, PANIC)).result
     assert "IO-APIC" in result.inputs["first_attempt"]
     assert result.reason.startswith("boot: kernel panic: Kernel panic - not syncing: no init found")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standstill is noticed at once, and the wait for the guest is short."""
+    monkeypatch.setattr(under_test, "STANDSTILL", 0.1)
+    monkeypatch.setattr(machine, "ACCOUNTED", 0.05)
+    monkeypatch.setattr(starvation, "HUNGRY", 2.0)  # the scripted QEMU starts up for as long as it lives
+    monkeypatch.setattr(Session, "scaled", lambda *_: 3.0)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_emulated_kernel_that_stands_still_is_booted_once_more(play: Any, tmp_path: Path) -> None:
+    result = (await play(STILL, PANIC)).result
+    assert "lose a timer" in result.inputs["first_attempt"]
+    assert "last on the console: '[    0.199000] a driver'" in result.inputs["first_attempt"]
+    assert result.reason.startswith("boot: kernel panic: Kernel panic - not syncing: no init found")
+    assert "0.199000" in (tmp_path / "report" / "attempt-1" / "console.log").read_text()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_emulated_kernel_that_stands_still_twice_is_the_images_fault(play: Any) -> None:
+    result = (await play(STILL, STILL)).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert result.reason.startswith("boot: the kernel started no init within 3 s")
+    assert "a first attempt was discarded" in result.reason
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("scene", "on"), [(STILL, "kvm"), (BOOTS, "tcg")], ids=["on the processor itself", "quiet"])
+async def test_a_kernel_that_may_well_be_silent_is_waited_for(play: Any, scene: dict[str, object], on: str) -> None:
+    result = (await play(scene, on=on)).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert "first_attempt" not in result.inputs
 
 
 async def test_infrastructure_that_fails_twice_is_no_verdict(play: Any) -> None:

@@ -84,10 +84,7 @@ async def _upgrade(session: Session, wanted: Upgrade) -> Found | Skipped:
     again, said, refused = await _upgrades_again(session, wanted) if arrived else ([], "", "")
     if refused and not found.findings and not again:
         return _unsigned("candidate", [refused], wanted)
-    blobs, size = relay.fetched(log)
-    return Found(
-        [*found.findings, *again], found.expected, f"{found.note}; {blobs} blobs of {size} bytes came in", said
-    )
+    return Found([*found.findings, *again], found.expected, f"{found.note}; {relay.told_fetched(log)}", said)
 
 
 @_asked
