@@ -74,6 +74,18 @@ def test_every_link_into_the_tree_leads_somewhere(path: str) -> None:
     assert (ROOT / path).exists()
 
 
+RECIPES = (ROOT / "CONTRIBUTING.md").read_text()
+FILES = [path for top in ("ci", "docs", "src", "tests") for path in (ROOT / top).rglob("*")]
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(set(re.findall(r"(?:ci|docs|src|tests)/[\w/.-]*\w|(?<![\w/.])[\w/.]+\.(?:py|md|toml|json)", RECIPES))),
+)
+def test_every_path_of_the_recipes_exists(path: str) -> None:
+    assert (ROOT / path).exists() or any(str(file).endswith(f"/{path}") for file in FILES)
+
+
 @pytest.mark.parametrize("command", ["ci/demo", "ci/test"])
 def test_the_two_commands_can_be_run(command: str) -> None:
     assert (ROOT / command).stat().st_mode & 0o111

@@ -112,7 +112,7 @@ _TABLE = [
         r"(unexpected )?EOF",
         _OUTAGE,
     ),
-    _Sign(_CARRIED, r"unexpected EOF", _OUTAGE),
+    _Sign(_CARRIED, r"unexpected EOF|system is (in|currently) read.only", _OUTAGE),
     _Sign(
         _CARRIED | Work.DISK,
         r"unauthorized|authentication required|(?<!permission )\bdenied\b|\b403\b.*forbidden|invalid username/password",

@@ -25,6 +25,8 @@ _FINAL = (
         "The registry does not take this type of content. Allow OCI artifacts there, or use a registry that has them.",
     ),
 )
+_SUSPENDED = re.compile(r"system is (in|currently) read.only", re.IGNORECASE)
+"""Harbor with 403 (before 2.1 during each garbage collection), Quay with 405; both call it DENIED."""
 _BY_STATUS = {
     409: "The registry keeps this tag immutable, or something else stands there. Look at it there.",
     412: _FINAL[0][1],
@@ -43,6 +45,11 @@ def words(body: bytes) -> str:
     """The errors of a body in one line; empty when they are not the specification's."""
     told = (" ".join(str(error[key]) for key in ("code", "message") if error.get(key)) for error in _errors(body))
     return "; ".join(told)
+
+
+def is_suspended(body: bytes) -> bool:
+    """Whether the registry says that it takes no writes for the time being, whoever asks."""
+    return bool(_SUSPENDED.search(words(body)))
 
 
 def final(status: int, body: bytes) -> str | None:

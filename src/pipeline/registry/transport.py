@@ -1,8 +1,8 @@
 """How requests reach a registry: authentication, retries under one deadline, bounded concurrency. The only such place.
 
-A failure that may pass (connection, timeout, 408, 429, 5xx, a body that is cut short or not what was asked for) is
-tried again until the deadline and then becomes an InfrastructureError. A refusal (401, 403) of the registry itself ends
-the command at once. Everything else is handed to the caller to judge.
+A failure that may pass (connection, timeout, 408, 429, 5xx, a registry that is read-only for now, a body that is cut
+short or not what was asked for) is tried again until the deadline and then becomes an InfrastructureError. A refusal
+(401, 403) of the registry itself ends the command at once. Everything else is handed to the caller to judge.
 
 Only the registry's own host is shown a login, and only its own challenges are answered. What another host says, where
 a redirect or a Location led to, is never the registry's word. From TLS nothing leads to plain HTTP.
@@ -268,6 +268,8 @@ class Transport:
             pause = _retry_after(response)
             waiting = "" if pause is None else f", which asked to wait {pause:.0f} s"
             raise Transient(_answered(response) + waiting, pause=pause)
+        if status in (403, 405) and refusals.is_suspended(await read(response, _ERROR)):
+            raise Transient(_answered(response))
         if status in (401, 403):
             await read(response, _ERROR)
             if not ours:

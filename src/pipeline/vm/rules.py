@@ -138,6 +138,18 @@ RULES: tuple[Rule, ...] = (
         Where.CONSOLE,
     ),
     Rule(
+        "no OSTree deployment",
+        (
+            r"ostree-prepare-root: (Couldn't find specified OSTree root|OSTree target is not|No (OSTree|ostree) target|"
+            r"composefs: failed to mount|Signature validation requested, but|No valid signatures found)",
+        ),
+        Severity.FATAL,
+        "[    1.1] ostree-prepare-root[202]: ostree-prepare-root: Couldn't find specified OSTree root "
+        "'/sysroot//ostree/boot.1/default/ab/0': No such file or directory",
+        "ostree-prepare-root[202]: Resolved OSTree target to: /sysroot/ostree/deploy/default/deploy/ab.0",
+        "ostree src/switchroot/ostree-prepare-root.c; not every initrd opens a shell then (ostree issue 2767)",
+    ),
+    Rule(
         "nothing to boot",
         (
             "No bootable (option or device was found|device)",

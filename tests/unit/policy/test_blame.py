@@ -35,6 +35,10 @@ COPIES = [
      UsageError, "plain_http"),
     ("tls: failed to verify certificate: x509: certificate signed by unknown authority", PreconditionError, "trusted"),
     ('dial tcp 10.0.0.1:443: i/o timeout', InfrastructureError, "again"),
+    ("trying to reuse blob sha256:00: denied: The system is in read only mode. Any modification is prohibited.",
+     InfrastructureError, "again"),
+    ("uploading manifest stable to q.io/os: denied: System is currently read-only. Pulls will succeed but all write "
+     "operations are currently suspended.", InfrastructureError, "again"),
     ("received unexpected HTTP status: 502 Bad Gateway", InfrastructureError, "again"),
     ("writing blob: Patch: read tcp: connection reset by peer", InfrastructureError, "again"),
     ("copying layer: unexpected EOF", InfrastructureError, "again"),

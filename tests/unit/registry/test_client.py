@@ -686,6 +686,39 @@ async def test_a_final_refusal_says_what_to_do(
     assert "run the command again" not in str(refused.value)
 
 
+HARBOR_READS_ONLY = {"code": "DENIED", "message": "The system is in read only mode. Any modification is prohibited."}
+QUAY_READS_ONLY = {
+    "code": "DENIED",
+    "message": "System is currently read-only. Pulls will succeed but all write operations are currently suspended.",
+    "detail": {},
+    "is_readonly": True,
+}
+read_only = pytest.mark.parametrize(("status", "error"), [(403, HARBOR_READS_ONLY), (405, QUAY_READS_ONLY)])
+
+
+@read_only
+async def test_a_registry_that_takes_nothing_for_a_while_is_an_outage(
+    web: respx.Router, impatient: RepositoryClient, status: int, error: dict[str, object]
+) -> None:
+    suspended = httpx.Response(status, json={"errors": [error]})
+    web.put(f"{BASE}/manifests/notes").mock(return_value=suspended)
+    web.delete(f"{BASE}/manifests/{IMAGE.digest}").mock(return_value=suspended)
+    with pytest.raises(InfrastructureError, match=f"PUT manifest notes .*: answer {status} .*read.only"):
+        await impatient.push_manifest(IMAGE, Tag("notes"))
+    with pytest.raises(InfrastructureError, match=f"DELETE manifest .*: answer {status} .*read.only"):
+        await impatient.delete(IMAGE.digest)
+
+
+@read_only
+async def test_a_write_waits_for_the_end_of_a_garbage_collection(
+    web: respx.Router, repo: RepositoryClient, status: int, error: dict[str, object]
+) -> None:
+    suspended = httpx.Response(status, json={"errors": [error]})
+    route = web.put(f"{BASE}/manifests/notes").mock(side_effect=[*[suspended] * 5, httpx.Response(201)])
+    await repo.push_manifest(IMAGE, Tag("notes"))
+    assert route.call_count == 6
+
+
 async def test_a_refused_mount_becomes_a_copy(web: respx.Router, repo: RepositoryClient) -> None:
     web.post(url__startswith=f"{BASE}/blobs/uploads/").mock(return_value=refusal(403, "DENIED"))
     web.head(url__startswith=f"{BASE}/blobs/").mock(return_value=httpx.Response(404))

@@ -57,6 +57,12 @@ VERDICTS: tuple[tuple[str, str], ...] = (
     (NOTHING, "NetworkManager[800]: <warn> dispatcher: Failed with result 'timeout' is no text of ours"),
     (STOPS, "systemd[1]: slow.service: Failed with result 'timeout'."),
     (STOPS, "systemd[1]: dev-disk-by\\x2dlabel-data.device: Job dev-disk-by\\x2dlabel-data.device/start timed out."),
+    # The initrd on its way into the deployment.
+    (STOPS, "ostree-prepare-root[675]: ostree-prepare-root: composefs: failed to mount: No such file or directory"),
+    (STOPS, "ostree-prepare-root[559]: ostree-prepare-root: Signature validation requested, but no valid digest in commit"),
+    (STOPS, "ostree-prepare-root[260]: ostree-prepare-root: No ostree target found"),
+    (NOTHING, "ostree-prepare-root[559]: sysroot.readonly configuration value: 1 (fs writable: 1)"),
+    (NOTHING, "ostree-prepare-root[559]: composefs: No image present"),
     # The same errno: who says it, and whether it went on.
     (WARNS, 'systemd-tmpfiles[288]: Failed to create directory or subvolume "/srv", ignoring: Read-only file system'),
     (WARNS, "systemd-tmpfiles[570]: Unable to fix SELinux security context of /srv: Read-only file system"),
