@@ -104,6 +104,9 @@ async def _pipeline(bench: Bench, name: str, words: Sequence[str]) -> Told:
                 text = status.status_text({image.place: await status.channels(world, image)})
             case "history":
                 text = history.history_text({image.place: await history.history(world, image, channel)})
+            case "evidence":
+                report = await status.find_report(world, image, given["ref"], Channel(given["gate"]))
+                text = f"{len(report)} bytes"
             case "why":
                 text = history.why_text(await history.why(world, image, given["ref"]))
             case _:

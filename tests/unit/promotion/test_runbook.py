@@ -321,3 +321,21 @@ async def test_a_key_has_leaked(registry: MemoryRegistry, bench: Bench, recorded
     _went_well(await follow(bench, rollback, {"DIGEST": good["v1.1.0"]}))
     assert tags["stable"] == good["stable"]
     _went_well(await follow(bench, verify))
+
+
+async def test_the_image_moves_to_another_registry(registry: MemoryRegistry, bench: Bench) -> None:
+    before = dict(registry.store("os").tags)
+    bench.config = configured("new", host=HOST, aliases=["latest"])
+    (move,) = commands("The image moves to another registry")
+    _went_well(await follow(bench, move, {"ghcr.io/old/yellowfin": f"{HOST}/os"}))
+    assert registry.store("new").tags == before
+
+
+async def test_a_gate_fails_and_its_report_is_beside_the_digest(bench: Bench) -> None:
+    """The tag is in git alone: what failed is named by no version tag of the registry."""
+    bench.git.tags["v1.4.0-test"] = bench.git.commit()
+    _passed(await bench.build_next())
+    bench.verdicts[Channel.TESTING] = Outcome.GATE_FAILED
+    assert outcome(await bench.promote_testing("v1.4.0-test")) == Outcome.GATE_FAILED
+    evidence, _ = commands("A gate fails and nobody sees why")  # the other boots the disk, on an engine
+    _went_well(await follow(bench, evidence))
