@@ -32,6 +32,7 @@ from pipeline.api.arguments import (
     Layouts,
     MustPush,
     OldRepository,
+    OldStableRepository,
     OverrideHold,
     PlatformName,
     PublicKey,
@@ -410,9 +411,15 @@ class BootcPipeline:
         return _told(await self.results().record_loss(channel, reason, image), as_json)
 
     @acting
-    async def import_from(self, repository: OldRepository, image: Images = None, as_json: AsJson = False) -> str:
+    async def import_from(
+        self,
+        repository: OldRepository,
+        stable_repository: OldStableRepository = "",
+        image: Images = None,
+        as_json: AsJson = False,
+    ) -> str:
         """Take an image over from another repository: tags, evidence, disks, signatures and ledger; then verify."""
-        return _told(await self.results().import_from(repository, image), as_json)
+        return _told(await self.results().import_from(repository, stable_repository, image), as_json)
 
     @acting
     async def prune(

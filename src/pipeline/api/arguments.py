@@ -59,6 +59,7 @@ Channels = Annotated[list[Channel] | None, Doc("Only these channels; all of them
 WhichGate = Annotated[Gate, Doc("Of which gate; auto is the one that the reference is about")]
 Holds = Annotated[list[str] | None, Doc("The holds that end, as status shows them; needed for several")]
 OldRepository = Annotated[str, Doc("Where the image was until now: HOST/PATH")]
+OldStableRepository = Annotated[str, Doc("Where its releases were, when stable_repository keeps them apart: HOST/PATH")]
 Reason = Annotated[str, Doc("Why, for the record")]
 Target = Annotated[str, Doc("A version tag or digest; the last one before that passed its gate by default")]
 CheckNames = Annotated[list[str], Doc("Names of checks, as the report has them")]

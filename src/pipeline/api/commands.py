@@ -27,6 +27,7 @@ from pipeline.api.arguments import (
     Layouts,
     MustPush,
     OldRepository,
+    OldStableRepository,
     OverrideHold,
     PlatformName,
     Reason,
@@ -259,9 +260,13 @@ class Commands:
         return await self._result("record-loss", image, lambda world: rollback.record_loss(world, channel, reason))
 
     @acting
-    async def import_from(self, repository: OldRepository, image: Images = None) -> CommandResult:
+    async def import_from(
+        self, repository: OldRepository, stable_repository: OldStableRepository = "", image: Images = None
+    ) -> CommandResult:
         """Take an image over from another repository: tags, evidence, disks, signatures and ledger; then verify."""
-        return await self._result("import-from", image, lambda world: import_from.import_from(world, repository))
+        return await self._result(
+            "import-from", image, lambda world: import_from.import_from(world, repository, stable_repository)
+        )
 
     @acting
     async def prune(

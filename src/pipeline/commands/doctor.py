@@ -6,7 +6,7 @@ Everything is looked at, whatever else is wrong: a list of all that is missing i
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -39,6 +39,7 @@ from pipeline.vm.spec import Arch
 from pipeline.world import World
 
 COMMAND = "doctor"
+ROOM_CHECK = "disk-space"
 ROOM = 20 * 1024**3
 """Bytes that should be free for the engine: container storage, disk, overlay and report of one image."""
 SKEW = 60.0
@@ -58,15 +59,19 @@ async def doctor(world: World) -> Result:
     looks: dict[str, Look] = {
         "source": partial(_source, world),
         "engine": partial(_privileges, world),
-        "disk-space": partial(_room, world),
+        ROOM_CHECK: partial(_room, world),
         "kvm": partial(_kvm, world),
         "trust": partial(_trust, world),
     }
     for platform in sorted({one for image in world.images for one in image.platforms if known(one)}):
         looks[f"platform {platform}"] = partial(_platform, world, platform)
     homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
+    asking = {f"root-filesystem {image.name}": [image.repository] for image in world.images}
+    asking[ROOM_CHECK] = [image.repository for image in world.images]
+    unread = set[Repository]()
     for repository in sorted(homes, key=str):
-        looks[f"registry {repository}"] = partial(_registry, world, repository)
+        behind = sorted(name for name, asked in asking.items() if repository in asked)
+        looks[f"registry {repository}"] = partial(_registry, world, repository, behind, unread)
     for image in world.images:
         looks[f"root-filesystem {image.name}"] = partial(_root_filesystem, world, image)
     if world.given.upload_auth:
@@ -97,9 +102,16 @@ async def doctor(world: World) -> Result:
         duration = time.monotonic() - begun
         checks[name] = Check(name=name, status=status, required=required, reason=said, duration=duration)
 
-    async with server, anyio.create_task_group() as looking:
-        for name, one in looks.items():
-            looking.start_soon(look, name, one)
+    async with server:
+        async with anyio.create_task_group() as looking:
+            for name in looks.keys() - asking.keys():
+                looking.start_soon(look, name, looks[name])
+        async with anyio.create_task_group() as looking:
+            for name, asked in asking.items():
+                if where := unread.intersection(asked):
+                    checks[name] = _not_looked_at(name, where)
+                else:
+                    looking.start_soon(look, name, looks[name])
     return Result(
         command=COMMAND,
         outcome=verdict(outcomes),
@@ -195,10 +207,26 @@ async def _trust(world: World) -> str:
     return f"{told} What is given to sign with counts for {', '.join(counts) or 'no gate'}."
 
 
-async def _registry(world: World, repository: Repository) -> str:
-    """Read as every command does, and begin an upload that is given up again."""
+def _not_looked_at(name: str, where: Collection[Repository]) -> Check:
+    """What refuses is told once, by the look at the registry; the rest is no finding of its own."""
+    reason = f"not looked at: {', '.join(sorted(map(str, where)))} cannot be read"
+    return Check(name=name, status=CheckStatus.SKIPPED, required=False, reason=reason)
+
+
+async def _registry(world: World, repository: Repository, behind: Sequence[str], unread: set[Repository]) -> str:
+    """Read as every command does, and begin an upload that is given up again.
+
+    One that cannot be read is added to `unread`, and the error names the looks `behind` it, which then have nothing
+    to go by.
+    """
     client = world.registry.repository(repository)
-    tags = await client.tags()
+    try:
+        tags = await client.tags()
+    except PipelineError as error:
+        unread.add(repository)
+        raise type(error)(
+            f"{error} Not looked at without it: {', '.join(behind)}." if behind else str(error)
+        ) from error
     await client.ask_to_push()
     return f"{len(tags)} tags can be read, and the login may push"
 

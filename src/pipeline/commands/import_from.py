@@ -1,6 +1,7 @@
 """import-from: an image with all that belongs to it, taken over from another repository, and verified there."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.commands.verify import verify
@@ -19,52 +20,92 @@ _ORDER = (Kind.CANDIDATE, Kind.VERSION, Kind.ALIAS, Kind.CHANNEL)
 """A tag comes when what it rests on is there; those that users follow come last."""
 
 
-async def import_from(world: World, repository: str) -> list[Result]:
+async def import_from(world: World, repository: str, stable_repository: str = "") -> list[Result]:
     """Copy every image's tags, evidence, disks, signatures and ledger from `repository`, then `verify`.
 
+    Where releases have a repository of their own, theirs come from `stable_repository`, after the others.
     Nothing that is there is written over, and what is there already is not copied again: said once more, it finishes
-    what was left. Raises UsageError where an image has two repositories, PreconditionError with `[trust]`, for a broken
-    ledger and where there is nothing to take, ConflictError for a tag that names something else here.
+    what was left. Raises UsageError for as many places as the images do not have, PreconditionError with `[trust]`,
+    for a broken ledger and where there is nothing to take, ConflictError for a tag that names something else here.
     """
+    old = [_place("--repository", repository)]
+    if stable_repository:
+        old.append(_place("--stable-repository", stable_repository))
+    planned = [(image, await _planned(world, image, old)) for image in world.images]
+    return [await _taken_over(world, image, places) for image, places in planned]
+
+
+def _place(option: str, text: str) -> Repository:
     try:
-        old = Repository.parse(repository)
+        return Repository.parse(text)
     except ValueError as error:
-        raise UsageError(f"--repository: {error}.") from error
-    planned = [await _planned(world, image, old) for image in world.images]
-    return [await _taken_over(world, one) for one in planned]
+        raise UsageError(f"{option}: {error}.") from error
 
 
 @dataclass(frozen=True)
 class _Planned:
-    image: Image
+    """What comes from one repository to one."""
+
     source: RepositoryClient
     target: RepositoryClient
     moves: list[Move]
 
 
-async def _planned(world: World, image: Image, old: Repository) -> _Planned:
+async def _planned(world: World, image: Image, old: Sequence[Repository]) -> list[_Planned]:
     """Refuses what cannot come, before anything of any image is copied."""
-    source, target = world.registry.repository(old).under(image.prefix), world.repository(image)
-    if others := {str(image.home(channel)) for channel in Channel} - {str(target.repository)}:
+    homes = image.homes
+    if len(old) < len(homes):
         raise UsageError(
-            f"{image.name} has its releases in {', '.join(others)}; expected one repository for all channels. Take "
-            "stable_repository out of pipeline.toml for the import, or copy the two with it one after the other."
+            f"{image.name} has its releases in {homes[1]}; expected --stable-repository with where they come from, "
+            "beside --repository. Were all in one repository there, take stable_repository out of pipeline.toml."
         )
-    if old == target.repository:
-        raise UsageError(f"{old} is the repository of {image.name} itself; expected the one that it comes from.")
+    if len(old) > len(homes):
+        raise UsageError(
+            f"{image.name} has all channels in {homes[0]}, and --stable-repository is given; expected "
+            "stable_repository in pipeline.toml, for what comes from there."
+        )
+    if both := [str(home) for home in homes if home in old]:
+        raise UsageError(f"{both[0]} is a repository of {image.name} itself; expected the one that it comes from.")
     if world.notary.trust.signers:
         raise PreconditionError(
-            f"[trust] is in pipeline.toml, and what is signed in {old} is signed as being there: it would not count in "
-            f"{target.repository}. Release from there anew, or import before [trust] is on the main branch."
+            f"[trust] is in pipeline.toml, and what is signed in {old[0]} is signed as being there: it would not count "
+            f"in {homes[0]}. Release there anew: build-next on the main branch, then the tags of the next version "
+            "(test and release), each promoted. Keep the old repository for the versions that are in it. "
+            "Nothing was copied."
         )
-    for channel in Channel:
-        await ledger.entries(source, channel)  # a broken one is mended where it is
-    return _Planned(image, source, target, await _missing(image, source, target))
+    planned = []
+    for place, home in zip(old, homes, strict=True):
+        source, target = (world.registry.repository(one).under(image.prefix) for one in (place, home))
+        for channel in Channel:
+            await ledger.entries(source, channel)  # a broken one is mended where it is
+        planned.append(_Planned(source, target, await _missing(image, source, target)))
+    return planned
 
 
-async def _taken_over(world: World, planned: _Planned) -> Result:
+async def _taken_over(world: World, image: Image, places: Sequence[_Planned]) -> Result:
+    """All that is in each place is copied, then tagged, then the next one: releases come last."""
     start = time.monotonic()
-    image, source, target, moves = planned.image, planned.source, planned.target, planned.moves
+    for place in places:
+        await _copied(world, image, place)
+    moves = [move for place in places for move in place.moves]
+    (verified,) = await verify(replace(world, images=[image]), list(Channel))
+    told = " and ".join(
+        f"{len(one.moves)} tags of {one.source.repository} with all that belongs to them are in {one.target.repository}"
+        for one in places
+    )
+    return verified.model_copy(
+        update={
+            "command": "import-from",
+            "outcome": verified.outcome if moves or verified.outcome is not Outcome.PASSED else Outcome.UNCHANGED,
+            "reason": f"{told}. {verified.reason}",
+            "plan": moves,
+            "duration": time.monotonic() - start,
+        }
+    )
+
+
+async def _copied(world: World, image: Image, planned: _Planned) -> None:
+    source, target, moves = planned.source, planned.target, planned.moves
     for digest in dict.fromkeys(move.new for move in moves):
         await world.copy(source.repository, digest, target.repository, None)
         await copy_attached(source, target, digest)
@@ -78,17 +119,6 @@ async def _taken_over(world: World, planned: _Planned) -> Result:
         )
     for move in moves:
         await promotion.name(world, target.repository, move.tag, move.new)
-    (verified,) = await verify(replace(world, images=[image]), list(Channel))
-    told = f"{len(moves)} tags of {source.repository} with all that belongs to them are in {target.repository}"
-    return verified.model_copy(
-        update={
-            "command": "import-from",
-            "outcome": verified.outcome if moves or verified.outcome is not Outcome.PASSED else Outcome.UNCHANGED,
-            "reason": f"{told}. {verified.reason}",
-            "plan": moves,
-            "duration": time.monotonic() - start,
-        }
-    )
 
 
 async def _missing(image: Image, source: RepositoryClient, target: RepositoryClient) -> list[Move]:

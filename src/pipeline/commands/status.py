@@ -29,15 +29,21 @@ def status_text(found: dict[str, list[ChannelLine]]) -> str:
 
 
 async def channels(world: World, image: Image) -> list[ChannelLine]:
-    """One line for each channel, next first."""
+    """One line for each channel, next first; of one whose ledger is broken, where it is and what is wrong."""
     homes = {channel: world.repository(image, channel) for channel in Channel}
     heads = {channel: await registry.digest(image.tags.channel(channel)) for channel, registry in homes.items()}
-    versions = await _versions(image, homes, heads)
+    broken = {channel: why for channel, registry in homes.items() if (why := await _broken(registry, channel))}
+    versions = await _versions(
+        image, homes, {channel: digest for channel, digest in heads.items() if channel not in broken}
+    )
     revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
     for channel, digest in heads.items():
-        held = await _held(homes[channel], channel)
         tag = image.tags.channel(channel)
+        if channel in broken:
+            lines.append(ChannelLine(channel, digest, note=broken[channel], tag=tag))
+            continue
+        held = await _held(homes[channel], channel)
         if digest is None:
             lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *held]), tag=tag))
             continue
@@ -64,6 +70,15 @@ async def _aliases(world: World, image: Image, channel: Channel, digest: Digest)
     """Those that follow the channel, so far as they are with it."""
     registry = world.repository(image, channel)
     return [tag for tag in await aliases_of(world, image, channel, digest) if await registry.digest(tag) == digest]
+
+
+async def _broken(registry: RepositoryClient, channel: Channel) -> str:
+    """What is wrong with its ledger; empty when nothing is."""
+    try:
+        await ledger.standing(registry, channel)
+    except PreconditionError as error:
+        return str(error)
+    return ""
 
 
 async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
@@ -170,7 +185,7 @@ async def _versions(
     """What the version tags of an image name, those of its channels that a cut list of tags would hide included."""
     there = defaultdict[RepositoryClient, set[Tag]](set)
     for channel, registry in homes.items():
-        if digest := heads[channel]:
+        if digest := heads.get(channel):
             there[registry].update(await written_for(registry, image, channel, digest))
     for registry, tags in there.items():
         tags.update(image.tags.versions(await registry.tags()))

@@ -195,7 +195,10 @@ async def _version_tags(registry: RepositoryClient, image: Image, channel: Chann
 
 
 async def _about_versions(world: World, image: Image, channel: Channel, records: Sequence[ledger.Record]) -> str:
-    """Every version tag is where a promotion put it, and every promotion's version tag is there still."""
+    """Every version tag is where a promotion put it, and every promotion's version tag is there still.
+
+    Where entries are recorded as lost, as many version tags as those count by the evidence of what they name.
+    """
     registry = world.repository(image, channel)
     written = [(record.entry.version, record.entry.moves[0].new) for record in records if record.entry.version]
     recorded = {plain: new for tag, new in written for plain in image.tags.versions([tag])}
@@ -203,14 +206,23 @@ async def _about_versions(world: World, image: Image, channel: Channel, records:
     unlisted = {tag: await registry.digest(image.tags.version(tag)) for tag in sorted(recorded.keys() - listed.keys())}
     there = {tag: named for tag, named in {**listed, **unlisted}.items() if named}  # a list may have been cut
     both = sorted(there.keys() & recorded.keys())
+    unknown = [(tag, there[tag]) for tag in sorted(there.keys() - recorded.keys())]
+    lost = sum(record.entry.kind is ledger.Kind.LOSS for record in records)
+    if len(unknown) <= lost:
+        unknown = [(tag, named) for tag, named in unknown if not await _has_passed(registry, named, channel)]
     findings = [
         *(f"{tag} is {there[tag]}, the ledger says {recorded[tag]}" for tag in both if there[tag] != recorded[tag]),
-        *(f"{tag} is there and no entry of the ledger wrote it" for tag in sorted(there.keys() - recorded.keys())),
-        *(f"{tag} is gone, the ledger wrote it" for tag in sorted(recorded.keys() - there.keys())),
+        *(f"{tag} is there and no entry of the ledger wrote it" for tag, _ in unknown),
+        *(f"{tag} is gone, the ledger says {recorded[tag]}" for tag in sorted(recorded.keys() - there.keys())),
     ]
     if there and await registry.digest(image.tags.channel(channel)) is None:
         findings.append(f"versions were promoted, and there is no {channel}")
     return "; ".join(findings)
+
+
+async def _has_passed(registry: RepositoryClient, digest: Digest, channel: Channel) -> bool:
+    evidence = await proofs.verdict_on(registry, digest, channel)
+    return evidence is not None and evidence.verdict is Outcome.PASSED
 
 
 async def _about_aliases(
@@ -225,12 +237,15 @@ async def _about_aliases(
     recorded: dict[Tag, Digest] = {}
     for move in (move for record in records for move in record.entry.aliases):  # the newest entry first
         recorded.setdefault(move.tag, move.new)
+    has_losses = any(record.entry.kind is ledger.Kind.LOSS for record in records)
     names = {tag: image.tags.read(tag) for tag in {*await registry.tags(), *recorded, *following}}
     mine = {tag: name for tag, name in names.items() if name and name.kind is Kind.ALIAS and name.channel is channel}
     findings = []
     for tag, name in sorted(mine.items()):
         now, wanted = await registry.digest(tag), following.get(tag) or recorded.get(tag)
         if wanted is None:
+            if now and has_losses and await _has_passed(registry, now, channel):
+                continue
             findings.append(f"{tag} is there and no entry of the ledger wrote it")
         elif now is None and not (name.is_dated and tag not in following):
             findings.append(f"{tag} is gone")

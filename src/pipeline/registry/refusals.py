@@ -14,7 +14,7 @@ _FINAL = (
     ),
     (
         re.compile(r"quota|storage limit|insufficient storage", re.IGNORECASE),
-        "The registry's quota is used up. Free space there (prune), or have the quota raised.",
+        "The registry's quota is used up. Have it raised, or free space there (prune, which writes a few kB itself).",
     ),
     (
         re.compile(r"SIZE_INVALID|TOOLARGE|too large", re.IGNORECASE),

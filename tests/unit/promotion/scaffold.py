@@ -282,8 +282,8 @@ class Bench:
     async def record_loss(self, channel: Channel) -> list[Result]:
         return await self._run(lambda world: taking_back.record_loss(world, channel, "a copy left them behind"))
 
-    async def import_from(self, repository: str) -> list[Result]:
-        return await self._run(lambda world: import_from(world, repository))
+    async def import_from(self, *repositories: str) -> list[Result]:
+        return await self._run(lambda world: import_from(world, *repositories))
 
     async def release_hold(self, channel: Channel, *holds: str) -> list[Result]:
         return await self._run(lambda world: taking_back.release_hold(world, channel, "go on", holds))

@@ -1,6 +1,9 @@
 """A repository that moves elsewhere with all that belongs to it, and one whose copy left entries of a ledger behind."""
 
+from pathlib import Path
+
 import pytest
+from jobs import new_lab
 from memory_registry import HOST, MemoryRegistry
 from scaffold import Bench, configured, outcome
 
@@ -31,11 +34,11 @@ def new(registry: MemoryRegistry, old: Bench) -> Bench:
     return bench
 
 
-def _bench(registry: MemoryRegistry, *names: str) -> Bench:
+def _bench(registry: MemoryRegistry, *names: str, apart: bool = False) -> Bench:
     async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
         return await registry.push(image.repository.path, tag, labels, f"{tag}")
 
-    return Bench(configured(*names, host=HOST, aliases=["latest", "{major}"]), registry.copy, push)
+    return Bench(configured(*names, host=HOST, apart=apart, aliases=["latest", "{major}"]), registry.copy, push)
 
 
 async def _release(bench: Bench, version: str) -> None:
@@ -118,6 +121,47 @@ async def test_a_channel_that_moves_meanwhile_is_written_nowhere(old: Bench, new
 async def test_what_is_no_place_to_come_from_is_told(new: Bench, place: str) -> None:
     (told,) = await new.import_from(place)
     assert told.outcome in (Outcome.USAGE, Outcome.PRECONDITION), told.reason
+
+
+async def test_releases_that_are_apart_move_to_a_place_of_their_own(registry: MemoryRegistry) -> None:
+    old, new = _bench(registry, "old", apart=True), _bench(registry, "new", apart=True)
+    new.git = old.git
+    await _release(old, "v1.1.0")
+    await _release(old, "v1.2.0")
+    (told,) = await new.import_from(f"{HOST}/old", f"{HOST}/old-stable")
+    assert told.outcome == Outcome.PASSED, told.reason
+    for place in ("", "-stable"):
+        assert registry.store(f"new{place}").tags == registry.store(f"old{place}").tags
+    assert outcome(await new.import_from(f"{HOST}/old", f"{HOST}/old-stable")) == Outcome.UNCHANGED
+    await _release(new, "v1.3.0")
+    assert outcome(await new.verify()) == Outcome.PASSED
+
+
+@pytest.mark.parametrize(("apart", "places"), [(True, ["old"]), (False, ["old", "old-stable"])])
+async def test_as_many_places_come_as_there_are(
+    registry: MemoryRegistry, old: Bench, apart: bool, places: list[str]
+) -> None:
+    new = _bench(registry, "new", apart=apart)
+    (told,) = await new.import_from(*(f"{HOST}/{place}" for place in places))
+    assert told.outcome == Outcome.USAGE
+    assert "--stable-repository" in told.reason
+    assert not registry.store("new").tags
+
+
+async def test_with_trust_it_is_told_how_releases_go_on_and_they_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with new_lab("old") as lab:
+        await lab.release("v1.0.0")
+        lab.config = configured("new", host=HOST)
+        (told,) = await lab.import_from(f"{HOST}/old")
+        assert told.outcome == Outcome.PRECONDITION
+        assert "build-next on the main branch, then the tags of the next version" in told.reason
+        assert not lab.registry.store("new").tags
+        await lab.release("v1.1.0")
+        assert outcome(await lab.verify()) == Outcome.PASSED
+        assert "v1.0.0" in lab.registry.store("old").tags
 
 
 @pytest.mark.parametrize("gone", [[1], [2], [1, 2]])
