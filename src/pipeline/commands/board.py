@@ -10,6 +10,7 @@ from pipeline.commands.status import channels
 from pipeline.config import Image
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.each import each
+from pipeline.errors import PreconditionError
 from pipeline.gates.baseline import baseline, image_size
 from pipeline.gates.evidence import verdict_on
 from pipeline.policy.attached import evidence_subjects
@@ -41,7 +42,7 @@ async def board(world: World) -> dict[str, str]:
 async def _standing(world: World, image: Image) -> Standing:
     limits = {channel.value: getattr(world.config.stale_after, channel.value) for channel in Channel}
     lines = await channels(world, image)
-    moves = {channel: await history(world, image, channel) for channel in Channel}
+    moves = {channel: await _moves(world, image, channel) for channel in Channel}
     taken = {channel: {one.new for one in moves[channel] if one.new} for channel in Channel}
     failed, unread = await _failed(world, image, taken)
     return Standing(
@@ -57,6 +58,14 @@ async def _standing(world: World, image: Image) -> Standing:
         unread=unread,
         steps=[Step(one.at, one.kind.value, one.tags, one.by, one.reason) for one in moves[Channel.STABLE]],
     )
+
+
+async def _moves(world: World, image: Image, channel: Channel) -> list[Happened]:
+    """Newest first; none of a broken ledger, of which the channel's line says what is wrong."""
+    try:
+        return await history(world, image, channel)
+    except PreconditionError:
+        return []
 
 
 async def _between(world: World, image: Image, lines: Sequence[ChannelLine]) -> list[Between]:

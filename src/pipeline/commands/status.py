@@ -32,20 +32,20 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
     """One line for each channel, next first; of one whose ledger is broken, where it is and what is wrong."""
     homes = {channel: world.repository(image, channel) for channel in Channel}
     heads = {channel: await registry.digest(image.tags.channel(channel)) for channel, registry in homes.items()}
-    broken = {channel: why for channel, registry in homes.items() if (why := await _broken(registry, channel))}
+    held = {channel: await _held(registry, channel) for channel, registry in homes.items()}
     versions = await _versions(
-        image, homes, {channel: digest for channel, digest in heads.items() if channel not in broken}
+        image, homes, {channel: digest for channel, digest in heads.items() if isinstance(held[channel], list)}
     )
     revisions = {channel: await _label(homes[channel], digest, REVISION_LABEL) for channel, digest in heads.items()}
     lines = []
     for channel, digest in heads.items():
         tag = image.tags.channel(channel)
-        if channel in broken:
-            lines.append(ChannelLine(channel, digest, note=broken[channel], tag=tag))
+        holds = held[channel]
+        if isinstance(holds, str):
+            lines.append(ChannelLine(channel, digest, note=holds, tag=tag))
             continue
-        held = await _held(homes[channel], channel)
         if digest is None:
-            lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *held]), tag=tag))
+            lines.append(ChannelLine(channel, None, note="; ".join(["never moved", *holds]), tag=tag))
             continue
         ahead = await world.history.count(revisions[channel], revisions[Channel.NEXT])
         said = _said(await evidence.verdict_on(homes[channel], digest, channel))
@@ -58,7 +58,7 @@ async def channels(world: World, image: Image) -> list[ChannelLine]:
                 version=_version(channel, digest, versions),
                 age=age(await _label(homes[channel], digest, CREATED)),
                 evidence=said,
-                note="; ".join([*held, *refused, *further]),
+                note="; ".join([*holds, *refused, *further]),
                 tag=tag,
                 aliases=await _aliases(world, image, channel, digest),
             )
@@ -72,18 +72,12 @@ async def _aliases(world: World, image: Image, channel: Channel, digest: Digest)
     return [tag for tag in await aliases_of(world, image, channel, digest) if await registry.digest(tag) == digest]
 
 
-async def _broken(registry: RepositoryClient, channel: Channel) -> str:
-    """What is wrong with its ledger; empty when nothing is."""
+async def _held(registry: RepositoryClient, channel: Channel) -> list[str] | str:
+    """Each hold with what release-hold takes for it; of a ledger that is broken, what is wrong with it."""
     try:
-        await ledger.standing(registry, channel)
+        holds = (await ledger.standing(registry, channel)).holds
     except PreconditionError as error:
         return str(error)
-    return ""
-
-
-async def _held(registry: RepositoryClient, channel: Channel) -> list[str]:
-    """Each hold with what release-hold takes for it."""
-    holds = (await ledger.standing(registry, channel)).holds
     held = [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
     return [*held, *registry.notary.refusals(channel)]
 

@@ -96,3 +96,13 @@ async def test_what_is_too_much_to_be_read_is_said(bench: Measuring, monkeypatch
         assert outcome(await bench.tested(version)) == Outcome.GATE_FAILED
     monkeypatch.setattr(board, "_READ", 2)
     assert "1 more digests with evidence that no channel took were not looked at" in (await bench.board())["index.html"]
+
+
+async def test_a_broken_ledger_is_told_and_the_rest_is_shown(bench: Measuring, registry: MemoryRegistry) -> None:
+    for version in ("v1.0.0", "v1.1.0"):
+        await bench.release(version)
+    there = registry.store("os").tags
+    del there[min(tag for tag in there if "ledger-stable-" in tag)]
+    index = (await bench.board())["index.html"]
+    assert "v1.1.0" in index
+    assert "Last moves of stable" not in index
