@@ -15,7 +15,7 @@ import respx
 
 from pipeline import config, world
 from pipeline.commands import init, run_stage
-from pipeline.containers.git import commit_named
+from pipeline.containers.git import History, commit_named
 from pipeline.domain import Commit, Digest, Repository, Tag
 from pipeline.errors import PipelineError, UsageError
 from pipeline.gates import openqa
@@ -64,6 +64,25 @@ def _world(*, there: bool = True, **history: object) -> Any:
     )
 
 
+class _NoCommit(History):
+    """What `git init` leaves."""
+
+    def __init__(self) -> None:
+        """Nobody is asked."""
+
+    async def _ask(self, *arguments: str) -> str | None:
+        return ".git" if "--git-dir" in arguments else None
+
+
+def _release(**given: object) -> Refused:
+    gate = '[gates.stable]\nopenqa = { url = "https://openqa.example.org" }\n'
+    store = '{ url = "s3://os-images/candidates", public_url = "https://images.example.org/candidates" }'
+    read = config.parse(f"{OS}{gate}upload = {store}\n")
+    return lambda: openqa._configured(
+        SimpleNamespace(config=read, given=SimpleNamespace(**({"openqa_auth": None, "upload_auth": None} | given)))
+    )
+
+
 def _must_push(*, there: bool = True, **history: object) -> Refused:
     return lambda: anyio.run(lambda: next_.build_next(_world(there=there, **history), must_push=True))
 
@@ -103,7 +122,7 @@ def _registry(answer: Callable[[], httpx.Response]) -> Refused:
     return lambda: anyio.run(ask)
 
 
-def _connection(broken: Callable[[], httpx.Response]) -> Refused:
+def _connection(broken: Callable[[], httpx.Response], repository: str = "ghcr.io/owner/os") -> Refused:
     """The same below HTTP, where errors have causes."""
 
     async def ask() -> None:
@@ -111,9 +130,7 @@ def _connection(broken: Callable[[], httpx.Response]) -> Refused:
             broken()
 
         async with RegistryClient(None, deadline=5) as client:
-            await client.repository(Repository.parse("ghcr.io/owner/os")).persist(
-                "GET tags of ghcr.io/owner/os", attempt
-            )
+            await client.repository(Repository.parse(repository)).persist(f"GET tags of {repository}", attempt)
 
     return lambda: anyio.run(ask)
 
@@ -126,7 +143,15 @@ def _no_tls() -> httpx.Response:
 
 def _unknown_host() -> httpx.Response:
     cause = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    raise httpx.ConnectError("[Errno -2] Name or service not known") from cause
+    raise httpx.ConnectError("[Errno -2] Name or service not known", request=_asking("ghcr.io")) from cause
+
+
+def _own_machine() -> httpx.Response:
+    raise httpx.ConnectError("All connection attempts failed", request=_asking("localhost:5000"))
+
+
+def _asking(host: str) -> httpx.Request:
+    return httpx.Request("GET", f"https://{host}/v2/owner/os/tags/list")
 
 
 def _denied() -> httpx.Response:
@@ -147,6 +172,7 @@ def _awaited(made: Callable[[], Awaitable[object]]) -> Refused:
 FIRST_HOUR: dict[str, Refused] = {
     "no pipeline.toml": _says(world._no_configuration([])),
     "a pipeline.toml in a sub-folder": _says(world._no_configuration(["os/pipeline.toml"])),
+    "a git repository without a commit": _awaited(_NoCommit().head),
     "a git repository whose objects have sha256 names": lambda: commit_named("1" * 64),
     "not TOML": _config("[images.os\n"),
     "a misspelt key": _config(OS + 'contianerfile = "x"\n'),
@@ -169,6 +195,7 @@ FIRST_HOUR: dict[str, Refused] = {
     "no login": _registry(_denied),
     "plain HTTP": _connection(_no_tls),
     "a host that does not exist": _connection(_unknown_host),
+    "a registry of one's own machine": _connection(_own_machine, "localhost:5000/owner/os"),
     "a test without run bit": _suite(overlooked_unit_tests, _file("one", executable=True), _file("test_two.sh")),
     "no test that can be run": _suite(overlooked_unit_tests, _file("README")),
     "a check in a sub-folder": _suite(overlooked_vm_checks, _file("test_a.py"), _file("more/test_b.py")),
@@ -179,6 +206,8 @@ FIRST_HOUR: dict[str, Refused] = {
     "a release that was not tested": _stable(test_tag=None, digest=None),
     "a release tag on another commit": _stable(commit=OTHER),
     "no openQA server": lambda: openqa._configured(SimpleNamespace(config=config.parse(OS))),
+    "no login at openQA": _release(),
+    "no login at the object store": _release(openqa_auth="KEY:SECRET"),
     "a stage that there is not": _awaited(lambda: run_stage.run_stage(_world(), "build", "")),
     "init without a version": _awaited(lambda: init.init(None, "github.com/owner/pipeline")),
 }

@@ -125,12 +125,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the lab ends with us
     log = MODULE / "out" / f"lab-{name}.log"
     log.parent.mkdir(exist_ok=True)
-    print(f"Starting the lab; log in {log}", flush=True)
+    print(f"Starting the lab, which takes ten minutes or more the first time; log in {log}", flush=True)
     with contextlib.suppress(KeyboardInterrupt), lab(name, log):
         print(
             f"registry localhost:{REGISTRY}, S3 localhost:{STORE} ({STORE_AUTH}), openQA localhost:{OPENQA}", flush=True
         )
-        print("Ctrl-C ends it.", flush=True)
+        print("What pipeline.toml and `dagger call` need to use them: docs/quick-start.md. Ctrl-C ends it.", flush=True)
         signal.pause()
 
 

@@ -105,6 +105,11 @@ def test_a_secret_that_cannot_be_read_names_the_argument() -> None:
         _read(_engine('failed to read secret:\nsecret env var not found: "NOT..."'))
 
 
+def test_the_wrapping_of_the_engines_transport_is_left_out() -> None:
+    with pytest.raises(UsageError, match="cannot be read: failed to read secret file"):
+        _read(_engine('rpc error: code = Unknown desc = failed to read secret file "/x": no such file or directory'))
+
+
 @pytest.mark.parametrize("text", ["", "\n"])
 def test_an_empty_secret_names_the_argument(text: str) -> None:
     with pytest.raises(UsageError, match="--openqa-auth is empty"):

@@ -37,6 +37,8 @@ def test_every_refusal_says_what_to_do(mistake: str) -> None:
         ),
         ("plain HTTP", "in plain_http of pipeline.toml"),
         ("a host that does not exist", "after 3 attempts"),
+        ("a registry of one's own machine", "give a registry of your machine by --registry=tcp://localhost:PORT"),
+        ("a git repository without a commit", "git commit"),
         ("a release tag on another commit", "Put both tags on one commit."),
     ],
 )

@@ -34,6 +34,7 @@ from pipeline.policy.room import Need
 from pipeline.quantities import duration_text, size_text
 from pipeline.registry.evidence import find_evidence
 from pipeline.report.model import Check, CheckStatus, Result
+from pipeline.stages.next import why_not_pushed
 from pipeline.trust.warrant import Warrant
 from pipeline.vm.spec import Arch
 from pipeline.world import World
@@ -74,7 +75,8 @@ async def doctor(world: World) -> Result:
         looks[f"registry {repository}"] = partial(_registry, world, repository, behind, unread)
     for image in world.images:
         looks[f"root-filesystem {image.name}"] = partial(_root_filesystem, world, image)
-    if world.given.upload_auth:
+    upload = world.config.gates.stable.upload
+    if world.given.upload_auth or (upload and upload.asks_for_login):
         looks["upload-auth"] = partial(_upload_auth, world.given.upload_auth)
     key, secret = "", ""
     try:
@@ -136,12 +138,14 @@ def _reason(checks: list[Check]) -> str:
 
 
 async def _source(world: World) -> str:
-    """As every stage will look at it."""
-    await world.history.head()
+    """As every stage will look at it; UsageError where no commit could ever be pushed."""
+    commit = await world.history.head()
     await require_source(world, *Channel)
     if await world.history.shallow():
         raise PreconditionError("The history is cut off: fetch all of it (actions/checkout: fetch-depth: 0).")
-    return "everything that pipeline.toml names is there"
+    withheld = await why_not_pushed(world, commit)
+    there = "everything that pipeline.toml names is there"
+    return f"{there}; from here build-next would push nothing: {withheld}" if withheld else there
 
 
 async def _privileges(world: World) -> str:
@@ -258,7 +262,9 @@ async def _refused(error: PipelineError) -> str:
     raise error
 
 
-async def _upload_auth(secret: dagger.Secret) -> str:
+async def _upload_auth(secret: dagger.Secret | None) -> str:
+    if secret is None:
+        raise PreconditionError("To upload disks, give the object store's KEY:SECRET as --upload-auth.")
     await read_secret(secret, "upload-auth")
     return "the login for uploads can be read"
 

@@ -114,3 +114,8 @@ class Upload(Table):
         if self.endpoint and not self.url.startswith("s3://"):
             raise ValueError("endpoint goes with an s3:// url only")
         return self
+
+    @property
+    def asks_for_login(self) -> bool:
+        """Whether it surely takes nothing without one; a web server may."""
+        return self.url.startswith("s3://")

@@ -21,6 +21,12 @@ def commit_range(older: str, newer: str) -> str | None:
     return f"{older}..{newer}" if all(map(Commit.PATTERN.fullmatch, (older, newer))) else None
 
 
+def places(changed: Sequence[str]) -> str:
+    """How many lines `git status --porcelain` has, and the first of them."""
+    one = len(changed) == 1
+    return f"{len(changed)} place{'s' * (not one)} ({changed[0].strip()}{', …' * (not one)})"
+
+
 def commit_named(found: str) -> Commit:
     """The commit that git printed; UsageError for one of a repository whose objects are named by sha256."""
     try:
@@ -77,11 +83,13 @@ class History:
         return cls(container)
 
     async def head(self) -> Commit:
-        """The commit that is checked out; UsageError without a git repository."""
+        """The commit that is checked out; UsageError without a git repository, or without a commit in it."""
         commit = await self._ask("rev-parse", "--verify", "--quiet", "HEAD")
+        if commit is None and await self._ask("rev-parse", "--git-dir"):
+            raise UsageError("The source is a git repository without a commit; expected one (git add, git commit).")
         if commit is None:
             raise UsageError(
-                "The source is not a git repository with at least one commit. Pass --source a full checkout "
+                "The source is not a git repository. Stand in one, or pass --source a full checkout "
                 "(its .git folder included; a git worktree's is elsewhere)."
             )
         return commit_named(commit)

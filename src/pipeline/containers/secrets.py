@@ -31,4 +31,5 @@ async def readable(secret: dagger.Secret | None, argument: str) -> dagger.Secret
 
 
 def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["the engine does not say why"])[-1].rstrip(". ")
+    line = (str(error).strip().splitlines() or ["the engine does not say why"])[-1].rstrip(". ")
+    return line.rpartition("rpc error: code = Unknown desc = ")[2]

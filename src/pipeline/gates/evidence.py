@@ -14,6 +14,7 @@ import dagger
 from dagger import dag
 
 from pipeline.config import Image
+from pipeline.containers.git import places
 from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.errors import PreconditionError
 from pipeline.policy.gate import verdict
@@ -182,7 +183,7 @@ async def refuse_other_checkout(world: World, commit: Commit | None) -> None:
     changed = await world.history.uncommitted()
     if changed:
         raise PreconditionError(
-            f"The checkout differs from its commit in {len(changed)} places ({changed[0].strip()}, ...): expected the "
+            f"The checkout differs from its commit in {places(changed)}: expected the "
             "gates and checks of the commit itself. Commit or stash them, then run again. Nothing has moved."
         )
     here = await world.history.head()

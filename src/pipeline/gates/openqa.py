@@ -246,7 +246,18 @@ def _configured(world: World) -> tuple[Server, Upload]:
             f"pipeline.toml has no gates.stable.{missing}: expected openqa = {{ url = … }} and upload = {{ url = …, "
             "public_url = … }. Without its gate no image becomes stable."
         )
+    if world.given.openqa_auth is None:
+        raise UsageError(_no_login("openqa-auth", gate.openqa.url, "OPENQA_AUTH"))
+    if world.given.upload_auth is None and gate.upload.asks_for_login:
+        raise UsageError(_no_login("upload-auth", gate.upload.url, "UPLOAD_AUTH"))
     return gate.openqa, gate.upload
+
+
+def _no_login(argument: str, server: str, variable: str) -> str:
+    return (
+        f"--{argument} is not given, and {server} takes nothing without it: expected --{argument}=env://{variable}, "
+        "whose text is KEY:SECRET. Nothing was uploaded, and nothing has moved."
+    )
 
 
 def _disk(tested: Proof, subject: Subject, platform: str) -> DiskRecord:

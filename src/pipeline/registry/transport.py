@@ -44,6 +44,7 @@ _HOPS = 5
 """Redirects that one request may follow."""
 _ERROR, _TOKEN = 64 << 10, 1 << 20
 """Bytes of an error's body and of a token server's answer that are looked at."""
+_OWN_HOST = "localhost"
 _UNKNOWN_HOST = 3
 """Attempts at a host whose name nobody knows: a name server that comes up answers something else."""
 _LONGEST_TOKEN = 24 * 3600.0
@@ -454,7 +455,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _refuse_hopeless(asked: str, error: Exception) -> None:
-    """A certificate does not become right by waiting; nor does a server that speaks no TLS."""
+    """Waiting mends no certificate, no server that speaks no TLS, and no address that is this very container's."""
     cause = next((one for one in _causes(error) if isinstance(one, ssl.SSLError)), None)
     if isinstance(cause, ssl.SSLCertVerificationError):
         raise PreconditionError(
@@ -465,4 +466,9 @@ def _refuse_hopeless(asked: str, error: Exception) -> None:
         raise UsageError(
             f"{asked}: the server does not speak TLS. Expected https; if plain HTTP is meant, name its host with port "
             "in plain_http of pipeline.toml."
+        ) from error
+    if isinstance(error, httpx.ConnectError) and error.request.url.host == _OWN_HOST:
+        raise UsageError(
+            f"{asked}: nothing listens there. {_OWN_HOST} is the container that asks, not your machine: "
+            "give a registry of your machine by --registry=tcp://localhost:PORT."
         ) from error

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from pipeline.config import Image
-from pipeline.containers.git import is_branch
+from pipeline.containers.git import is_branch, places
 from pipeline.containers.podman import BuiltImage, Delivered
 from pipeline.domain import Channel, Commit, Digest, Outcome, Refresh
 from pipeline.each import each
@@ -263,7 +263,7 @@ async def why_not_pushed(world: World, commit: Commit) -> str:
     """
     changed = await world.history.uncommitted()
     if changed:
-        return f"the tree differs from commit {commit[:12]} in {len(changed)} places ({changed[0].strip()}, ...)"
+        return f"the tree differs from commit {commit[:12]} in {places(changed)}"
     branches = world.config.main_branch
     if not await world.history.on_branch(commit, branches):
         await _refuse_unknown_branch(world)

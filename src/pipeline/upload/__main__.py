@@ -56,9 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_store(url: str, endpoint: str | None, region: str, auth: tuple[str, str] | None) -> S3 | Web:
-    """Choose the driver by the address; UsageError for a scheme that has none."""
+    """Choose the driver by the address; UsageError for a scheme that has none, and for S3 without a login."""
     parts = urlsplit(url)
     if parts.scheme == "s3":
+        if auth is None:
+            raise UsageError(f"{url} wants a login, and none was given: expected --upload-auth with KEY:SECRET")
         return S3(parts.netloc, parts.path.strip("/"), endpoint, region, auth)
     if parts.scheme in ("http", "https"):
         return Web(url, auth)

@@ -39,12 +39,10 @@ class S3:
     obstore runs in threads: its own async calls can abort the interpreter at exit (0.12.1).
     """
 
-    def __init__(
-        self, bucket: str, prefix: str, endpoint: str | None, region: str, auth: tuple[str, str] | None
-    ) -> None:
+    def __init__(self, bucket: str, prefix: str, endpoint: str | None, region: str, auth: tuple[str, str]) -> None:
         self._where = f"s3://{bucket}/{prefix}".rstrip("/")
         self._auth, self._region = auth, region
-        key, secret = auth or (None, None)
+        key, secret = auth
         self._store = S3Store(
             bucket,
             prefix=prefix or None,
@@ -52,7 +50,6 @@ class S3:
             region=region,
             access_key_id=key,
             secret_access_key=secret,
-            skip_signature=auth is None,
             checksum_algorithm="SHA256",  # of each part
             client_options={"allow_http": bool(endpoint and endpoint.startswith("http://")), "timeout": "1h"},
             retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=20)},
@@ -152,7 +149,7 @@ class S3:
         return (await self._signed("GET", key)).partition("?")[0]
 
     def _headers(self, method: str, url: str, headers: dict[str, str], payload: str) -> dict[str, str]:
-        return signed(method, url, headers, payload, self._auth, self._region) if self._auth else headers
+        return signed(method, url, headers, payload, self._auth, self._region)
 
     def _meaning(self, error: BaseError) -> Exception:
         said = str(error).partition("\n")[0][:300]

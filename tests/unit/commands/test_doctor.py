@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.commands.doctor import SKEW, compared, root_filesystem_of, verdict
+from pipeline.commands.doctor import SKEW, _upload_auth, compared, root_filesystem_of, verdict
 from pipeline.domain import Outcome
 from pipeline.errors import PreconditionError
 
@@ -27,6 +27,11 @@ def test_clocks_that_differ_are_told_with_their_direction(ahead, said):
         compared(ahead, "https://o")
     assert said.split()[1] in str(refused.value)
     assert said.split()[0] in str(refused.value)
+
+
+async def test_a_release_without_the_stores_login_is_seen_coming():
+    with pytest.raises(PreconditionError, match="--upload-auth"):
+        await _upload_auth(None)
 
 
 def test_clocks_that_agree():

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import parse
-from pipeline.containers.git import commit_named, commit_range, is_branch, main_branches
+from pipeline.containers.git import commit_named, commit_range, is_branch, main_branches, places
 from pipeline.errors import UsageError
 
 IMAGE = '[images.os]\nrepository = "ghcr.io/owner/os"\n'
@@ -37,6 +37,11 @@ def test_main_branch_is_one_name_or_several() -> None:
 def test_no_branch_at_all_is_refused(wrong: str) -> None:
     with pytest.raises(UsageError, match="main_branch"):
         parse(f"main_branch = {wrong}\n{IMAGE}")
+
+
+def test_the_first_of_what_differs_is_named_and_the_rest_counted() -> None:
+    assert places([" M pipeline.toml"]) == "1 place (M pipeline.toml)"
+    assert places(["?? out", " M pipeline.toml"]) == "2 places (?? out, …)"
 
 
 def test_a_commit_named_by_sha256_is_refused_with_the_reason() -> None:

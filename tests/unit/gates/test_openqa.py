@@ -64,13 +64,13 @@ def orders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, uploads: list[str]) 
     return made
 
 
-async def run(disks: dict[str, Digest], text: str = CONFIG) -> Any:
+async def run(disks: dict[str, Digest], text: str = CONFIG, login: str | None = "KEY:SECRET") -> Any:
     config = parse(text)
 
     async def tree(path: str) -> str:
         return "" if path == "missing.fd" else "1111222233334444"
 
-    given = SimpleNamespace(upload_auth=None, source=SimpleNamespace(file=str))
+    given = SimpleNamespace(openqa_auth=login, upload_auth=None, source=SimpleNamespace(file=str))
     world = SimpleNamespace(config=config, reach=None, free=None, given=given, history=SimpleNamespace(tree=tree))
     records = {
         platform: DiskRecord(sha256=sha256, size=1, manifest=CANDIDATE, builder="b")
@@ -125,6 +125,22 @@ async def test_assets_of_the_repository_go_to_every_job(orders: list[Order], upl
 async def test_an_asset_that_is_not_in_the_commit_submits_nothing(orders: list[Order], uploads: list[str]) -> None:
     with pytest.raises(UsageError, match=r"missing\.fd"):
         await run(DISKS, CONFIG + 'assets = { UEFI_PFLASH_VARS = "missing.fd" }\n')
+    assert not orders
+    assert not uploads
+
+
+@pytest.mark.parametrize(
+    ("url", "login", "argument"),
+    [
+        ("https://up.example.org/d", None, "--openqa-auth=env://OPENQA_AUTH"),
+        ("s3://bucket/d", "KEY:SECRET", "--upload-auth=env://UPLOAD_AUTH"),
+    ],
+)
+async def test_a_login_that_is_missing_is_named_before_anything_is_uploaded(
+    orders: list[Order], uploads: list[str], url: str, login: str | None, argument: str
+) -> None:
+    with pytest.raises(UsageError, match=argument):
+        await run(DISKS, CONFIG.replace("https://up.example.org/d", url), login)
     assert not orders
     assert not uploads
 

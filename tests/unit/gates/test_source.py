@@ -187,7 +187,7 @@ async def test_content_that_lfs_has_fetched_is_no_pointer(root: Path) -> None:
 async def test_a_promotion_from_a_dirty_tree_is_refused(root: Path) -> None:
     (root / "Containerfile").write_text("FROM scratch\n")
     here = world(root)
-    with pytest.raises(PreconditionError, match=r"differs from its commit in 1 places \(M Containerfile"):
+    with pytest.raises(PreconditionError, match=r"differs from its commit in 1 place \(M Containerfile\)"):
         await refuse_other_checkout(here, await here.history.head())
 
 

@@ -105,6 +105,11 @@ def test_a_module_that_is_not_at_github_brings_its_workflow_along():
     assert "#:schema" not in files["pipeline.toml"]
 
 
+@pytest.mark.parametrize(("address", "told"), [("../pipeline", True), ("/srv/pipeline", True), (ADDRESS, False)])
+def test_a_module_on_this_machine_is_one_of_the_things_to_look_at(address: str, *, told: bool):
+    assert ("on this machine only" in _files(TEMPLATE, address)["pipeline.toml"]) is told
+
+
 @pytest.mark.parametrize(
     ("said", "host"), [("registry:5500/os", "registry:5500"), ("ghcr.io/os", "ghcr.io"), ("registry/os", "ghcr.io")]
 )

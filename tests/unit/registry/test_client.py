@@ -513,6 +513,12 @@ async def test_a_server_without_tls_is_a_configuration_error(free_tcp_port: int)
         group.cancel_scope.cancel()
 
 
+async def test_nobody_waits_for_a_registry_in_the_container_that_asks(free_tcp_port: int) -> None:
+    async with RegistryClient(deadline=60) as client:
+        with pytest.raises(UsageError, match="--registry=tcp://"):
+            await client.repository(Repository(f"localhost:{free_tcp_port}", "o/i")).manifest(Tag("next"))
+
+
 async def test_an_index_with_other_digests_is_refused_rather_than_misread(
     web: respx.Router, repo: RepositoryClient
 ) -> None:

@@ -13,6 +13,8 @@ def test_the_address_chooses_the_driver() -> None:
     assert isinstance(open_store("https://files.example.org/os", None, "us-east-1", None), Web)
     with pytest.raises(UsageError, match="ftp"):
         open_store("ftp://files.example.org", None, "us-east-1", None)
+    with pytest.raises(UsageError, match="--upload-auth"):
+        open_store("s3://bucket/folder", None, "us-east-1", None)
 
 
 def test_a_secret_of_another_shape_is_refused_without_showing_it(

@@ -154,7 +154,12 @@ def _has_folder(seen: Seen, path: str) -> bool:
 def _head(seen: Seen, address: str) -> str:
     lines = [f"#:schema {schema}"] if (schema := schema_address(address)) else []
     lines += ["# How the image goes from next through testing to stable.", "# Not known, and for you to look at:"]
-    return "".join(f"{line}\n" for line in [*lines, *(f"# - {one}" for one in unknown(seen))])
+    told = unknown(seen)
+    if address.startswith((".", "/")):
+        told.append(
+            f"From where a runner gets the pipeline: {address}, which the workflows call, is on this machine only."
+        )
+    return "".join(f"{line}\n" for line in [*lines, *(f"# - {one}" for one in told)])
 
 
 def _image(seen: Seen, image: ImageSeen) -> str:
