@@ -36,7 +36,8 @@ def parse(text: str, file: str = FILE) -> Config:
         shown = [_shared(document, detail) for detail in details if detail not in hollow]
         raise UsageError("\n".join(dict.fromkeys(_explain(file, detail) for detail in shown))) from error
     if logins := list(_logins(document)):
-        raise UsageError("\n".join(f"{file}: {key}: found {_without_login(text)!r}; {NO_LOGIN}" for key, text in logins))
+        lines = [f"{file}: {key}: found {_without_login(text)!r}; {NO_LOGIN}" for key, text in logins]
+        raise UsageError("\n".join(lines))
     return found
 
 
@@ -108,7 +109,8 @@ def _explain(file: str, detail: Any) -> str:
             if shown is not found:
                 message = message.replace(str(found), shown)
             meant = _meant_word(shown, detail.get("ctx", {}).get("expected", ""))
-            return f"{file}: {key}: found {_shortened(repr(shown))}; expected {message.removeprefix('expected ')}{meant}"
+            expected = message.removeprefix("expected ")
+            return f"{file}: {key}: found {_shortened(repr(shown))}; expected {expected}{meant}"
 
 
 def _meant_word(found: Any, allowed: Any) -> str:

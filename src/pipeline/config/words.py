@@ -12,7 +12,6 @@ from pipeline.policy import platforms as platforms_
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX
 from pipeline.policy.template import unknown
 
-
 NO_LOGIN = "expected no user name or password in an address; give them as a secret"
 
 
@@ -139,7 +138,6 @@ def _branch(text: str) -> str:
     if text.startswith(("refs/", "-")) or re.search(r"[\s~^:\\]|\.\.", text):
         raise ValueError("expected a branch by its short name, such as main or release/*")
     return text
-
 
 
 def _as_text(value: Any) -> Any:

@@ -40,11 +40,10 @@ class Waiver(BaseModel):
     @field_validator("until", mode="before")
     @classmethod
     def _is_a_day(cls, value: object) -> object:
-        if isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        written = isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+        if written or (isinstance(value, date) and not isinstance(value, datetime)):
             return value
-        if not isinstance(value, date) or isinstance(value, datetime):
-            raise ValueError("expected a day such as 2027-01-31")
-        return value
+        raise ValueError("expected a day such as 2027-01-31")
 
     @field_validator("match")
     @classmethod
