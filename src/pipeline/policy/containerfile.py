@@ -12,9 +12,11 @@ from typing import Self
 from pipeline.domain import Digest, Repository, Tag
 
 _VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-+])(?P<other>[^}]*))?\})")
-_HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
-_FROM_OPTION = re.compile(r"--from=(\S+)")
-_MOUNT_FROM = re.compile(r"--mount=\S*\bfrom=([^,\s]+)")
+_HEREDOC = re.compile(r"(?<!\S)\d*<<-?[\"']?([^\s<>|;&()\"']+)")
+"""A word of its own, as the parsers of buildah and BuildKit have it: no shift, no here-string, no quoted text."""
+_FROM_OPTION = re.compile(r"--from=[\"']?([^\s\"']+)")
+_MOUNT_FROM = re.compile(r"--mount=\S*\bfrom=([^,\s\"']+)")
+_ESCAPE = re.compile(r"(?:\s*#[^\n]*\n)*?\s*#\s*escape\s*=\s*([\\`])", re.IGNORECASE)
 _NOTHING = "scratch"
 
 
@@ -104,8 +106,8 @@ def _needed(stages: Mapping[str, _Stage], wanted: str) -> list[str]:
 
 def _stage_named(text: str, stages: Mapping[str, _Stage]) -> str:
     """The stage of that name or number, among those that stand before."""
-    if text.isdigit():
-        return next((name for number, name in enumerate(stages) if number == int(text)), "")
+    if text.isdecimal():
+        return next((name for number, name in enumerate(stages) if str(number) == text), "")
     return text.lower() if text.lower() in stages else ""
 
 
@@ -157,15 +159,17 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:
     """Each instruction with what follows it; comments, line ends that are escaped and here-documents are gone."""
-    lines = iter(text.splitlines())
+    text = text.removeprefix("\ufeff")
+    escape = found[1] if (found := _ESCAPE.match(text)) else "\\"
+    lines = iter(text.split("\n"))
     for line in lines:
         whole = line.strip()
-        while whole.endswith("\\"):
+        if not whole or whole.startswith("#"):  # a comment goes on in no further line
+            continue
+        while whole.endswith(escape):
             following = next(lines, "").strip()
             whole = whole[:-1].rstrip() + " " + following if not following.startswith("#") else whole
-        keyword, _, rest = whole.partition(" ")
-        if not whole or whole.startswith("#"):
-            continue
+        keyword, rest = (*whole.split(maxsplit=1), "", "")[:2]
         for end in _HEREDOC.findall(rest) if keyword.upper() in ("RUN", "COPY", "ADD") else ():
             for inner in lines:
                 if inner.strip() == end:

@@ -51,8 +51,19 @@ def test_only_what_the_built_stage_needs_counts(target, found):
         ("ARG B\nFROM quay.io/a/b${B:+-hwe}", {"B": "yes"}, "quay.io/a/b-hwe"),
         ("ARG B\nFROM quay.io/a/b${B:+-hwe}", {}, "quay.io/a/b"),
         ("FROM ${UNKNOWN}", {}, ""),
+        ("FROM\tquay.io/a/b:1", {}, "quay.io/a/b:1"),
+        ("\ufeffFROM quay.io/a/b:1\r\n", {}, "quay.io/a/b:1"),
+        ("# a path such as C:\\\nFROM quay.io/a/b:1", {}, "quay.io/a/b:1"),
+        ("\\\nFROM quay.io/a/b:1", {}, "quay.io/a/b:1"),
+        ("# escape=`\nFROM quay.io/a/b:1\nRUN a `\nFROM b\n", {}, "quay.io/a/b:1"),
+        ("FROM fedora\nRUN echo $((1<<x)) <<<word '<<EOF'\nFROM quay.io/a/b:1", {}, "quay.io/a/b:1"),
+        ("FROM quay.io/a/b:1\nRUN cat <<EOF-1 >x\nFROM fedora\nEOF-1\n", {}, "quay.io/a/b:1"),
+        ("FROM quay.io/a/b:1\nRUN echo '\N{LINE SEPARATOR}FROM fedora'\n", {}, "quay.io/a/b:1"),
+        ("FROM quay.io/a/b:1\nCOPY --from=\N{SUPERSCRIPT TWO} a b", {}, "quay.io/a/b:1"),
+        (f"FROM quay.io/a/b:1\nCOPY --from={'9' * 5000} a b", {}, "quay.io/a/b:1"),
         ("FROM fedora AS fedora\nCOPY --from=fedora / /", {}, "fedora"),
         ("FROM scratch", {}, ""),
+        ("\\", {}, ""),
         ("FROM ctx", {}, ""),
         ("", {}, ""),
     ],
@@ -88,3 +99,8 @@ def test_only_a_full_name_says_where_an_image_is(text, found):
 
 def test_a_file_of_arguments_is_read_as_podman_reads_it():
     assert build_arguments("# ours\n\nA=1\n B = two words\nC\n") == {"A": "1", "B": " two words"}
+
+
+def test_a_quoted_mount_names_its_image_without_the_quotes():
+    text = 'FROM quay.io/a/b:1\nRUN --mount="type=bind,from=quay.io/c/d:2" true\n'
+    assert bases(text, {}).all == ("quay.io/a/b:1", "quay.io/c/d:2")
