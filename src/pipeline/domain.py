@@ -64,6 +64,15 @@ def writable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+_LONGEST_LINE = 1000
+
+
+def one_line(text: str) -> str:
+    """What somebody said for the record: one line that a terminal can show, of bounded length."""
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"
+
+
 class Channel(StrEnum):
     """The moving tags. Their values are what they are called, unless an image's `names` say otherwise (`Names`)."""
 

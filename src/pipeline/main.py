@@ -50,7 +50,7 @@ from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
 from pipeline.commands import board, configuration, init, prune, reproduce, run_stage, status
 from pipeline.containers.secrets import read_secret
-from pipeline.domain import Refresh
+from pipeline.domain import Refresh, one_line
 from pipeline.ending import CallFailed
 from pipeline.gates.evidence import run_directory, unpacked
 from pipeline.lab import OLD, lab_files
@@ -113,7 +113,7 @@ class BootcPipeline:
             openqa=openqa,
             upload_auth=upload_auth,
             store=store,
-            actor=actor or "",
+            actor=one_line(actor or ""),
             signing_key=signing_key,
             signing_password=signing_password,
             signing_kms=signing_kms or "",

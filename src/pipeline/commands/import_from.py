@@ -124,10 +124,12 @@ async def _copied(world: World, image: Image, planned: _Planned) -> None:
 async def _missing(image: Image, source: RepositoryClient, target: RepositoryClient) -> list[Move]:
     """The tags that are still to be written, in their order; ConflictError when one names something else here."""
     found: list[tuple[int, Move]] = []
+    mine = False
     for tag in await source.tags():
         name = image.tags.read(tag)
         if not name or name.kind is Kind.LEDGER:
             continue
+        mine = True
         new, there = (await source.listed(tag)).digest, await target.digest(tag)
         if there and there != new:
             raise ConflictError(
@@ -136,6 +138,6 @@ async def _missing(image: Image, source: RepositoryClient, target: RepositoryCli
             )
         if not there:
             found.append((_ORDER.index(name.kind), Move(repository=str(target.repository), tag=tag, old=None, new=new)))
-    if not await target.tags() and not found:
+    if not mine:
         raise PreconditionError(f"{source.repository} has no tag of {image.name}; expected its channels and versions.")
     return [move for _, move in sorted(found, key=lambda one: one[0])]

@@ -9,7 +9,7 @@ import anyio
 
 from pipeline.commands.status import resolve
 from pipeline.config import Image
-from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.domain import Channel, Digest, Outcome, Tag, one_line
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates.evidence import verdict_on
 from pipeline.policy.names import CREATED, Facts, Kind, date_of
@@ -40,7 +40,7 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
     moves = await promotion.plan(world, wanted)
     for image in world.images:
         _as_found(image, channel, targets[image.name], moves)
-    taken_back = Promotion(channel, wanted, {}, "rollback", reason, kind=ledger.Kind.ROLLBACK)
+    taken_back = Promotion(channel, wanted, {}, "rollback", one_line(reason), kind=ledger.Kind.ROLLBACK)
     await promotion.carry_out(world, taken_back, moves)
     return [
         Result(
@@ -61,7 +61,7 @@ async def rollback(world: World, channel: Channel, to: str, reason: str) -> list
 
 async def hold(world: World, channel: Channel, reason: str) -> list[Result]:
     """Keep promotions away from a channel; several holds are several, the same one said again is one."""
-    return [await _hold(world, image, channel, reason) for image in world.images]
+    return [await _hold(world, image, channel, one_line(reason)) for image in world.images]
 
 
 async def release_hold(world: World, channel: Channel, reason: str, holds: Sequence[str] = ()) -> list[Result]:
@@ -71,7 +71,7 @@ async def release_hold(world: World, channel: Channel, reason: str, holds: Seque
     UsageError for one that is not in force.
     """
     ending = {image.name: await _named(world, image, channel, holds) for image in world.images}
-    return [await _release(world, image, channel, reason, ending[image.name]) for image in world.images]
+    return [await _release(world, image, channel, one_line(reason), ending[image.name]) for image in world.images]
 
 
 async def record_loss(world: World, channel: Channel, reason: str) -> list[Result]:
@@ -79,7 +79,7 @@ async def record_loss(world: World, channel: Channel, reason: str) -> list[Resul
 
     Each gets an entry in its place, which holds the channel until `release_hold`: what is lost may have been a hold.
     """
-    return [await _record_loss(world, image, channel, reason) for image in world.images]
+    return [await _record_loss(world, image, channel, one_line(reason)) for image in world.images]
 
 
 @dataclass(frozen=True)

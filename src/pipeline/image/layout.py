@@ -70,7 +70,7 @@ def _initramfs(tree: Tree) -> Found:
 
 
 def _beside_modules(tree: Tree, name: str) -> list[Entry]:
-    folders = [folder.name for folder in tree.entries(_MODULES)]
+    folders = [folder.name for folder in tree.entries(_MODULES) if not folder.link]  # as bootc, which follows none
     return [found for folder in folders if (found := tree.entry(f"{folder}/{name}"))]
 
 
@@ -116,7 +116,8 @@ def _host_keys(tree: Tree) -> Found:
 
 def _authorized_keys(tree: Tree) -> Found:
     users = [str(entry.name) for place in ("var/home", "home") for entry in tree.entries(place)]
-    places = [f"{home}/.ssh/authorized_keys" for home in ("root", "var/roothome", *users)]
+    homes = ("root", "var/roothome", *users)
+    places = [f"{home}/.ssh/authorized_keys{number}" for home in homes for number in ("", "2")]  # sshd_config(5)
     found = [entry for place in places if (entry := tree.entry(place)) and (entry.size or entry.dangling)]
     named = [f"found /{entry.name}" + (f" (a link to {entry.link})" if entry.dangling else "") for entry in found]
     return Found(named, "none: who holds the key could enter every machine")

@@ -74,7 +74,7 @@ class Module:
         return cls(
             name=readable(data.get("name") or "?", _NAME_LENGTH),
             result=readable(data.get("result") or "none", _NAME_LENGTH),
-            important=bool(data.get("important", 1)),
+            important=data.get("important") not in (0, "0"),
             finding=readable("\n".join(text for text in failing if text), _TEXT_LENGTH),
             screenshots=_file_names([step.get("screenshot") for step in steps]),
             needles=_needles(steps),
@@ -235,7 +235,7 @@ def _modules(value: object) -> tuple[Module, ...] | None:
 
 def _relatives(value: object) -> frozenset[int]:
     """The ids in `parents` or `children`, whatever the kind of the dependency."""
-    return frozenset(_number(number) for ids in _table(value).values() for number in ids or ())
+    return frozenset(_number(number) for ids in _table(value).values() for number in _listed(ids))
 
 
 def _listed(value: object) -> list[Any]:

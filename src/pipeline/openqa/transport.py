@@ -241,7 +241,7 @@ def _wait(error: Exception) -> bool | float:
 
 def _retry_after(response: httpx.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
-    return float(value[:9]) if value.isascii() and value.isdigit() else None
+    return float(value[:9]) or None if value.isascii() and value.isdigit() else None
 
 
 def _said(response: httpx.Response) -> str:

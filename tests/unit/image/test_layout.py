@@ -47,6 +47,7 @@ def write(path, text="x"):
         ("boot/efi/EFI/BOOT/BOOTX64.EFI", "empty-boot", "efi"),
         ("etc/ssh/ssh_host_ed25519_key", "no-host-keys", "ssh_host_ed25519_key"),
         ("root/.ssh/authorized_keys", "no-authorized-keys", "/root/.ssh/authorized_keys"),
+        ("root/.ssh/authorized_keys2", "no-authorized-keys", "/root/.ssh/authorized_keys2"),
         ("var/home/core/.ssh/authorized_keys", "no-authorized-keys", "/var/home/core"),
         ("etc/machine-id", "no-machine-id", "expected it empty"),
     ],
@@ -54,6 +55,11 @@ def write(path, text="x"):
 def test_a_file_that_must_not_be_there_is_named(image, file, check, finding):
     write(image / file)
     assert finding in failed(image)[check]
+
+
+def test_a_link_to_the_folder_of_the_kernel_is_no_second_one(image):
+    (image / "usr/lib/modules/current").symlink_to("6.1.0")
+    assert failed(image) == {}
 
 
 def test_an_image_without_kernel_is_refused(image):

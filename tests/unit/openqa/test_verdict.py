@@ -143,6 +143,17 @@ def test_a_module_that_may_fail_does_not_fail_the_job(recorded: Recorded, expect
     assert judge(Answer(ids=(job.id,)), [job], expected).state is State.PASSED
 
 
+def test_a_module_of_which_nobody_says_whether_it_counts_does(recorded: Recorded, expected: Expectation) -> None:
+    modules = [{"name": "boot", "result": "passed"}, {"name": "extra", "result": "failed", "important": None}]
+    job = recorded(PASSED, testresults=modules)
+    assert judge(Answer(ids=(job.id,)), [job], expected).state is not State.PASSED
+
+
+def test_only_a_list_names_the_jobs_that_belong_to_one(recorded: Recorded) -> None:
+    assert recorded(PASSED, parents={"Chained": [12]}, children={}).relatives == {12}
+    assert recorded(PASSED, parents={"Chained": "12"}, children={}).relatives == frozenset()
+
+
 @pytest.mark.parametrize("modules", [None, [], [{"name": "boot", "result": "skipped"}]])
 def test_a_job_in_which_nothing_ran_has_not_passed(recorded: Recorded, expected: Expectation, modules: object) -> None:
     job = recorded(PASSED, testresults=modules)

@@ -280,6 +280,15 @@ async def test_a_hold_that_nobody_needs(bench: Bench) -> None:
     assert _holds(_went_well(await follow(bench, status))) == holds[1:]
 
 
+async def test_a_reason_is_one_line_for_the_record(bench: Bench) -> None:
+    _passed(await bench.hold(Channel.TESTING, "a\nb \x1b[31m \ud800 " + "x" * 100_000))
+    bench.git.tags["v1.4.0-test"] = bench.git.commit()
+    _passed(await bench.build_next())
+    (told,) = await bench.promote_testing("v1.4.0-test")
+    assert "(a b ?[31m ? xxx" in told.reason
+    assert len(told.reason) < 2000
+
+
 WAIVED = """[images.os]
 repository = "registry.test/os"
 [[waivers]]

@@ -123,6 +123,12 @@ async def test_what_is_no_place_to_come_from_is_told(new: Bench, place: str) -> 
     assert told.outcome in (Outcome.USAGE, Outcome.PRECONDITION), told.reason
 
 
+async def test_a_misspelt_place_is_told_also_when_all_is_there_already(new: Bench) -> None:
+    assert outcome(await new.import_from(f"{HOST}/old")) == Outcome.PASSED
+    (told,) = await new.import_from(f"{HOST}/odl")
+    assert told.outcome == Outcome.PRECONDITION, told.reason
+
+
 async def test_releases_that_are_apart_move_to_a_place_of_their_own(registry: MemoryRegistry) -> None:
     old, new = _bench(registry, "old", apart=True), _bench(registry, "new", apart=True)
     new.git = old.git

@@ -155,12 +155,13 @@ def _is_rate_limit(answer: Answer) -> bool:
 
 
 def _wanted_pause(answer: Answer) -> float | None:
-    """Seconds that the server asks for: Retry-After, else until the limit is lifted (epoch seconds)."""
+    """Seconds that the server asks for: Retry-After, else until the limit is lifted (epoch seconds); None for none."""
     after, reset = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
     if _is_number(after):
-        return float(after)
+        return float(after) or None
     if _is_number(reset) and answer.headers.get("x-ratelimit-remaining") == "0":
-        return max(0.0, float(reset) - time.time())
+        wait = float(reset) - time.time()
+        return wait if wait > 0 else None
     return None
 
 
