@@ -122,18 +122,23 @@ class Repository:
     host: str
     path: str
 
+    _LABEL: ClassVar[str] = "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
+    _PORT: ClassVar[str] = ":[1-9][0-9]{0,4}"
+    _PART: ClassVar[str] = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
     PATTERN: ClassVar[str] = (
-        r"^([a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+(:[0-9]+)?|[a-zA-Z0-9.-]+:[0-9]+|localhost)/[a-z0-9]+([._/-]+[a-z0-9]+)*$"
+        rf"^({_LABEL}(\.{_LABEL})+({_PORT})?|{_LABEL}(\.{_LABEL})*{_PORT}|localhost)/{_PART}(/{_PART})*$"
     )
-    _SHAPE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(?::\d+)?)/(?P<path>[a-z0-9]+(?:[._/-]+[a-z0-9]+)*)")
+    """As distribution's reference grammar has it (distribution/reference, regexp.go), always with a host."""
+    LONGEST: ClassVar[int] = 255
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raise ValueError when there is no registry host, a tag or a digest, or characters a registry refuses."""
-        found = cls._SHAPE.fullmatch(text)
-        if not found or not ("." in found["host"] or ":" in found["host"] or found["host"] == "localhost"):
+        host, _, path = text.partition("/")
+        port = int(host.partition(":")[2] or 1) if re.fullmatch(cls.PATTERN.removesuffix("$"), text) else 0
+        if not 0 < port < 1 << 16 or len(text) > cls.LONGEST:
             raise ValueError(f"{text!r} is not a repository such as ghcr.io/owner/image (host and path, no tag)")
-        return cls(found["host"], found["path"])
+        return cls(host, path)
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}"

@@ -7,10 +7,12 @@ from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 _MOST = 2**63
 """Seconds or bytes beyond which nothing is meant: more than any file, any age, any counter holds."""
+_LONGEST = 100 * 365 * 86400
+"""Seconds, a hundred years: more than that cannot be taken from today where dates end."""
 _SECONDS = {"ms": Fraction(1, 1000)} | {
     unit: Fraction(count) for unit, count in {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}.items()
 }
@@ -105,6 +107,12 @@ Duration = Annotated[
     _text("duration", _SECONDS),
 ]
 """Seconds, written as `90s` or `4h`; in JSON too, so that it can be read again."""
+
+Deadline = Annotated[Duration, Field(gt=0, le=_LONGEST)]
+"""A duration in which something can happen."""
+
+Age = Annotated[Duration, Field(le=_LONGEST)]
+"""A duration that is taken from today."""
 
 Size = Annotated[
     int,

@@ -138,6 +138,48 @@ def test_durations_and_sizes_are_written_as_people_write_them():
         (FIRST_RUN + '[[waivers]]\ncheck = "units"\nmatch = "x"\nbug = ""\nuntil = 2027-01-31\n', ["waivers.0.bug"]),
         (FIRST_RUN + '[[waivers]]\ncheck = "units"\nmatch = "("\nbug = "b"\nuntil = 2027-01-31\n', ["waivers.0.match"]),
         (FIRST_RUN + '[images.two]\nrepository = "ghcr.io/owner/os"\n', ["share the repository"]),
+        (FIRST_RUN + "x = " + "[" * 50_000, ["pipeline.toml is not TOML"]),
+        (FIRST_RUN + "[retention]\nkeep_last = " + "9" * 5000, ["pipeline.toml is not TOML"]),
+        (FIRST_RUN + "[retention]\nkeep_last = true", ["retention.keep_last", "valid integer"]),
+        (FIRST_RUN + "[retention]\nmax_percent = nan", ["retention.max_percent", "nan"]),
+        (FIRST_RUN + '[retention]\nolder_than = "200000000w"', ["retention.older_than"]),
+        (FIRST_RUN + '[retention]\nkeep_tags = ["^v1.*$"]', ["retention.keep_tags.0", "no regular expression"]),
+        (FIRST_RUN + 'platforms = ["linux/amd64\\n"]', ["images.os.platforms.0"]),
+        (FIRST_RUN + 'containerfile = ""', ["images.os.containerfile", "leave the key out"]),
+        (FIRST_RUN + 'containerfile = "a\\u0000b"', ["images.os.containerfile"]),
+        (FIRST_RUN + 'build_args = { "A=B" = "c" }', ["images.os.build_args", "'A=B' is no name"]),
+        (FIRST_RUN + f"aliases = {{ stable = ['{'{version}' * 7}'] }}", ["images.os", "128 characters of a tag"]),
+        (FIRST_RUN.replace("os", "o" * 200, 1), ["100 characters at most"]),
+        (FIRST_RUN + '[gates.next]\ntests = ""', ["gates.next.tests", "leave the key out"]),
+        (FIRST_RUN + '[gates.testing]\ntimeout = "0s"', ["gates.testing.timeout", "greater than 0"]),
+        (FIRST_RUN + '[gates.testing]\nmemory = "1B"', ["gates.testing.memory"]),
+        (FIRST_RUN + "[gates.testing]\ncpus = true", ["gates.testing.cpus", "valid integer"]),
+        (FIRST_RUN + '[gates.testing]\nlisten = ["tcp/99999"]', ["gates.testing.listen.0", "a port from 1 to 65535"]),
+        (FIRST_RUN + '[gates.testing]\nlisten = ["tcp/\N{ARABIC-INDIC DIGIT TWO}"]', ["gates.testing.listen.0"]),
+        (FIRST_RUN + '[gates.testing]\nnetwork = ["a.example.org:99999"]', ["gates.testing.network"]),
+        (FIRST_RUN + '[gates.testing]\nservices = ["--all"]', ["gates.testing.services.0"]),
+        (
+            FIRST_RUN + '[gates.testing]\nunbooted = { "linux/amd64" = "no time" }',
+            ["no platform that the testing gate boots"],
+        ),
+        (FIRST_RUN + '[gates.stable]\nopenqa = {url = "https://?x"}', ["gates.stable.openqa.url", "a host"]),
+        (FIRST_RUN + '[gates.stable]\nopenqa = {url = "https://h/a\\nb"}', ["gates.stable.openqa.url"]),
+        (
+            FIRST_RUN + '[gates.stable]\nopenqa = {url = "http://x", arch = {"linux/amd46" = "x"}}',
+            ["gates.stable.openqa.arch", "did you mean linux/amd64?"],
+        ),
+        (FIRST_RUN + '[gates.stable]\nopenqa = {url = "http://x", test = " "}', ["gates.stable.openqa.test", "blank"]),
+        ('plain_http = ["http://localhost:5000"]\n' + FIRST_RUN, ["plain_http.0", "without http://"]),
+        ('plain_http = ["localhost:5000/os"]\n' + FIRST_RUN, ["plain_http.0", "HOST:PORT"]),
+        ('main_branch = "refs/heads/main"\n' + FIRST_RUN, ["main_branch.0", "its short name"]),
+        ('[defaults]\nrepositry = "x"\n' + FIRST_RUN, ["defaults.repositry", "did you mean repository?"]),
+        (FIRST_RUN + "[trust]\n", ["trust", "expected signers"]),
+        (FIRST_RUN + '[trust]\nstable = { key = "a" }\nrekor = "https://r"', ["trust", "with trusted_root only"]),
+        (FIRST_RUN + '[trust]\nstable = { issuer = "https://i", identity = "**" }', ["trust.stable.0.identity"]),
+        (WAIVED.format(what='check = "units"').replace("2027-01-31", "20270131"), ["waivers.0.until", "a day such as"]),
+        (WAIVED.format(what='check = "units"').replace("2027-01-31", "86400"), ["waivers.0.until", "a day such as"]),
+        (WAIVED.format(what='check = "units"').replace('"x"', f'"{"(" * 5000}{")" * 5000}"'), ["waivers.0.match"]),
+        (WAIVED.format(what='check = "units"').replace('"x"', '"a{99999999999}"'), ["waivers.0.match"]),
     ],
 )
 def test_a_wrong_file_names_key_finding_and_what_is_allowed(text, parts):
@@ -232,6 +274,11 @@ def test_the_gate_version_is_the_same_in_every_process():
         '[gates.stable]\nupload = { url = "https://u:CANARY@dav.example.org/c", public_url = "https://i.example.org" }',
         '[gates.stable]\nupload = { url = "s3://b/c", public_url = "https://u:CANARY@i.example.org" }',
         '[gates.stable]\nupload = { url = "s3://b", public_url = "https://i", endpoint = "https://CANARY@s3" }',
+        '[gates.stable]\nopenqa = { url = "https://o.example.org/?token=CANARY" }',
+        '[gates.stable]\nopenqa = { url = "https://o", settings = { REPO_URL = "https://u:CANARY@r.example.org" } }',
+        'build = { contexts = { more = "https://CANARY@r.example.org/x.tar" } }',
+        'build_args = { INDEX = "http://u:CANARY@pypi.example.org/simple" }',
+        '[gates.testing]\nbuilder = { args = ["--proxy", "socks5://u:CANARY@proxy.example.org"] }',
     ],
 )
 def test_a_login_in_an_address_is_refused_and_not_repeated(lines: str) -> None:
@@ -240,10 +287,35 @@ def test_a_login_in_an_address_is_refused_and_not_repeated(lines: str) -> None:
     assert "CANARY" not in str(refused.value)
 
 
+def test_a_digest_in_an_address_is_no_login() -> None:
+    context = f"docker-image://localhost:5000@sha256:{'a' * 64}"
+    found = config.parse(FIRST_RUN + f'build = {{ contexts = {{ a = "{context}", b = "ssh://git@h/x.git" }} }}\n')
+    assert found.images["os"].build.contexts["a"] == context
+
+
 def test_a_login_in_a_repository_is_refused_and_not_repeated() -> None:
     with pytest.raises(UsageError) as refused:
         config.parse('[images.os]\nrepository = "me:CANARY@r.test/os"\n')
     assert "CANARY" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        *("ghcr.io:\N{ARABIC-INDIC DIGIT FIVE}/a", "ghcr.io:99999/a", "ghcr.io:0/a", "..:1/a", "-x.y/a"),
+        *("ghcr.io/a//b", "ghcr.io/a..b", "ghcr.io/a___b", "ghcr.io/a\\n", f"ghcr.io/{'a' * 300}"),
+    ],
+)
+def test_a_repository_that_no_registry_has_is_refused_when_the_file_is_read(repository: str) -> None:
+    with pytest.raises(UsageError, match=r"images\.os\.repository.*such as ghcr\.io/owner/image"):
+        config.parse(f'[images.os]\nrepository = "{repository}"\n')
+
+
+@pytest.mark.parametrize(
+    "repository", ["localhost/a", "registry:5500/a/b-c/d__e", "127.0.0.1:5000/a", "a-b.example/x.y"]
+)
+def test_a_repository_that_a_registry_may_have_is_taken(repository: str) -> None:
+    assert str(config.parse(f'[images.os]\nrepository = "{repository}"\n').images["os"].repository) == repository
 
 
 def test_a_platform_has_one_spelling() -> None:

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from pipeline.config.words import ImageReference, RelativePath, Table
+from pipeline.config.words import ImageReference, RelativePath, Said, Table
 from pipeline.policy import platforms
-from pipeline.quantities import Duration
+from pipeline.quantities import Deadline
 from pipeline.vm.form import Form
 
 BOOTC_IMAGE_BUILDER = "quay.io/centos-bootc/bootc-image-builder:latest"
@@ -35,7 +35,7 @@ _PLACEHOLDER = re.compile("|".join(map(re.escape, _PLACEHOLDERS)))
 class Builder(Table):
     """The disk builder: an image with the command line of bootc-image-builder, of its successor, or of one's own."""
 
-    image: str = BOOTC_IMAGE_BUILDER
+    image: Said = BOOTC_IMAGE_BUILDER
     """The image of the program that makes the disk; by digest it is the same one tomorrow."""
     args: tuple[str, ...] = ("--type", "qcow2")
     """What it is called with, after its image's entrypoint: `{ref}` becomes the image reference, `{output}` the folder
@@ -54,7 +54,7 @@ class Builder(Table):
     `qcow2` (nothing compressed), `qcow2-zstd`, or `as-built`, any qcow2."""
     config: RelativePath | None = None
     """A file of the repository, mounted at /config.toml (or /config.json). It shapes the disk that ships."""
-    timeout: Duration = 3600.0
+    timeout: Deadline = 3600.0
     """For making one disk."""
 
     @field_validator("args")

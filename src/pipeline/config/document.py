@@ -13,7 +13,7 @@ from pipeline.config.gates import GATE_NUMBERS, Gates, KnownFinding
 from pipeline.config.image import Image
 from pipeline.config.notify import Notify
 from pipeline.config.trust import Trust
-from pipeline.config.words import Branches, Table
+from pipeline.config.words import Branches, RegistryHost, Table
 from pipeline.domain import Channel, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.policy import fleet, platforms
@@ -21,7 +21,7 @@ from pipeline.policy.names import Kind, common
 from pipeline.policy.platforms import BOOTABLE
 from pipeline.policy.retention.rules import Rules
 from pipeline.policy.waivers import Waiver
-from pipeline.quantities import Duration
+from pipeline.quantities import Age
 from pipeline.registry.artifacts import looks_promoted
 
 FILE = "pipeline.toml"
@@ -30,11 +30,11 @@ FILE = "pipeline.toml"
 class StaleAfter(Table):
     """`[stale_after]`: how old a channel's image may be before `verify` calls it stale; any age when absent."""
 
-    next: Duration | None = None
+    next: Age | None = None
     """Since the image of `:next` was built."""
-    testing: Duration | None = None
+    testing: Age | None = None
     """Since the image of `:testing` was built."""
-    stable: Duration | None = None
+    stable: Age | None = None
     """Since the image of `:stable` was built."""
 
 
@@ -49,7 +49,7 @@ class Config(Table):
     """What the tables of all images share: the keys of [images.NAME]; `{name}` becomes the image's NAME."""
     main_branch: Branches = ("main",)
     """Only commits on one of these are pushed; a name may be a pattern, such as `release/*`."""
-    plain_http: tuple[str, ...] = ()
+    plain_http: tuple[RegistryHost, ...] = ()
     """Registry hosts (with port) that are spoken to without TLS."""
     gates: Gates = Gates()
     """What must hold before a channel moves."""
@@ -112,6 +112,13 @@ class Config(Table):
                     )
         return value
 
+    @field_validator("trust")
+    @classmethod
+    def _somebody_is_trusted(cls, value: Trust | None) -> Trust | None:
+        if value and not value.signers():
+            raise ValueError("expected signers of next, testing, stable or ledger: without any nothing is asked for")
+        return value
+
     @model_validator(mode="after")
     def _no_platform_goes_unseen(self) -> "Config":
         gate = self.gates.testing
@@ -126,6 +133,11 @@ class Config(Table):
                     f"images.{image.name}.platforms has {unseen[0]}, which the testing gate does not boot: expected it "
                     f'in gates.testing.platforms, or gates.testing.unbooted = {{ "{unseen[0]}" = "why" }} to '
                     "promote it all the same"
+                )
+            if not self.booted(image):
+                raise ValueError(
+                    f"images.{image.name} has no platform that the testing gate boots: expected one that "
+                    "gates.testing.unbooted does not name"
                 )
         return self
 

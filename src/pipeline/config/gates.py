@@ -12,16 +12,18 @@ from pipeline.config.words import (
     LintName,
     Platform,
     RelativePath,
+    Said,
     SkipReason,
     Socket,
     Table,
+    Unit,
     having,
 )
 from pipeline.domain import Channel
 from pipeline.policy.checks import gate_of, no_such_check
 from pipeline.policy.waivers import Waiver
-from pipeline.quantities import Duration, Percent, Size
-from pipeline.vm.spec import Spec
+from pipeline.quantities import Deadline, Duration, Percent, Size
+from pipeline.vm.spec import LEAST_MEMORY, Spec
 from pipeline.vm.way_out import MOST
 from pipeline.vm.ways import Way
 
@@ -72,7 +74,7 @@ class NextGate(Table):
     """A table, or just `true` or `false`."""
     sbom: Sbom | None = None
     """What writes a bill of material, which is attached to the image of each platform; none is made without it."""
-    timeout: Duration = 1800.0
+    timeout: Deadline = 1800.0
     """For building an image, and again for its tests."""
 
 
@@ -101,9 +103,9 @@ class TestingGate(Table):
     """What starts the boot loader."""
     bus: Literal["virtio", "nvme", "scsi"] = "virtio"
     """How the disk is attached."""
-    memory: Size = 2 * 1024**3
+    memory: Size = Field(2 * 1024**3, ge=LEAST_MEMORY)
     """Of the machine."""
-    cpus: int = Field(2, ge=1, le=64)
+    cpus: int = Field(2, ge=1, le=64, strict=True)
     """Processors of the machine."""
     access: Annotated[tuple[Way, ...], Field(min_length=1)] = tuple(Way)
     """How to get into the guest, in this order: root's key at the SSH server that the image runs (`key`), at one that a
@@ -111,9 +113,9 @@ class TestingGate(Table):
     network: bool | Annotated[tuple[HostPort, ...], Field(max_length=MOST)] = False
     """What the guest reaches of the outside, as first-boot services may need it: nothing, everything (`true`), or
     these HOST:PORT. Never with a login."""
-    services: tuple[str, ...] = ()
+    services: tuple[Unit, ...] = ()
     """Units that must be active. What the image enables must have been started in any case."""
-    boot_budget: Duration = 300.0
+    boot_budget: Deadline = 300.0
     """From power-on to ready. Under TCG the harness scales it, and says so."""
     budgets: Budgets = Budgets()
     """How large the image may be, and how far behind stable."""
@@ -121,7 +123,7 @@ class TestingGate(Table):
     """A folder: executables and pytest-testinfra modules that run against the booted system."""
     platforms: Annotated[tuple[Platform, ...] | None, Field(min_length=1)] = None
     """Whose disks are made and booted; all that the gate can boot (amd64 and arm64) unless said otherwise."""
-    unbooted: dict[Platform, Annotated[str, Field(min_length=1)]] = {}
+    unbooted: dict[Platform, Said] = {}
     """Platforms that are promoted without a disk and a boot, each with the reason, which the evidence shows."""
     require_kvm: bool = False
     """True: a boot under emulation does not count."""
@@ -133,7 +135,7 @@ class TestingGate(Table):
     """Reasons for which a required check may be skipped, because image or configuration do not ask for it."""
     wait_for_build: Duration = 0.0
     """How long a promotion waits for the image of its commit when it is not there yet."""
-    timeout: Duration = 3600.0
+    timeout: Deadline = 3600.0
     """For the machines of one platform, from the first boot to the last check."""
 
 

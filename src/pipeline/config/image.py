@@ -166,6 +166,8 @@ class Image(Table):
             raise ValueError(f"the alias {BARE} is the prefix of the image, which has none")
         if late := [alias for alias in self.aliases.get(Channel.NEXT, ()) if needs_version(alias)]:
             raise ValueError(f"the alias {late[0]} follows next, where no image has a version yet")
+        if endless := self.tags.too_long():
+            raise ValueError(f"{endless} could become longer than the 128 characters of a tag: shorten it")
         if found := self.tags.ambiguous():
             raise ValueError(f"one tag could be two things, {found[0]} and {found[1]}: call one of them otherwise")
         return self

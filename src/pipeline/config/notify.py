@@ -1,7 +1,7 @@
 """`[notify]`: who is told of what. The addresses are a secret of the call, never of this file."""
 
 from pipeline.config.words import Table
-from pipeline.quantities import Duration
+from pipeline.quantities import Age
 from pipeline.report.notice import Event
 
 
@@ -10,5 +10,5 @@ class Notify(Table):
 
     on: tuple[Event, ...] = tuple(event for event in Event if event is not Event.BUILT)
     """Of these; all but `built`, which comes with every push, unless said otherwise."""
-    waivers: Duration = 7 * 86400.0
+    waivers: Age = 7 * 86400.0
     """How long before its last day `verify` tells of a waiver."""

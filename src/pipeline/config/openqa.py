@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.config.words import RelativePath, Table, UploadUrl, Url
+from pipeline.config.words import Platform, RelativePath, Said, Table, UploadUrl, Url
 from pipeline.openqa.submission import ASSET, PLACEHOLDERS, refused_setting, unknown_placeholders
-from pipeline.quantities import Duration
+from pipeline.quantities import Deadline, Duration
 
 
 class OpenQAJob(Table):
@@ -35,15 +35,15 @@ class OpenQA(Table):
     """The address of the server."""
     scenarios: RelativePath | None = None
     """Scenario definitions sent with the request; without them the server's own job templates decide."""
-    distri: str = "bootc"
+    distri: Said = "bootc"
     """The test distribution: DISTRI."""
-    flavor: str | Annotated[tuple[str, ...], Field(min_length=1)] = "qcow2"
+    flavor: Said | Annotated[tuple[Said, ...], Field(min_length=1)] = "qcow2"
     """One, or several that all must pass."""
-    version: Template = "{version}"
+    version: Annotated[Said, AfterValidator(_template)] = "{version}"
     """VERSION of the jobs; see `settings` for what may stand in it."""
-    arch: dict[str, str] = {}
+    arch: dict[Platform, Said] = {}
     """By platform (`linux/amd64`), when openQA calls the architecture otherwise than the kernel does."""
-    test: str | None = None
+    test: Said | None = None
     """Limit to this scenario; all that match otherwise."""
     asset: Annotated[str, Field(pattern=rf"^({ASSET.pattern})$")] = "HDD_1"
     """The setting by which the jobs get the disk: HDD_1, ISO, ASSET_1 …; its address goes into the same with _URL."""
@@ -54,7 +54,7 @@ class OpenQA(Table):
     """More settings for every job: all that openQA takes, but what the pipeline sets itself."""
     jobs: dict[str, OpenQAJob] = {}
     """By scenario: advisory ones, and whether softfailed passes."""
-    expect_jobs: int = Field(1, ge=1)
+    expect_jobs: int = Field(1, ge=1, strict=True)
     """At least this many, of each architecture and flavor."""
     accept_softfailed: bool = False
     """Whether a job that openQA calls softfailed passes."""
@@ -66,9 +66,9 @@ class OpenQA(Table):
     """Bring the videos of jobs that did not pass into the report."""
     leave_jobs: bool = False
     """Leave the jobs of a run that was interrupted or came to its deadline; a repeated command then takes them up."""
-    timeout: Duration = 4 * 3600.0
+    timeout: Deadline = 4 * 3600.0
     """From the submission to the last job's end."""
-    pickup_timeout: Duration = 1800.0
+    pickup_timeout: Deadline = 1800.0
     """How long a job may wait for a worker."""
     poll: Duration = Field(10.0, ge=1)
     """How often the server is asked."""
@@ -104,9 +104,9 @@ class Upload(Table):
     """The address of the same folder as openQA and users see it."""
     endpoint: Url | None = None
     """For S3 that is not Amazon's: the server's address."""
-    region: str = "us-east-1"
+    region: Said = "us-east-1"
     """Of the S3 bucket."""
-    timeout: Duration = 3600.0
+    timeout: Deadline = 3600.0
     """For one disk."""
 
     @model_validator(mode="after")

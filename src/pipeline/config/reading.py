@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,7 +11,12 @@ from pydantic import BaseModel, ValidationError
 from pipeline.config.document import FILE, Config
 from pipeline.config.image import Image
 from pipeline.config.trust import Trust
+from pipeline.config.words import NO_LOGIN
 from pipeline.errors import UsageError
+
+_LOGIN = re.compile(r"\b(https?|ftp|git)://[^/\s@]*@|://[^/\s@]*:[^/\s@]*@(?!sha256:)")
+_LONGEST = 400
+"""Characters of a wrong value that are shown."""
 
 
 def parse(text: str, file: str = FILE) -> Config:
@@ -21,32 +26,52 @@ def parse(text: str, file: str = FILE) -> Config:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is not TOML: {error}") from error
     try:
-        return Config.model_validate(document)
+        found = Config.model_validate(document)
     except ValidationError as error:
         details = error.errors()
         hollow = [one for one in details if one["type"] == "too_short" and _is_above(one["loc"], details)]
         shown = [_shared(document, detail) for detail in details if detail not in hollow]
         raise UsageError("\n".join(dict.fromkeys(_explain(file, detail) for detail in shown))) from error
+    if logins := list(_logins(document)):
+        lines = [f"{file}: {key}: found {_without_login(text)!r}; {NO_LOGIN}" for key, text in logins]
+        raise UsageError("\n".join(lines))
+    return found
+
+
+def _logins(found: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Each text with a user or password in an address, by its key: all of them show in arguments, logs or reports."""
+    if isinstance(found, str) and _LOGIN.search(found):
+        yield key, found
+    parts = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for name, part in parts:
+        yield from _logins(part, f"{key}.{name}".lstrip("."))
 
 
 def parse_trust(text: str, place: str) -> Trust | None:
     """`[trust]` of a pipeline.toml and nothing else of it; None without one. UsageError as for the whole file."""
     try:
         found = tomllib.loads(text).get("trust")
-        return None if found is None else Trust.model_validate(found)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place} is not TOML: {error}") from error
+    try:
+        return None if found is None else Trust.model_validate(found)
     except ValidationError as error:
         details = [(".".join(("trust", *map(str, one["loc"]))), one["msg"]) for one in error.errors()]
         raise UsageError("\n".join(f"{place}: {key}: {message}" for key, message in details)) from error
 
 
 def _without_login(text: Any) -> Any:
-    """What may be shown of a value: never what stands before an `@`."""
+    """What may be shown of a value: never what stands before an `@`, or behind the `?` of an address."""
+    if isinstance(text, str) and "://" in text and "?" in text:
+        text = f"{text.partition('?')[0]}?…"
     return f"…@{text.rpartition('@')[2]}" if isinstance(text, str) and "@" in text else text
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _shared(document: dict[str, Any], detail: Any) -> Any:
@@ -81,10 +106,11 @@ def _explain(file: str, detail: Any) -> str:
             if isinstance(found, dict) and detail["type"] == "value_error":  # a table whose keys do not go together
                 return f"{file}: {key}: {message}."
             shown = _without_login(found)
-            if shown != found:
+            if shown is not found:
                 message = message.replace(str(found), shown)
             meant = _meant_word(shown, detail.get("ctx", {}).get("expected", ""))
-            return f"{file}: {key}: found {shown!r}; expected {message.removeprefix('expected ')}{meant}"
+            expected = message.removeprefix("expected ")
+            return f"{file}: {key}: found {_shortened(repr(shown))}; expected {expected}{meant}"
 
 
 def _meant_word(found: Any, allowed: Any) -> str:
@@ -114,7 +140,7 @@ def _tables(model: type[BaseModel], place: str = "") -> dict[str, list[str]]:
 def _allowed(path: list[Any]) -> list[str]:
     """The keys of the table at this place, found by walking the models."""
     model: Any = Config
-    for part in path:
+    for part in ("images", *path[1:]) if path[:1] == ["defaults"] else path:
         if part in getattr(model, "model_fields", {}):
             model = _table_of(model.model_fields[part].annotation)
         # else: a name or an index inside a dict or tuple of tables, which have the same model

@@ -15,7 +15,7 @@ class Signer(Table):
     """A file of the repository with a public key (PEM), as cosign.pub."""
     issuer: Url | None = None
     """Who vouches for the identity: `https://token.actions.githubusercontent.com` for a workflow on GitHub."""
-    identity: Annotated[str, Field(min_length=2)] | None = None
+    identity: Annotated[str, Field(min_length=2, pattern=r"[^*\s]")] | None = None
     """Whom the certificate must name, of workflows the one that was begun, not one that it calls; `*` is anything:
     `https://github.com/O/R/.github/workflows/x.yml@refs/tags/v*`."""
 
@@ -54,6 +54,12 @@ class Trust(Table):
     """The certificate authority that signing with an identity token asks; of your own only with trusted_root."""
     rekor: Url = REKOR
     """The log that it writes to."""
+
+    @model_validator(mode="after")
+    def _is_believed(self) -> "Trust":
+        if (self.fulcio, self.rekor) != (FULCIO, REKOR) and not self.trusted_root:
+            raise ValueError("fulcio and rekor of your own go with trusted_root only, by which they are believed")
+        return self
 
     def signers(self) -> dict[str, tuple[Signer, ...]]:
         """By gate and `ledger`, those that are named."""

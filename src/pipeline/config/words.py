@@ -12,6 +12,8 @@ from pipeline.policy import platforms as platforms_
 from pipeline.policy.names import ALIAS_FIELDS, BARE, LONGEST_PREFIX
 from pipeline.policy.template import unknown
 
+NO_LOGIN = "expected no user name or password in an address; give them as a secret"
+
 
 class Table(BaseModel):
     """A table of the file: no key beside those of its fields."""
@@ -20,7 +22,9 @@ class Table(BaseModel):
 
 
 def inside(path: str) -> str:
-    """The path, when it stays inside the repository; ValueError otherwise."""
+    """The path, when it names something inside the repository; ValueError otherwise."""
+    if not path.strip() or not path.isprintable():
+        raise ValueError("expected the path of a file or folder of the repository; leave the key out for none")
     if path.startswith("/") or ".." in path.split("/"):
         raise ValueError("expected a path inside the repository, without a leading / or ..")
     return path
@@ -46,7 +50,9 @@ def _address(url: str) -> str:
     except ValueError:
         raise ValueError("expected an address such as https://host.example.org:8443/folder") from None
     if "@" in parts.netloc:
-        raise ValueError("expected no user name or password in an address; give them as a secret")
+        raise ValueError(NO_LOGIN)
+    if not parts.hostname or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise ValueError("expected an address to which a path can be added: a host, and nothing behind ? or #")
     return url.rstrip("/")
 
 
@@ -95,6 +101,42 @@ def _image_reference(text: str) -> str:
 def _image_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*", text):
         raise ValueError("expected a name of small letters and digits, with . _ or - between them")
+    if len(text) > _LONGEST_NAME:
+        raise ValueError(f"expected {_LONGEST_NAME} characters at most: files are named after it")
+    return text
+
+
+def _names_of_values(value: dict[str, str]) -> dict[str, str]:
+    if wrong := [name for name in value if not re.fullmatch(r"[^\s=]+", name)]:
+        raise ValueError(f"{wrong[0]!r} is no name: expected one without = and spaces")
+    return value
+
+
+def _port(text: str) -> str:
+    if not 0 < int(re.split("[:/]", text)[-1]) <= _LAST_PORT:
+        raise ValueError(f"expected a port from 1 to {_LAST_PORT}")
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        host = Repository.parse(f"{text}/x").host
+    except ValueError:
+        host = None
+    if host != text:
+        raise ValueError("expected a registry as references name it, HOST or HOST:PORT without http://")
+    return text
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a text that is not blank")
+    return text
+
+
+def _branch(text: str) -> str:
+    if text.startswith(("refs/", "-")) or re.search(r"[\s~^:\\]|\.\.", text):
+        raise ValueError("expected a branch by its short name, such as main or release/*")
     return text
 
 
@@ -109,6 +151,9 @@ def _as_text(value: Any) -> Any:
     }
 
 
+_LONGEST_NAME = 100
+_LAST_PORT = 65535
+
 ImageName = Annotated[str, AfterValidator(_image_name)]
 ImageReference = Annotated[str, AfterValidator(_image_reference)]
 LintName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -122,8 +167,15 @@ RepositoryName = Annotated[
     BeforeValidator(lambda text: text if isinstance(text, Repository) else Repository.parse(str(text))),
     WithJsonSchema({"type": "string", "title": "repository", "pattern": Repository.PATTERN}),
 ]
-Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/\d{1,5}$")]
-HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[1-9]\d{0,4}$")]
+Socket = Annotated[str, Field(pattern=r"^(tcp|udp)/[1-9][0-9]{0,4}$"), AfterValidator(_port)]
+HostPort = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[1-9][0-9]{0,4}$"), AfterValidator(_port)
+]
+RegistryHost = Annotated[str, AfterValidator(_host)]
+Unit = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*$")]
+"""Characters of unit names (systemd.unit(5)), none that is an option or a pattern."""
+Said = Annotated[str, Field(min_length=1), AfterValidator(_said)]
+"""A text for people that says something."""
 Platform = Annotated[
     str,
     BeforeValidator(_usual_platform),
@@ -136,7 +188,7 @@ Prefix = Annotated[str, Field(pattern=rf"^([A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGES
 ChannelWord = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
 Alias = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_alias)]
 Branches = Annotated[
-    tuple[Annotated[str, Field(min_length=1)], ...],
+    tuple[Annotated[str, Field(min_length=1), AfterValidator(_branch)], ...],
     Field(min_length=1),
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
     WithJsonSchema(
@@ -148,6 +200,7 @@ Branches = Annotated[
 ]
 Texts = (
     BeforeValidator(_as_text),
+    AfterValidator(_names_of_values),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}),
 )
 """Beside the type of a table whose values become texts: `Annotated[dict[str, str], *Texts]`."""

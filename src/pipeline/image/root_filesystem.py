@@ -26,7 +26,7 @@ def declared(tree: Tree) -> str:
 def _root(text: str) -> str | None:
     try:
         document: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
     places = (("install", "filesystem", "root", "type"), ("install", "root-fs-type"))
     for place in places:

@@ -44,6 +44,7 @@ CANDIDATE = "{commit}"
 LEDGER = f"{RECORDS}ledger-{{channel}}-{{number}}-{{kind}}-{{digest}}"
 _NUMBERED = (f"{TEST}.{{number}}", f"{CANDIDATE}.{{number}}")
 
+_LONGEST_TAG = 128
 _SEPARATORS = "-._"
 _HEX = frozenset(hexdigits.lower())
 _OF_A_TAG = frozenset(ascii_lowercase + ascii_uppercase + digits + "._-")
@@ -212,6 +213,10 @@ class Names:
 
     def _whole(self, template: str) -> str:
         return self.bare if template == BARE else self.prefix + template
+
+    def too_long(self) -> str | None:
+        """A name of this image that could become longer than a tag may be; None when there is none."""
+        return next((one for _, _, one in self._named if len(_cells(self._whole(one))) > _LONGEST_TAG), None)
 
     def ambiguous(self) -> tuple[str, str] | None:
         """Two names of this image that one tag could be, but two aliases of one channel; None when there are none."""

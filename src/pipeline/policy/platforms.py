@@ -27,7 +27,7 @@ PATTERN = rf"^linux/({'|'.join(MACHINES)})(/[a-z0-9.]+)?$"
 
 def checked(platform: str) -> str:
     """The platform itself; ValueError when it is none that the tools know."""
-    if not re.match(PATTERN, platform):
+    if not re.fullmatch(PATTERN.removesuffix("$"), platform):
         close = get_close_matches(platform, [f"linux/{processor}" for processor in MACHINES], n=1)
         raise ValueError(
             f"expected linux/PROCESSOR or linux/PROCESSOR/VARIANT, one of {', '.join(sorted(MACHINES))}"

@@ -1,7 +1,7 @@
 """Known findings that may ship for a while: a check, a pattern, the bug that tracks it, and the day it ends."""
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -30,13 +30,28 @@ class Waiver(BaseModel):
     until: date
     """The last day on which the waiver holds; afterwards the finding fails again, loudly."""
 
+    @field_validator("bug", "job", "module")
+    @classmethod
+    def _is_not_blank(cls, value: str) -> str:
+        if value.isspace():
+            raise ValueError("expected a text that is not blank")
+        return value
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _is_a_day(cls, value: object) -> object:
+        written = isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+        if written or (isinstance(value, date) and not isinstance(value, datetime)):
+            return value
+        raise ValueError("expected a day such as 2027-01-31")
+
     @field_validator("match")
     @classmethod
     def _compiles(cls, value: str) -> str:
         try:
             re.compile(value)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"expected a regular expression: {error}") from error
         return value
 
     @model_validator(mode="after")

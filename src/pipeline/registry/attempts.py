@@ -137,7 +137,10 @@ class Attempts:
             raw = await read(response, _LIST)
             following = self._following(response)
         try:
-            return [Tag(name) for name in parse_json(raw)["tags"] or []], following
+            names = parse_json(raw)["tags"]
+            if not isinstance(names, list | None):
+                raise TypeError(f"tags that are {names!r:.80}")
+            return [Tag(name) for name in names or []], following
         except (ValueError, KeyError, TypeError) as error:
             raise Transient(f"a tag list that cannot be read ({type(error).__name__}: {error})") from error
 

@@ -1,7 +1,6 @@
 """Who we are at each registry, read from a docker `config.json` (docker CLI and containers-auth.json(5) formats)."""
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -87,7 +86,7 @@ def _login(key: str, entry: dict[str, Any]) -> Login | None:
     if auth := entry.get("auth"):
         try:
             username, colon, password = base64.b64decode(auth, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError, TypeError):
+        except (ValueError, TypeError):
             colon = ""
         if not colon:
             raise UsageError(

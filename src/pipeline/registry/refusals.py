@@ -21,17 +21,24 @@ _FINAL = (
         "The registry, or a proxy in front of it, takes no body of this size. Raise its limit.",
     ),
     (
+        re.compile(r"(NAME|TAG)_INVALID"),
+        "The registry does not take this name. Correct repository, prefix or names in pipeline.toml.",
+    ),
+    (
         re.compile(r"unsupported|media ?type|artifact type", re.IGNORECASE),
         "The registry does not take this type of content. Allow OCI artifacts there, or use a registry that has them.",
     ),
 )
-_SUSPENDED = re.compile(r"system is (in|currently) read.only", re.IGNORECASE)
-"""Harbor with 403 (before 2.1 during each garbage collection), Quay with 405; both call it DENIED."""
+_SUSPENDED = re.compile(r"system is (in|currently) read.only|rate.limit|too many requests", re.IGNORECASE)
+"""Harbor with 403 (before 2.1 during each garbage collection), Quay with 405, both call it DENIED; GitHub with 403 for
+whoever asks too often."""
 _BY_STATUS = {
+    402: "The registry wants to be paid. See to the account's plan there.",
     409: "The registry keeps this tag immutable, or something else stands there. Look at it there.",
     412: _FINAL[0][1],
     413: _FINAL[2][1],
-    415: _FINAL[3][1],
+    415: _FINAL[4][1],
+    451: "The registry may not hold this for legal reasons. Ask whoever runs it.",
     507: _FINAL[1][1],
 }
 

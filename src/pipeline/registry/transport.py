@@ -419,12 +419,13 @@ def _pause(failures: int) -> float:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date)."""
+    """Seconds from a Retry-After header (RFC 9110 section 10.2.3: seconds or a date); None for none and for at once."""
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return float(text) or None
     at = http_date(text)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at else None
+    wait = (at - datetime.now(UTC)).total_seconds() if at else 0.0
+    return wait if wait > 0 else None
 
 
 def _answered(response: httpx.Response) -> str:

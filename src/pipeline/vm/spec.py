@@ -102,6 +102,10 @@ class Baseline(BaseModel):
     disk_size: int | None = None
 
 
+LEAST_MEMORY = 128 * 1024**2
+"""Bytes with which a machine begins to boot at all."""
+
+
 class Spec(BaseModel):
     """One gate run. All durations in seconds, sizes in MiB: programs write this, people use the command line."""
 
@@ -121,7 +125,7 @@ class Spec(BaseModel):
     arch: Arch = Arch.X86_64
     firmware: Firmware = Firmware.UEFI
     bus: Bus = Bus.VIRTIO
-    memory_mib: int = Field(2048, ge=128)
+    memory_mib: int = Field(2048, ge=LEAST_MEMORY // 1024**2)
     cpus: int = Field(2, ge=1)
     require_kvm: bool = False
     """Fail as infrastructure instead of falling back to emulation."""

@@ -15,6 +15,8 @@ XFS = '[install.filesystem.root]\ntype = "xfs"\n'
         ({"00-os.toml": XFS, "50-mine.toml": '[install]\nroot-fs-type = "ext4"\n'}, "ext4"),
         ({"00-os.toml": XFS, "50-kargs.toml": '[install]\nkargs = ["quiet"]\n'}, "xfs"),
         ({"00-os.toml": XFS, "90-broken.toml": "[install"}, "xfs"),
+        ({"00-os.toml": XFS, "90-deep.toml": "x = " + "[" * 50_000}, "xfs"),
+        ({"00-os.toml": XFS, "90-long.toml": "x = " + "9" * 5000}, "xfs"),
         ({"00-os.toml": "install = 3\n"}, "none declared"),
         ({"README": XFS}, "none declared"),
         ({}, "none declared"),

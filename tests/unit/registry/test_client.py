@@ -272,7 +272,7 @@ async def test_pages_are_followed_by_link(web: respx.Router, repo: RepositoryCli
     assert await repo.tags() == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("body", [{"name": "o/i"}, {"tags": ["a b"]}, []])
+@pytest.mark.parametrize("body", [{"name": "o/i"}, {"tags": ["a b"]}, {"tags": "abc"}, {"tags": {"a": 1}}, []])
 async def test_a_list_of_tags_that_cannot_be_read_is_an_outage(
     web: respx.Router, impatient: RepositoryClient, body: object
 ) -> None:
@@ -680,6 +680,10 @@ async def test_a_second_page_that_is_not_there_is_an_outage(web: respx.Router, i
         (403, {"code": "DENIED", "message": "quota exceeded"}, "quota"),
         (413, {"code": "SIZE_INVALID", "message": "too large"}, "size"),
         (404, {"code": "NAME_UNKNOWN", "message": "no such repository"}, "Create it"),
+        (400, {"code": "NAME_INVALID", "message": "invalid repository name"}, "Correct repository, prefix"),
+        (400, {"code": "TAG_INVALID", "message": "manifest tag did not match URI"}, "Correct repository, prefix"),
+        (402, {"code": "DENIED", "message": "payment required"}, "plan there"),
+        (451, {"code": "DENIED", "message": "blocked"}, "legal reasons"),
     ],
 )
 async def test_a_final_refusal_says_what_to_do(
@@ -700,6 +704,24 @@ QUAY_READS_ONLY = {
     "is_readonly": True,
 }
 read_only = pytest.mark.parametrize(("status", "error"), [(403, HARBOR_READS_ONLY), (405, QUAY_READS_ONLY)])
+
+
+async def test_who_asks_too_often_is_not_told_to_log_in(web: respx.Router, impatient: RepositoryClient) -> None:
+    error = {"code": "DENIED", "message": "You have exceeded a secondary rate limit. Please wait a few minutes."}
+    web.get(f"{BASE}/manifests/next").mock(return_value=httpx.Response(403, json={"errors": [error]}))
+    with pytest.raises(InfrastructureError, match="secondary rate limit"):
+        await impatient.digest(Tag("next"))
+
+
+@pytest.mark.parametrize("at_once", ["0", "Wed, 01 Jan 2020 00:00:00 GMT"])
+async def test_a_registry_that_says_at_once_is_not_stormed(
+    web: respx.Router, impatient: RepositoryClient, at_once: str
+) -> None:
+    busy = httpx.Response(429, headers={"retry-after": at_once})
+    route = web.get(f"{BASE}/manifests/next").mock(return_value=busy)
+    with pytest.raises(InfrastructureError, match="answer 429"):
+        await impatient.digest(Tag("next"))
+    assert route.call_count < 10
 
 
 @read_only

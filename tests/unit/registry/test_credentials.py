@@ -76,6 +76,7 @@ def test_a_credential_store_is_named_for_the_hosts_it_keeps() -> None:
         '{"auths": {"a.io": "hunter2-canary"}}',
         '{"auths": {"a.io": {"auth": "hunter2-canary!"}}}',
         '{"auths": {"a.io": {"auth": 3}}}',
+        '{"auths": {"a.io": {"auth": "hunter2-canaryé"}}}',
         '{"auths": {}, "credHelpers": ["hunter2-canary"]}',
     ],
 )

@@ -5,19 +5,28 @@ from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 from pipeline.domain import Channel, Tag
 from pipeline.policy.attached import subject_of_tag
 from pipeline.policy.names import RECORDS, Kind, Name, Names, read_ledger_tag
-from pipeline.quantities import Duration
+from pipeline.quantities import Age
 
 FLOOR = timedelta(hours=24)
 """Nothing younger goes, whatever the configuration says: somebody may be about to tag it."""
 
 _VERSION = re.compile(r"v\d+\.\d+\.\d+.*")
+
+
+def _glob(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9._*?-]|\[!?[A-Za-z0-9._-]+\])+", text):
+        raise ValueError("expected a glob that a tag can match, such as nightly-*: no regular expression")
+    return text
+
+
+TagPattern = Annotated[str, AfterValidator(_glob)]
 
 
 class Role(StrEnum):
@@ -45,21 +54,21 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    keep_last: int = Field(default=10, ge=0)
+    keep_last: int = Field(default=10, ge=0, strict=True)
     """So many of the newest candidates stay, and so many of the newest untagged manifests."""
-    older_than: Duration = 30 * 86400.0
+    older_than: Age = 30 * 86400.0
     """Only what is older goes; never under 24 hours."""
-    rollback_targets: int = Field(default=3, ge=1)
+    rollback_targets: int = Field(default=3, ge=1, strict=True)
     """The last digests that `stable` pointed at stay, even without a tag."""
-    keep_tags: tuple[str, ...] = ()
+    keep_tags: tuple[TagPattern, ...] = ()
     """Glob patterns of further tags that keep what they point at."""
-    prune_tags: tuple[str, ...] = ()
+    prune_tags: tuple[TagPattern, ...] = ()
     """Glob patterns of further tags, beside the commits, that may go when they are old."""
-    forget_tags: tuple[str, ...] = ()
+    forget_tags: tuple[TagPattern, ...] = ()
     """Glob patterns of version tags that were deleted on purpose: prune stops when one that a ledger names is gone."""
-    max_deletions: int = Field(default=500, ge=0)
+    max_deletions: int = Field(default=500, ge=0, strict=True)
     """A plan that deletes more manifests is refused."""
-    max_percent: float = Field(default=50, ge=0, le=100)
+    max_percent: float = Field(default=50, ge=0, le=100, strict=True)
     """A plan that deletes a greater part of all manifests is refused."""
 
     _mine: tuple[Names, ...] = PrivateAttr((Names(),))
