@@ -75,9 +75,11 @@ class _NoCommit(History):
 
 
 def _release(**given: object) -> Refused:
-    gate = '[gates.stable]\nopenqa = { url = "https://openqa.example.org" }\n'
-    store = '{ url = "s3://os-images/candidates", public_url = "https://images.example.org/candidates" }'
-    read = config.parse(f"{OS}{gate}upload = {store}\n")
+    openqa_table = '[gates.stable.openqa]\nurl = "https://openqa.example.org"\n'
+    upload_table = (
+        '[gates.stable.upload]\nurl = "s3://os-images/candidates"\npublic_url = "https://images.example.org"\n'
+    )
+    read = config.parse(OS + openqa_table + upload_table)
     return lambda: openqa._configured(
         SimpleNamespace(config=read, given=SimpleNamespace(**({"openqa_auth": None, "upload_auth": None} | given)))
     )

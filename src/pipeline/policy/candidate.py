@@ -172,8 +172,7 @@ def for_testing(facts: TestingFacts, *, allow_older: bool = False) -> Candidate:
     if facts.digest is None:
         raise NotBuiltYet(
             f"There is no image of commit {facts.commit} ({facts.tag.tag}): expected the tag :{facts.commit}. "
-            "Is it on the main branch, was build-next run for it, and did it pass? No other image is taken in its "
-            "place."
+            "Is it on the main branch, was build-next run for it, and did it pass? No other image takes its place."
         )
     if facts.tagged and (facts.tagged, facts.revision) != (facts.digest, facts.commit):
         raise ConflictError(

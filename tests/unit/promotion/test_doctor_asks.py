@@ -87,3 +87,18 @@ async def test_a_login_that_may_not_push_keeps_no_look_away(
     found = {check.name: check for check in (await _doctor(bench)).checks}
     assert found["disk-space"].reason == "room enough"
     assert "Not looked at" not in found[f"registry {HOST}/os"].reason
+
+
+async def test_a_tree_of_which_nothing_would_be_pushed_is_told(
+    registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def uncommitted() -> list[str]:
+        return [" M pipeline.toml"]
+
+    bench = Bench(configured("os", host=HOST), registry.copy, registry.push)
+    monkeypatch.setattr(doctor, "require_source", _fine)
+    bench.git.commit()
+    async with bench.world() as world:
+        assert "push nothing" not in await doctor._source(world)
+        monkeypatch.setattr(bench.git, "uncommitted", uncommitted)
+        assert "build-next would push nothing: the tree differs from commit" in await doctor._source(world)
