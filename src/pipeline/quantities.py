@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 _MOST = 2**63
 """Seconds or bytes beyond which nothing is meant: more than any file, any age, any counter holds."""
+_DIGITS = 19
 _LONGEST = 100 * 365 * 86400
 """Seconds, a hundred years: more than that cannot be taken from today where dates end."""
 _SECONDS = {"ms": Fraction(1, 1000)} | {
@@ -38,6 +39,11 @@ def size(text: object) -> int:
 def percent(text: object) -> float:
     """Read a share: a number with a percent sign, as in `25%`."""
     return float(_read(text, _PERCENT, "a percentage such as 25%"))
+
+
+def whole(text: str) -> int | None:
+    """Read a count as servers write it, in plain digits; None for anything else, and for what no counter holds."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None
 
 
 def http_date(text: str) -> datetime | None:

@@ -102,3 +102,15 @@ def test_what_reports_show_can_be_copied_into_the_file(amount: int) -> None:
 )
 def test_the_time_of_a_header_is_one_of_utc_or_none(text: str, found: datetime | None) -> None:
     assert http_date(text) == found
+
+
+@pytest.mark.parametrize(("text", "count"), [("0", 0), ("20", 20), ("9" * 18, 10**18 - 1)])
+def test_a_count_of_a_server_is_read(text: str, count: int) -> None:
+    assert quantities.whole(text) == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "+1", "1.0", " 1", "1_000", "\N{SUPERSCRIPT TWO}", "\N{ARABIC-INDIC DIGIT TWO}", "9" * 5000]
+)
+def test_what_is_no_count_is_none(text: str) -> None:
+    assert quantities.whole(text) is None

@@ -5,6 +5,7 @@ from pipeline.config import Image
 from pipeline.domain import Channel, Digest
 from pipeline.gates.evidence import verdict_on
 from pipeline.policy.platforms import short_name
+from pipeline.quantities import whole
 from pipeline.registry.client import RepositoryClient
 from pipeline.report.model import Result
 from pipeline.vm.spec import BOOT_CHANGE, BOOT_PHASES, BUSY, SIZE_CHANGE, WAITED, Baseline, Budgets, Spec
@@ -51,14 +52,13 @@ def baseline(digest: Digest, size: int | None, result: Result | None, arch: str)
         return Baseline(name=digest.short, image_size=size)
     inputs = {name.removeprefix(f"{arch}/"): value for name, value in result.inputs.items()}
     took = {phase.name.removeprefix(f"{arch}/"): phase.end - phase.start for phase in result.timeline}
-    disk_size = inputs.get("disk_size", "")
     return Baseline(
         name=digest.short,
         accelerator=inputs.get("accelerator", ""),
         busy=_share(inputs.get(WAITED, "")) >= BUSY,
         phases={name: took[name] for name in BOOT_PHASES if name in took} if "ready" in took else {},
         image_size=size,
-        disk_size=int(disk_size) if disk_size.isdecimal() else None,
+        disk_size=whole(inputs.get("disk_size", "")),
     )
 
 

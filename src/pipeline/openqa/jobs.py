@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from pipeline.openqa.foreign import readable
+from pipeline.quantities import whole
 
 FINAL_STATES = frozenset({"done", "cancelled"})
 """A job in any other state may still change its result by itself."""
@@ -204,11 +205,10 @@ def bug_references(comments: object) -> dict[str, str]:
 
 def _number(value: object) -> int:
     """An id as openQA counts: a positive whole number."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = whole(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ValueError(f"{str(value)[:80]!r} is no id")
-    return value
+    return number
 
 
 def _word(value: object) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from pipeline.errors import PipelineError
 from pipeline.openqa.client import OpenQA
+from pipeline.quantities import whole
 
 
 def tags_of(inputs: Mapping[str, str], version: str) -> set[tuple[int, str]]:
@@ -23,7 +24,7 @@ def tags_of(inputs: Mapping[str, str], version: str) -> set[tuple[int, str]]:
         if is_groups:
             run = "-".join(inputs.get(f"{prefix}openqa {part}", "") for part in ("version", "build"))
             tag = f"tag:{run}:important:{version}"
-            found |= {(int(group), tag) for group in groups.split() if group.isascii() and group.isdigit()}
+            found |= {(number, tag) for group in groups.split() if (number := whole(group)) is not None}
     return found
 
 

@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PreconditionError
+from pipeline.quantities import whole
 from pipeline.registry import media, refusals
 from pipeline.registry.attached import referrers_tag
 from pipeline.registry.content import Descriptor, Manifest, OldSchema, parse_json, sha256
@@ -380,11 +381,11 @@ def _may_mean_no_api(response: httpx.Response, body: bytes) -> bool:
 def _told(response: httpx.Response) -> Descriptor | None:
     """The descriptor in the headers of a HEAD's answer, if it is all there."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip()
-    size = response.headers.get("content-length", "")
-    if media_type not in media.MANIFESTS or not (size.isascii() and size.isdigit() and len(size) < 19):
+    size = whole(response.headers.get("content-length", ""))
+    if media_type not in media.MANIFESTS or size is None:
         return None
     try:
         digest = Digest(response.headers.get("docker-content-digest", ""))
     except ValueError:
         return None
-    return Descriptor(media_type=media_type, digest=digest, size=int(size))
+    return Descriptor(media_type=media_type, digest=digest, size=size)

@@ -12,7 +12,7 @@ import stamina
 
 from pipeline.domain import Outcome
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
-from pipeline.quantities import duration_text
+from pipeline.quantities import duration_text, whole
 from pipeline.upload.store import CHUNK, Passing, Store, Upload
 
 T = TypeVar("T")
@@ -122,8 +122,8 @@ async def _end_seen(response: httpx.Response, known: Upload) -> Seen:
     """The file itself, when the answer is its end."""
     end = await anyio.to_thread.run_sync(_end_of, known)
     found = b"".join([chunk async for chunk in response.aiter_raw(CHUNK)])
-    total = response.headers.get("content-range", "").rpartition("/")[2]
-    size = int(total) if total.isascii() and total.isdigit() else len(found)
+    total = whole(response.headers.get("content-range", "").rpartition("/")[2])
+    size = len(found) if total is None else total
     if found == end and size == known.size:
         return Seen(size, known.sha256)
     return Seen(size, f"another end than the file's, {hashlib.sha256(found).hexdigest()},")

@@ -7,7 +7,7 @@ import httpx
 
 from pipeline.errors import PreconditionError
 from pipeline.policy.retention.disks import StoredDisk
-from pipeline.quantities import http_date
+from pipeline.quantities import http_date, whole
 from pipeline.upload.put import put_new
 from pipeline.upload.store import Passing, Upload
 
@@ -38,10 +38,10 @@ class Web:
             raise PreconditionError(f"{self._url} answered {response.status_code}: check user and password")
         if not response.is_success:
             raise Passing(f"{self._url} answered {response.status_code} to HEAD")
-        length = response.headers.get("content-length", "")
-        if not (length.isascii() and length.isdigit()):
+        length = whole(response.headers.get("content-length", ""))
+        if length is None:
             raise Passing(f"{self._url} answered HEAD without a size")
-        return int(length)
+        return length
 
     async def holds(self, upload: Upload) -> bool | None:  # noqa: ARG002 - part of the protocol
         """Web servers keep no checksums."""

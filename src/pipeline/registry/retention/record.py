@@ -66,7 +66,10 @@ async def find_record(repository: RepositoryClient) -> PruneRecord | None:
     if manifest is None:
         return None
     try:
-        (layer,) = manifest.layers
+        layers = manifest.layers
+        if len(layers) != 1:
+            raise ValueError(f"it has {len(layers)} layers, expected one")
+        (layer,) = layers
         return PruneRecord.model_validate_json(await repository.content(layer))
     except (ValueError, ValidationError) as error:
         raise PreconditionError(
