@@ -1,5 +1,6 @@
 """The testing stage without the pipeline: the same tools, one after another, in containers of the same engine."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ from rehearsal import registry
 from rehearsal.lab import MODULE, REGISTRY
 from rehearsal.repository import Repository
 from rehearsal.steps import TESTING
+
+_NOTHING = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
+"""What the disk is attached to there."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ async def in_session(repository: Repository, *, direct: bool = False) -> ByHand:
 
     gate = parse((repository.path / "pipeline.toml").read_text()).gates.testing
     digest = registry.digest(repository.image, "next") or ""
+    apart = f"{repository.image}-by-hand"  # where no chunk of the disk lies that the pipeline has stored
+    registry.put(apart, "subject", json.dumps(_NOTHING).encode())
     source, target = f"docker://{repository.image}@{digest}", f"{repository.image}:stable"
     insecure = ["--src-tls-verify=false"]
     storage = dag.cache_volume(f"by-hand-{run}")
@@ -113,8 +119,8 @@ async def in_session(repository: Repository, *, direct: bool = False) -> ByHand:
             .with_exec(
                 [
                     *("python", "-m", "pipeline.registry.disk", "push"),
-                    *("--repository", repository.image, "--plain-http"),
-                    *("--subject", digest, "--platform", "linux/amd64", "--builder", gate.builder.image),
+                    *("--repository", apart, "--plain-http"),
+                    *("--subject", registry.digest(apart, "subject") or "", "--platform", "linux/amd64", "--builder", gate.builder.image),
                     *("--path", "/disk.qcow2"),
                 ]
             )

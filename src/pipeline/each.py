@@ -1,6 +1,8 @@
 """The same for each of several images, some of them at once."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import anyio
@@ -10,6 +12,9 @@ B = TypeVar("B")
 
 AT_ONCE = 4
 """How many are under way: more gain nothing where a registry limits requests, and tools take memory."""
+
+_bound: ContextVar[anyio.CapacityLimiter | None] = ContextVar("bound", default=None)
+"""What bounds the items of which this one is under way."""
 
 
 async def each(items: Iterable[A], act: Callable[[A], Awaitable[B]], *, at_once: int = AT_ONCE) -> list[B]:
@@ -26,6 +31,7 @@ async def each(items: Iterable[A], act: Callable[[A], Awaitable[B]], *, at_once:
         async with limiter:
             if errors:
                 return
+            _bound.set(limiter)
             try:
                 answers[number] = await act(todo[number])
             except Exception as error:
@@ -37,6 +43,23 @@ async def each(items: Iterable[A], act: Callable[[A], Awaitable[B]], *, at_once:
     if errors:
         raise errors[min(errors)]
     return [answers[number] for number in range(len(todo))]
+
+
+@contextmanager
+def only_waiting() -> Iterator[None]:
+    """Inside, an item of `each` does nothing but wait, and another one may be under way.
+
+    Afterwards it goes on at once, beside that one: a turn may last hours, and what waited has a deadline.
+    """
+    limiter = _bound.get()
+    if limiter is None:
+        yield
+        return
+    limiter.total_tokens += 1
+    try:
+        yield
+    finally:
+        limiter.total_tokens -= 1
 
 
 async def in_turn(

@@ -200,7 +200,7 @@ class BootcPipeline:
     async def configuration(self) -> str:
         """Read pipeline.toml, and say what it asks of each image; fails when it cannot be read."""
         async with opened("configuration", self.given) as world:
-            return configuration.told(world.config)
+            return await configuration.configuration(world)
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:

@@ -1,8 +1,16 @@
-"""configuration: what pipeline.toml asks of each image, in a line each."""
+"""configuration: what pipeline.toml asks of each image, in a line each, when all that it names is there."""
 
 from pipeline.config import Config, Image
 from pipeline.domain import Channel
+from pipeline.gates.source import require_source
 from pipeline.report.text import table
+from pipeline.world import World
+
+
+async def configuration(world: World) -> str:
+    """The images; UsageError, as before a build, for a file that pipeline.toml names and the source lacks."""
+    await require_source(world, *Channel)
+    return told(world.config)
 
 
 def told(config: Config) -> str:

@@ -15,6 +15,10 @@ from pipeline.errors import InfrastructureError
 
 _WARNING = re.compile(r'time="\S+" level=(debug|info|warning)')
 """How podman warns of the machine that it runs on."""
+_NEVER_RAN = re.compile(r"Error: OCI runtime error: (?!.*\bexec\b)")
+"""How podman tells that its runtime made no container; a command that is missing or no program has other words."""
+_PODMAN_FAILED, _NOT_INVOKED = 125, 126
+"""podman-run(1): the error is podman's own; the command cannot be invoked."""
 _ENVIRONMENT = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}
 
 
@@ -60,9 +64,27 @@ async def run(command: Sequence[str], *, deadline: float) -> Finished:
 
 
 async def run_inside(image: str, command: Sequence[str], *, mounts: Sequence[str] = (), deadline: float) -> Finished:
-    """Run a command in a throw-away container of the image, network off. `mounts` are `SOURCE:TARGET:ro`."""
+    """Run a command in a throw-away container of the image, network off. `mounts` are `SOURCE:TARGET:ro`.
+
+    When there was no container for it to run in, even the second time, that is no answer of the image's:
+    InfrastructureError.
+    """
     volumes = [f"--volume={mount}" for mount in mounts]
-    return await podman("run", "--rm", "--network=none", "--entrypoint=", *volumes, image, *command, deadline=deadline)
+    words = ["run", "--rm", "--network=none", "--entrypoint=", *volumes, image, *command]
+    done = await podman(*words, deadline=deadline)
+    if never_ran(done):
+        done = await podman(*words, deadline=deadline)
+    if never_ran(done):
+        raise InfrastructureError(f"podman made no container for {command[0]}, twice: {done.last_line}")
+    return done
+
+
+def never_ran(done: Finished) -> bool:
+    """Whether podman itself ended the run before the command began."""
+    said = done.stderr.strip().rpartition("\n")[2]
+    if done.code == _PODMAN_FAILED:
+        return said.startswith("Error: ")
+    return done.code == _NOT_INVOKED and _NEVER_RAN.match(said) is not None
 
 
 async def mounted(image: str) -> Path:

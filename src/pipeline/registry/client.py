@@ -18,6 +18,7 @@ from anyio import to_thread
 from pydantic import ValidationError
 
 from pipeline.domain import Digest, Repository, Tag, usual_platform
+from pipeline.each import only_waiting
 from pipeline.errors import InfrastructureError, PreconditionError
 from pipeline.registry import media
 from pipeline.registry.artifacts import EMPTY, Promoted, artifact, index_of, looks_promoted
@@ -516,7 +517,9 @@ class RepositoryClient:
         A registry cannot compare and swap: who writes last wins, so each writer has to look again a while later. How
         long others may be on their way is judged by how long we were.
         """
-        await anyio.sleep(min(_LONGEST, max(_SETTLE, 3 * (anyio.current_time() - since))))
+        pause = min(_LONGEST, max(_SETTLE, 3 * (anyio.current_time() - since)))
+        with only_waiting():
+            await anyio.sleep(pause)
 
     async def delete(self, ref: Tag | Digest) -> bool:
         """Delete a manifest (by digest, all its tags go with it) or, where the registry can, only a tag.
