@@ -11,11 +11,11 @@ from dagger import CacheSharingMode, dag
 
 from pipeline.config import OUTPUT, OUTPUTS, QCOW2, Builder
 from pipeline.containers.base import Reach, debian
-from pipeline.containers.disk_store import Disk, fetch_image
+from pipeline.containers.disk_store import Candidate, Disk, load_again, load_image
 from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.containers.qemu import machine_room
-from pipeline.domain import Digest, Repository, Tag
+from pipeline.domain import Digest, Repository
 from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.policy.blame import Work
 from pipeline.policy.platforms import choice, short_name
@@ -24,8 +24,6 @@ from pipeline.vm.spec import Arch
 
 _SCRATCH = "/store"
 """Where osbuild keeps what it works on."""
-_LAYOUT = "/candidate"
-"""Where the candidate is as an OCI layout: the one that the upgrade serves."""
 _ROOMS = "/rooms"
 """A file for each room in use, by its name."""
 _ABANDONED = 24 * 60
@@ -51,22 +49,24 @@ async def build_disk(
     update_ref: str,
     config: dagger.File | None = None,
     kind: str = QCOW2,
+    candidate: Candidate | None = None,
 ) -> Disk:
     """Load the candidate under its update reference, then run the builder on that name.
 
     The builder records the name it is given as the installed system's update origin, and it never pulls. The
     storage belongs to this digest alone, so that no other promotion can put another image under the same name.
     Raises NotBuilt when the builder refuses the image, UsageError for what the configuration asks of it and
-    InfrastructureError for what the machine lacks. `kind` is one of `OUTPUTS`.
+    InfrastructureError for what the machine lacks. `kind` is one of `OUTPUTS`, `candidate` what an earlier build of
+    this command has fetched.
     """
-    tag = Tag(update_ref.rpartition(":")[2])
-    layout, written = await fetch_image(reach, repository, digest, platform, tag)
-    source = f"oci:{_LAYOUT}:{tag}" if written.oci else f"docker://{repository.at(digest)}"
     async with _room(f"{digest.short}-{short_name(platform)}") as room:
         tools = room.in_toolbox(reach)
-        await _load(tools.with_mounted_directory(_LAYOUT, layout), source, update_ref, platform)
+        if candidate is None:
+            candidate = await load_image(reach, tools, repository, digest, platform, update_ref)
+        else:
+            await load_again(tools, candidate, platform, update_ref)
         for name in builder.needs:
-            await _load(tools, f"docker://{name}", name, platform)
+            await _pull(tools, name, platform)
         image = await _pulled(reach, builder.image)
         container = room.given(reach.outside(image)).with_directory(OUTPUT, dag.directory()).with_workdir(OUTPUT)
         if config and builder.config:
@@ -81,7 +81,7 @@ async def build_disk(
         if built.code:
             raise _refusal(builder, digest, built)
         place = builder.disk if kind == QCOW2 else OUTPUTS[kind]
-        return Disk(await _left(builder, built, place), await image.image_ref(), built.said)
+        return Disk(await _left(builder, built, place), await image.image_ref(), built.said, candidate)
 
 
 @dataclass(frozen=True)
@@ -133,19 +133,11 @@ async def _room(name: str) -> AsyncIterator[_Room]:
             await room.leave()
 
 
-async def _load(tools: dagger.Container, source: str, name: str, platform: str) -> None:
-    copied = await attempt(
-        tools,
-        [
-            *("skopeo", *choice(platform), "copy", "--quiet"),
-            source,
-            f"containers-storage:{name}",
-        ],
-        privileged=True,
-    )
+async def _pull(tools: dagger.Container, name: str, platform: str) -> None:
+    command = ["skopeo", *choice(platform), "copy", "--quiet", f"docker://{name}", f"containers-storage:{name}"]
+    copied = await attempt(tools, command, privileged=True)
     if copied.code:
-        work = Work.PULL if source == f"docker://{name}" else Work.COPY
-        raise copied.blamed(work, f"skopeo could not load {name} from {source}")
+        raise copied.blamed(Work.PULL, f"skopeo could not load {name}")
 
 
 def _refusal(builder: Builder, digest: Digest, built: Ran) -> PipelineError:

@@ -12,13 +12,14 @@ from pipeline.config import QCOW2, Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.secrets import readable
-from pipeline.domain import Digest, Repository, Tag
+from pipeline.domain import Digest, Repository
 from pipeline.errors import InfrastructureError
 from pipeline.image.oci_layout import Written
 from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
 
 _AUTH = "/run/secrets/auth"
+_IMAGE = "/image"
 _STARTING = 600.0
 """Seconds for what comes before a program's own deadline begins: its container, and the disk mounted in it."""
 _LIMIT = 4 * 3600.0
@@ -26,12 +27,27 @@ _LIMIT = 4 * 3600.0
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """The image of one platform as an OCI image layout, still in the engine."""
+
+    layout: dagger.Directory
+    digests: tuple[Digest, ...]
+    """Of the manifest, and of the platform's image when it is an index."""
+
+    @property
+    def digest(self) -> Digest:
+        """What the candidate is named by."""
+        return self.digests[0]
+
+
+@dataclass(frozen=True)
 class Disk:
-    """A disk file, still in the engine, and the builder (by digest) that made it."""
+    """A disk file, still in the engine, the builder (by digest) that made it, and what it is made of."""
 
     file: dagger.File
     builder: str
     log: str
+    candidate: Candidate
 
 
 async def store_disk(
@@ -77,26 +93,36 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
     return fetched.container.file("/disk.qcow2")
 
 
-async def fetch_image(
-    reach: Reach, repository: Repository, digest: Digest, platform: str, tag: Tag
-) -> tuple[dagger.Directory, Written]:
-    """The image as an OCI image layout under this tag, and what is in it; every byte is verified.
+async def load_image(
+    reach: Reach, tools: dagger.Container, repository: Repository, digest: Digest, platform: str, name: str
+) -> Candidate:
+    """The image as an OCI image layout under the tag of `name`, and meanwhile under `name` in the storage of `tools`.
 
-    It comes over the network once in a command: to the same question the engine has the answer still. Another command
-    asks again, because signatures can have been added.
+    It comes over the network once in a command; another command asks again, because signatures can have been added.
     """
-    fetched = await _run(
-        _carrier(reach, reach.registry_auth),
-        [
-            *("python", "-m", "pipeline.image.oci_layout"),
-            *_where(reach, repository),
-            *("--digest", digest),
-            *("--platform", platform),
-            *("--tag", tag),
-            *("--path", "/image"),
-        ],
+    ran = await _run(
+        _with_login(with_pipeline(tools), reach.registry_auth),
+        [*_layout(platform, name), *_where(reach, repository), *("--digest", digest)],
+        privileged=True,
     )
-    return fetched.container.directory("/image"), Written.model_validate_json(fetched.stdout)
+    written = Written.model_validate_json(ran.stdout)
+    return Candidate(ran.container.directory(_IMAGE), tuple(written.digests))
+
+
+async def load_again(tools: dagger.Container, candidate: Candidate, platform: str, name: str) -> None:
+    """The same without a network: what `load_image` has brought, into another storage."""
+    container = with_pipeline(tools).with_mounted_directory(_IMAGE, candidate.layout)
+    await _run(container, _layout(platform, name), privileged=True)
+
+
+def _layout(platform: str, name: str) -> list[str]:
+    return [
+        *("python", "-m", "pipeline.image.oci_layout"),
+        *("--platform", platform),
+        *("--tag", name.rpartition(":")[2]),
+        *("--path", _IMAGE),
+        *("--load", name),
+    ]
 
 
 async def upload_disk(
@@ -150,7 +176,10 @@ def _store(target: Upload, auth: dagger.Secret | None) -> list[str]:
 
 
 def _carrier(reach: Reach, auth: dagger.Secret | None) -> dagger.Container:
-    container = reach.outside(with_pipeline(debian("ca-certificates")))
+    return _with_login(reach.outside(with_pipeline(debian("ca-certificates"))), auth)
+
+
+def _with_login(container: dagger.Container, auth: dagger.Secret | None) -> dagger.Container:
     return container.with_mounted_secret(_AUTH, auth) if auth else container
 
 
@@ -163,10 +192,15 @@ def _where(reach: Reach, repository: Repository) -> list[str]:
 
 
 async def _run(
-    container: dagger.Container, command: list[str], within: float = _LIMIT, *, remembered: bool = False
+    container: dagger.Container,
+    command: list[str],
+    within: float = _LIMIT,
+    *,
+    privileged: bool = False,
+    remembered: bool = False,
 ) -> Ran:
     """The exit codes of these programs are those of the outcomes: turn them back into the error."""
-    ran = await attempt(container, command, within=within, remembered=remembered)
+    ran = await attempt(container, command, privileged=privileged, within=within, remembered=remembered)
     if ran.code:
         raise outcome_of(ran)
     return ran

@@ -7,7 +7,7 @@ import dagger
 from dagger import ReturnType
 
 from pipeline.errors import InfrastructureError, PipelineError
-from pipeline.policy.blame import Work, headline, whose_fault
+from pipeline.policy.blame import Work, blamed
 
 DEADLINE = 3600.0
 """Seconds that a tool run may take when nothing else is said; no wait is without an end."""
@@ -40,9 +40,7 @@ class Ran:
 
     def blamed(self, work: Work, what: str) -> PipelineError:
         """The error for a run that failed: what it said last of the cause, what was tried, and what to do."""
-        blame = whose_fault(work, self.said)
-        reason = f"{headline(self.said).rstrip('.')} ({what}). {blame.advice}".strip()
-        return blame.error(f"{reason}\nIts last lines:\n{self.end()}")
+        return blamed(work, self.said, what, self.end())
 
 
 class Killed(InfrastructureError):

@@ -10,7 +10,7 @@ from dagger import dag
 from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
-from pipeline.containers.disk_store import store_disk
+from pipeline.containers.disk_store import Candidate, store_disk
 from pipeline.containers.machine import room
 from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import GateFailed, PreconditionError
@@ -47,6 +47,8 @@ class Tried:
     files: dagger.Directory | None = None
     """Reports of the machines and the disk builder's log."""
     disk: DiskRecord | None = None
+    candidate: Candidate | None = None
+    """What was fetched for it."""
     stopped: tuple[Outcome, str] | None = None
     """What a machine itself made of its run, when that was not to pass."""
 
@@ -80,7 +82,7 @@ async def testing_gate(
         outcome, reason = tried.stopped or verdict(checks)
         if outcome is Outcome.PASSED:
             machine = await machine_of(world, image, digest, platform)
-            others = await other_outputs(world, image, digest, platform, machine, keep=keep_disks)
+            others = await other_outputs(world, image, digest, platform, machine, tried.candidate, keep=keep_disks)
             checks += [check.model_copy(update={"name": several + check.name}) for check in others.checks]
             inputs |= {several + key: value for key, value in others.inputs.items()}
             files = files.with_directory("/", others.files)
@@ -174,7 +176,9 @@ async def _disk_and_machines(
         upgraded = not_tried(world)
     else:
         bootc = has_bootc(result.checks)
-        upgraded = await upgrade_from_stable(world, image, digest, platform, machine, candidate_has_bootc=bootc)
+        upgraded = await upgrade_from_stable(
+            world, image, disk.candidate, platform, machine, candidate_has_bootc=bootc
+        )
     files = dag.directory().with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
@@ -182,6 +186,7 @@ async def _disk_and_machines(
         inputs=result.inputs | form.inputs() | shipped.inputs | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disk=stored,
+        candidate=disk.candidate,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
     )
 

@@ -8,7 +8,7 @@ from dagger import dag
 from pipeline.config import Image
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, facts
-from pipeline.containers.disk_store import Disk, store_disk
+from pipeline.containers.disk_store import Candidate, Disk, store_disk
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError
 from pipeline.policy.platforms import short_name
@@ -33,7 +33,14 @@ class Outputs:
 
 
 async def other_outputs(
-    world: World, image: Image, digest: Digest, platform: str, machine: Spec, *, keep: bool
+    world: World,
+    image: Image,
+    digest: Digest,
+    platform: str,
+    machine: Spec,
+    candidate: Candidate | None,
+    *,
+    keep: bool,
 ) -> Outputs:
     """Build each by the same builder, boot an ISO to its installer, and store what did not fail."""
     builder, made = world.config.gates.testing.builder, Outputs()
@@ -42,7 +49,7 @@ async def other_outputs(
         where = f"{kind}-{machine.arch}"
         try:
             built = await build_disk(
-                world.reach, builder, image.repository, digest, platform, image.update_reference, config, kind
+                world.reach, builder, image.repository, digest, platform, image.update_reference, config, kind, candidate
             )
         except NotBuilt as error:
             made.checks.append(Check(name=f"output/{kind}", status=CheckStatus.FAILED, reason=str(error)))

@@ -8,8 +8,8 @@ import dagger
 
 from pipeline.config import Image
 from pipeline.containers import qemu
-from pipeline.containers.disk_store import fetch_disk, fetch_image
-from pipeline.domain import Channel, Digest, Outcome, Tag
+from pipeline.containers.disk_store import Candidate, fetch_disk
+from pipeline.domain import Channel, Digest, Outcome
 from pipeline.errors import PipelineError, PreconditionError
 from pipeline.policy.platforms import short_name
 from pipeline.policy.upgrade import NoUpgrade, UpgradeFacts, has_bootc, why_no_upgrade
@@ -39,12 +39,12 @@ class Upgraded:
 
 
 async def upgrade_from_stable(
-    world: World, image: Image, candidate: Digest, platform: str, machine: Spec, *, candidate_has_bootc: bool = True
+    world: World, image: Image, candidate: Candidate, platform: str, machine: Spec, *, candidate_has_bootc: bool = True
 ) -> Upgraded:
     """Boot the disk of the current stable in the candidate's `machine`, upgrade it to the candidate, roll back.
 
-    Both checks are skipped, with the reason, where that cannot be. What keeps it from a verdict (the disk or the image
-    cannot be fetched, or is another) is a result, too: what the candidate's own boot found is to be kept.
+    Both checks are skipped, with the reason, where that cannot be. What keeps it from a verdict (the disk cannot be
+    fetched, or is another) is a result, too: what the candidate's own boot found is to be kept.
     """
     try:
         return await _upgrade(world, image, candidate, platform, machine, candidate_has_bootc=candidate_has_bootc)
@@ -54,27 +54,23 @@ async def upgrade_from_stable(
 
 
 async def _upgrade(
-    world: World, image: Image, candidate: Digest, platform: str, machine: Spec, *, candidate_has_bootc: bool
+    world: World, image: Image, candidate: Candidate, platform: str, machine: Spec, *, candidate_has_bootc: bool
 ) -> Upgraded:
     wanted = world.config.gates.testing.upgrade
     stable = await world.repository(image, Channel.STABLE).digest(image.tags.channel(Channel.STABLE))
     tested = await _tested(world, image, stable, platform) if stable else None
     had_bootc = tested is not None and has_bootc(tested.result.checks, short_name(platform))
     nothing = why_no_upgrade(
-        UpgradeFacts(wanted, candidate, candidate_has_bootc, stable, tested is not None, had_bootc)
+        UpgradeFacts(wanted, candidate.digest, candidate_has_bootc, stable, tested is not None, had_bootc)
     )
     if nothing or not stable or not tested:
         return not_tried(world, nothing)
 
     record = tested.disks[platform]
     disk = await fetch_disk(world.reach, image.home(Channel.STABLE), record)
-    follows = image.update_reference
-    layout, written = await fetch_image(
-        world.reach, image.repository, candidate, platform, Tag(follows.rpartition(":")[2])
-    )
-    offered = Upgrade(reference=follows, layout=Path(qemu.CANDIDATE), digests=tuple(written.digests))
+    offered = Upgrade(reference=image.update_reference, layout=Path(qemu.CANDIDATE), digests=candidate.digests)
     told = {"image": f"{image.name} {stable.short}", "digest": stable, "upgrade": offered, "checks": None}
-    result, report = await qemu.boot(world.reach, disk, machine.model_copy(update=told), None, candidate=layout)
+    result, report = await qemu.boot(world.reach, disk, machine.model_copy(update=told), None, candidate=candidate.layout)
     if result.inputs.get(DISK_SHA256, record.sha256.hex) != record.sha256.hex:
         raise PreconditionError(f"The disk of {stable} changed while it was upgraded; expected {record.sha256.hex}.")
     return Upgraded(

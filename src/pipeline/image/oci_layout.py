@@ -1,12 +1,16 @@
-"""`python -m pipeline.image.oci_layout`: an image of a registry as files, for a guest that is to reach no registry.
+"""`python -m pipeline.image.oci_layout`: an image of a registry as files, and meanwhile into containers storage.
 
-The layout (OCI image layout 1.1) has the manifest under a tag, the image of one platform below it, all its blobs, and
-cosign's signatures of both where there are any, in its older and newer form: the guest's own policy has to find them.
+The files are for a guest that is to reach no registry. The layout (OCI image layout 1.1) has the manifest under a tag,
+the image of one platform below it, all its blobs, and cosign's signatures of both where there are any, in its older and
+newer form: the guest's own policy has to find them.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -14,13 +18,18 @@ from pydantic import BaseModel
 
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PipelineError, PreconditionError
+from pipeline.image.arriving import Arriving, load
 from pipeline.registry import media
 from pipeline.registry.artifacts import index_of
 from pipeline.registry.attached import referrers_tag, signature_tag
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Descriptor, Manifest
 from pipeline.registry.credentials import Credentials
-from pipeline.vm.relay import REF_NAME
+from pipeline.vm.relay import REF_NAME, Layout
+
+_MARK = "oci-layout"
+_LOADING = 3 * 3600.0
+"""Seconds for fetching and unpacking."""
 
 
 class Written(BaseModel):
@@ -30,12 +39,25 @@ class Written(BaseModel):
     """The manifest, and the platform's image when it is an index: bootc may name either."""
     size: int
     """Bytes of all blobs."""
-    oci: bool = True
-    """Whether all of it is of OCI's types: skopeo finds nothing else in a layout."""
 
 
-async def write_layout(repo: RepositoryClient, digest: Digest, platform: str, tag: Tag, folder: Path) -> Written:
-    """Write the image behind `digest`, for `platform` (`linux/amd64`), into an empty folder, named `tag`.
+@dataclass(frozen=True)
+class Begun:
+    """A layout with all manifests in place."""
+
+    folder: Path
+    digests: list[Digest]
+    blobs: list[Descriptor]
+    """What they lead to, which is still to come."""
+
+    @property
+    def sizes(self) -> dict[Digest, int]:
+        """Bytes of each blob."""
+        return {blob.digest: blob.size for blob in self.blobs}
+
+
+async def begin_layout(repo: RepositoryClient, digest: Digest, platform: str, tag: Tag, folder: Path) -> Begun:
+    """Write the manifests behind `digest`, for `platform` (`linux/amd64`), into an empty folder, named `tag`.
 
     Every byte is verified. Raises PreconditionError when it is not there or has no such platform.
     """
@@ -54,13 +76,17 @@ async def write_layout(repo: RepositoryClient, digest: Digest, platform: str, ta
     for manifest in manifests.values():
         await anyio.Path(blobs / manifest.digest.hex).write_bytes(manifest.raw)
     wanted = {blob.digest: blob for one in manifests.values() if not one.is_index for blob in (one.config, *one.layers)}
-    await _fetch(repo, list(wanted.values()), blobs)
     listed = [named.descriptor.with_annotations({REF_NAME: name}).to_json() for name, named in names.items()]
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": listed}))
-    (folder / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
+    (folder / _MARK).write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
     digests = list(dict.fromkeys((top.digest, image.digest)))
-    oci = {top.media_type, image.media_type} <= {media.OCI_MANIFEST, media.OCI_INDEX}
-    return Written(digests=digests, size=sum(blob.size for blob in wanted.values()), oci=oci)
+    return Begun(folder, digests, list(wanted.values()))
+
+
+async def finish_layout(repo: RepositoryClient, begun: Begun) -> Written:
+    """Fetch all blobs, verified; raises what a registry's answers mean."""
+    await _fetch(repo, begun.blobs, begun.folder / "blobs" / "sha256")
+    return Written(digests=begun.digests, size=sum(begun.sizes.values()))
 
 
 async def _of_platform(repo: RepositoryClient, top: Manifest, platform: str) -> Digest:
@@ -100,22 +126,49 @@ async def _fetch(repo: RepositoryClient, wanted: list[Descriptor], folder: Path)
         raise failures[0]
 
 
-async def _run(given: argparse.Namespace) -> Written:
+async def _run(given: argparse.Namespace) -> Written | None:
+    if given.load and (given.path / _MARK).exists():
+        return await load(Layout(given.path), given.tag, given.load, given.platform, deadline=_LOADING)
     credentials = Credentials.parse(given.auth_file.read_text()) if given.auth_file else None
     repository: Repository = given.repository
     plain_http = {repository.host} if given.plain_http else frozenset[str]()
     async with RegistryClient(credentials, plain_http=plain_http) as client:
-        return await write_layout(client.repository(repository), given.digest, given.platform, given.tag, given.path)
+        repo = client.repository(repository)
+        begun = await begin_layout(repo, given.digest, given.platform, given.tag, given.path)
+        if given.load:
+            return await _both(repo, begun, given)
+        return await finish_layout(repo, begun)
+
+
+async def _both(repo: RepositoryClient, begun: Begun, given: argparse.Namespace) -> Written:
+    """Fetch and load at once. When both fail, the registry's word is the cause; the first failure ends the other."""
+    written, failures = list[Written](), list[PipelineError]()
+
+    async def one(what: Callable[[], Awaitable[Written | None]]) -> None:
+        try:
+            written.extend(done for done in [await what()] if done)
+        except PipelineError as error:
+            failures.append(error)
+            group.cancel_scope.cancel()
+
+    arriving = Arriving(begun.folder, begun.sizes)
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, partial(finish_layout, repo, begun))
+        group.start_soon(one, partial(load, arriving, given.tag, given.load, given.platform, deadline=_LOADING))
+    if failures:
+        raise failures[0]
+    return written[0]
 
 
 def main() -> int:
     """Print one line of JSON, what was written; or one paragraph on stderr and the outcome's exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.image.oci_layout", description=__doc__)
-    parser.add_argument("--repository", type=Repository.parse, required=True, help="ghcr.io/owner/image")
-    parser.add_argument("--digest", type=Digest, required=True, help="the image, or an index of images")
+    parser.add_argument("--repository", type=Repository.parse, help="ghcr.io/owner/image")
+    parser.add_argument("--digest", type=Digest, help="the image, or an index of images")
     parser.add_argument("--platform", default="linux/amd64", help="which image of an index (default: %(default)s)")
     parser.add_argument("--tag", type=Tag, required=True, help="the tag that the layout gives it")
-    parser.add_argument("--path", type=Path, required=True, help="an empty folder, or one to be made")
+    parser.add_argument("--path", type=Path, required=True, help="an empty folder, or one to be made; with --load a whole layout")
+    parser.add_argument("--load", metavar="NAME", help="put it into containers storage under this name, too")
     parser.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
     parser.add_argument("--auth-file", type=Path, help="docker config.json with the login")
     try:
@@ -123,7 +176,8 @@ def main() -> int:
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.outcome.exit_code
-    print(written.model_dump_json())
+    if written:
+        print(written.model_dump_json())
     return 0
 
 

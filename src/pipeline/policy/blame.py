@@ -46,6 +46,7 @@ _AGAIN = "This says nothing about the image; run the command again."
 _ROOM = Blame(InfrastructureError, f"The engine's machine has no room: make some. {_AGAIN}")
 _KILLED = Blame(InfrastructureError, f"Something killed it, mostly for want of memory: give more. {_AGAIN}")
 _OUTAGE = Blame(InfrastructureError, f"A network or a server failed. {_AGAIN}")
+_NEVER_RAN = Blame(InfrastructureError, f"The container runtime of the engine's machine failed. {_AGAIN}")
 _EMPTIED = Blame(InfrastructureError, f"Another run of the same candidate emptied its storage. {_AGAIN}")
 _DEVICES = Blame(
     InfrastructureError,
@@ -112,6 +113,7 @@ _TABLE = [
         r"(unexpected )?EOF",
         _OUTAGE,
     ),
+    _Sign(Work.BUILD, r"\b(runc|crun) create failed: (?!.*\b(exec|mounting)\b)", _NEVER_RAN),
     _Sign(_CARRIED, r"unexpected EOF|system is (in|currently) read.only", _OUTAGE),
     _Sign(
         _CARRIED | Work.DISK,
@@ -186,6 +188,13 @@ def whose_fault(work: Work, said: str, lines: int = 40) -> Blame:
             if work in sign.where and re.search(sign.words, line, _ANY_CASE):
                 return sign.blame
     return _OTHERWISE[work]
+
+
+def blamed(work: Work, said: str, what: str, end: str = "") -> PipelineError:
+    """The error for a run that failed: what it said last of the cause, what was tried, what to do, and its `end`."""
+    blame = whose_fault(work, said)
+    reason = f"{headline(said).rstrip('.')} ({what}). {blame.advice}".strip()
+    return blame.error(f"{reason}\nIts last lines:\n{end or said.strip()}")
 
 
 def is_full(said: str) -> bool:

@@ -26,7 +26,7 @@ from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, children, parse_json, sha256
 from pipeline.registry.credentials import Credentials
-from pipeline.registry.download import Download, measured
+from pipeline.registry.download import Download, unfinished, measured
 from pipeline.registry.transport import Body, Transient, Transport
 from pipeline.trust.notary import Notary
 
@@ -358,14 +358,14 @@ class RepositoryClient:
 
         Goes on where a broken transfer stopped, when the registry can. PreconditionError when the blob is not there.
         """
-        unfinished = path.with_name(f".{path.name}.partial")
+        growing = unfinished(path)
         try:
-            with Download(unfinished) as download, self._transport.patience(size / _SLOWEST):
+            with Download(growing) as download, self._transport.patience(size / _SLOWEST):
                 attempt = partial(self._once.download, digest, download, size)
                 await self.persist(self._asked("GET blob", digest), attempt)
-            await to_thread.run_sync(os.replace, unfinished, path)
+            await to_thread.run_sync(os.replace, growing, path)
         finally:
-            unfinished.unlink(missing_ok=True)
+            growing.unlink(missing_ok=True)
 
     async def referrers(self, digest: Digest, artifact_type: str | None = None) -> list[Descriptor]:
         """What is attached to `digest`: by the referrers API and by the fallback tag, which is read in any case.

@@ -25,6 +25,7 @@ from pipeline.registry.chunks import fetch_chunks, push_chunks
 from pipeline.registry.client import RegistryClient, RepositoryClient
 from pipeline.registry.content import Manifest
 from pipeline.registry.credentials import Credentials
+from pipeline.registry.download import unfinished
 from pipeline.registry.evidence import DiskRecord
 
 _PLATFORM = "vnd.bootc-pipeline.platform"
@@ -92,14 +93,14 @@ async def fetch_disk(repo: RepositoryClient, record: DiskRecord, path: Path) -> 
     if found.artifact_type == media.DISK_WHOLE:
         await repo.fetch_file(record.sha256, path, size=record.size)
         return
-    unfinished = path.with_name(f".{path.name}.partial")
+    growing = unfinished(path)
     try:
-        sha256, size = await fetch_chunks(repo, found.layers, unfinished)
+        sha256, size = await fetch_chunks(repo, found.layers, growing)
         if (sha256, size) != (record.sha256, record.size):
             raise _another(repo, record, sha256, size)
-        await to_thread.run_sync(unfinished.replace, path)
+        await to_thread.run_sync(growing.replace, path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        growing.unlink(missing_ok=True)
 
 
 def _see_room(path: Path, record: DiskRecord) -> None:

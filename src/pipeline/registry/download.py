@@ -7,6 +7,11 @@ from typing import Self
 from pipeline.domain import Digest
 
 
+def unfinished(path: Path) -> Path:
+    """Where a file that is to be at `path` grows until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
 class Download:
     """Writes and hashes what comes; a context manager over the open file."""
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 ADDRESS, PORT = "10.0.2.100", 5000
 """Where the guest finds it, in the network that QEMU makes up for it."""
@@ -104,6 +104,15 @@ class Layout:
         path = self._folder / "blobs" / "sha256" / digest.removeprefix("sha256:")
         return path if path.is_file() else None
 
+    def size(self, file: Path) -> int:
+        """Bytes of what `send` writes."""
+        return file.stat().st_size
+
+    def send(self, file: Path, to: BinaryIO) -> None:
+        """All of one of them."""
+        with file.open("rb") as content:
+            shutil.copyfileobj(content, to, 1 << 20)
+
     def manifest(self, ref: str) -> tuple[str, str, Path] | None:
         """Digest, media type and file of a manifest, by tag or digest."""
         if path := self.blob(ref):
@@ -161,7 +170,7 @@ class Registry(BaseHTTPRequestHandler):
     def _send(
         self, status: HTTPStatus, media_type: str, digest: str = "", file: Path | None = None, body: bytes = b""
     ) -> None:
-        size = file.stat().st_size if file else len(body)
+        size = self._layout.size(file) if file else len(body)
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(size))
@@ -171,8 +180,7 @@ class Registry(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             if file:
-                with file.open("rb") as content:
-                    shutil.copyfileobj(content, self.wfile, 1 << 20)
+                self._layout.send(file, self.wfile)
             else:
                 self.wfile.write(body)
         self._note(f"{self.command} {self.path} {status.value} {size}")

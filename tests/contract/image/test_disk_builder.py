@@ -17,7 +17,7 @@ from dagger import dag
 from pipeline.config import Builder
 from pipeline.containers.base import Reach
 from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
-from pipeline.containers.disk_store import Disk, fetch_disk, store_disk
+from pipeline.containers.disk_store import Candidate, Disk, fetch_disk, store_disk
 from pipeline.containers.execution import attempt
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
@@ -40,10 +40,17 @@ class Lab:
     images: dict[str, Digest]
 
     async def build(
-        self, builder: Builder, image: str = "tiny", config: dagger.File | None = None, kind: str = "qcow2"
+        self,
+        builder: Builder,
+        image: str = "tiny",
+        config: dagger.File | None = None,
+        kind: str = "qcow2",
+        candidate: Candidate | None = None,
     ) -> Disk:
-        repository = Repository(HOST, f"test/{image}")
-        return await build_disk(self.reach, builder, repository, self.images[image], "linux/amd64", REF, config, kind)
+        repository, digest = Repository(HOST, f"test/{image}"), self.images[image]
+        return await build_disk(
+            self.reach, builder, repository, digest, "linux/amd64", REF, config, kind, candidate=candidate
+        )
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +79,11 @@ async def lab(inside: None) -> Lab:
         }
         change xfs "sed -i s/ext4/xfs/ $install"
         change undeclared "rm $install"
-        for image in tiny bare xfs undeclared; do
-            skopeo copy --quiet --digestfile /digest containers-storage:localhost/$image docker://$HOST/test/$image
+        podman tag localhost/tiny localhost/docker
+        for image in tiny bare xfs undeclared docker; do
+            case $image in docker) format=v2s2 ;; *) format=oci ;; esac
+            skopeo copy --quiet --format $format --digestfile /digest containers-storage:localhost/$image \
+                docker://$HOST/test/$image
             echo "$image=$(cat /digest)"
         done
     """
@@ -131,8 +141,20 @@ async def test_the_successor_is_called_as_it_wants(lab: Lab) -> None:
         await formed(raw, builder(form="as-built"), Arch.X86_64)
 
 
+async def test_an_image_of_dockers_types_is_fetched_once_too(lab: Lab) -> None:
+    digest = lab.images["docker"]
+    disk = await lab.build(builder(), image="docker")
+    assert disk.candidate.digest == digest
+    manifest = await disk.candidate.layout.file(f"blobs/sha256/{digest.hex}").contents()
+    assert "vnd.docker.distribution.manifest.v2+json" in manifest
+    await lab.build(builder(), image="docker", candidate=disk.candidate)
+
+
 async def test_what_else_is_built_is_where_the_builder_leaves_it(lab: Lab) -> None:
-    medium = await lab.build(builder(outputs=["qcow2", "iso"]), kind="iso")
+    both = builder(outputs=["qcow2", "iso"])
+    disk = await lab.build(both)
+    medium = await lab.build(both, kind="iso", candidate=disk.candidate)
+    assert medium.candidate is disk.candidate
     assert await medium.file.size() > 1024**2
     assert "iso written" in medium.log
 
@@ -172,7 +194,7 @@ async def test_what_the_image_lacks_is_the_reason_and_the_whole_log_is_kept(lab:
 async def test_a_disk_that_the_engine_has_fetched_once_is_not_fetched_again(lab: Lab) -> None:
     repository, digest = Repository(HOST, "test/tiny"), lab.images["tiny"]
     content = f"a disk of {uuid4().hex}"
-    disk = Disk(dag.directory().with_new_file("disk", content).file("disk"), "a builder", "")
+    disk = Disk(dag.directory().with_new_file("disk", content).file("disk"), "a builder", "", Candidate(dag.directory(), (digest,)))
     sha256 = hashlib.sha256(content.encode()).hexdigest()
     record = await store_disk(lab.reach, repository, digest, "linux/amd64", disk, sha256)
     written = set()

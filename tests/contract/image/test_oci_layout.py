@@ -88,14 +88,6 @@ async def test_the_layout_has_one_platform_of_the_index_and_its_signature(pushed
     assert auth not in "".join(str(blob.read_bytes()) for blob in (tmp_path / "image").rglob("*") if blob.is_file())
 
 
-@pytest.mark.parametrize("kind", [MANIFEST, media.DOCKER_MANIFEST])
-async def test_an_image_of_dockers_types_is_said_to_be_none_of_oci(guarded_registry, auth, tmp_path, kind) -> None:
-    repository = Repository(guarded_registry, f"test/{uuid4().hex}")
-    async with RegistryClient(Credentials.parse(auth), plain_http={guarded_registry}) as client:
-        image = await push_image(client.repository(repository), "amd64", kind=kind)
-    assert json.loads(fetch(tmp_path, repository, image["digest"], auth).stdout)["oci"] is (kind == MANIFEST)
-
-
 @pytest.mark.parametrize(
     ("digest", "more", "said"),
     [

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline import config
 from pipeline.containers.disk_builder import NotBuilt
+from pipeline.containers.disk_store import Candidate
 from pipeline.domain import Digest, Outcome
 from pipeline.errors import InfrastructureError
 from pipeline.gates import outputs as under_test
@@ -16,6 +17,7 @@ from pipeline.report.model import Check, CheckStatus, Result
 from pipeline.vm.spec import Spec
 
 DIGEST = Digest(f"sha256:{'1' * 64}")
+CANDIDATE = Candidate("the layout", (DIGEST,))  # type: ignore[arg-type]
 CONFIG = """
 [images.os]
 repository = "r.test/os"
@@ -31,7 +33,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = SimpleNamespace(refuses="", boots=Outcome.PASSED, built=[], stored=[])
 
     async def build(*arguments: Any) -> Any:
-        kind = arguments[-1]
+        kind, made.candidate = arguments[-2:]
         made.built.append(kind)
         if kind == made.refuses:
             raise NotBuilt("the image has no anaconda", "the log")
@@ -59,7 +61,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
     world = SimpleNamespace(config=read, reach=None, given=SimpleNamespace(source=None))
 
     async def run(*, keep: bool = True) -> Any:
-        return await other_outputs(world, read.images["os"], DIGEST, "linux/amd64", Spec(), keep=keep)  # type: ignore[arg-type]
+        return await other_outputs(world, read.images["os"], DIGEST, "linux/amd64", Spec(), CANDIDATE, keep=keep)  # type: ignore[arg-type]
 
     made.run = run
     return made
@@ -73,6 +75,7 @@ async def test_an_iso_is_booted_and_a_raw_disk_is_not_and_both_say_so(bench: Any
     assert (raw.name, raw.status, raw.required) == ("output/raw", CheckStatus.SKIPPED, False)
     assert raw.reason.startswith("not-booted: ")
     assert bench.stored == ["iso", "raw"]
+    assert bench.candidate is CANDIDATE
     assert set(made.records) == {"iso", "raw"}
     assert made.inputs["iso sha256"] == "2" * 64
     assert made.inputs["raw artifact"] == DIGEST

@@ -92,6 +92,20 @@ def test_what_the_build_itself_gets_wrong_is_a_verdict(said):
     assert whose_fault(Work.BUILD, said).error is GateFailed
 
 
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("waiting for init preliminary setup: EOF", InfrastructureError),
+        ("unable to apply cgroup configuration: failed to write 9: no such process", InfrastructureError),
+        ('exec: "/bin/sh": stat /bin/sh: no such file or directory', GateFailed),
+        ('error during container init: error mounting "proc" to rootfs at "/proc": not a directory', GateFailed),
+    ],
+)
+def test_a_runtime_that_makes_no_container_says_nothing_of_the_image(said, error):
+    said = f'runc create failed: unable to start container process: {said}\nError: building at STEP "RUN true": exit 1'
+    assert whose_fault(Work.BUILD, said).error is error
+
+
 @pytest.mark.parametrize(("said", "error", "advice"), COPIES)
 def test_a_final_refusal_of_a_registry_is_told_from_an_outage(said, error, advice):
     blame = whose_fault(Work.COPY, said)
