@@ -120,7 +120,14 @@ async def in_session(repository: Repository, *, direct: bool = False) -> ByHand:
                 [
                     *("python", "-m", "pipeline.registry.disk", "push"),
                     *("--repository", apart, "--plain-http"),
-                    *("--subject", registry.digest(apart, "subject") or "", "--platform", "linux/amd64", "--builder", gate.builder.image),
+                    *(
+                        "--subject",
+                        registry.digest(apart, "subject") or "",
+                        "--platform",
+                        "linux/amd64",
+                        "--builder",
+                        gate.builder.image,
+                    ),
                     *("--path", "/disk.qcow2"),
                 ]
             )

@@ -1,6 +1,7 @@
 """How many items are under way at once, and what one does that only waits."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from pipeline.each import each, only_waiting
@@ -63,4 +64,4 @@ async def test_an_error_while_waiting_leaves_the_bound_as_it_was() -> None:
 
 async def test_outside_of_each_waiting_is_only_waiting() -> None:
     with only_waiting():
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()

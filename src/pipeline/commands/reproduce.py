@@ -8,7 +8,7 @@ import dagger
 from pipeline.commands.status import resolve
 from pipeline.config import Image
 from pipeline.containers import qemu
-from pipeline.containers.disk_store import fetch_disk
+from pipeline.containers.disk_store import fetch_disk, fetch_image
 from pipeline.domain import Channel, Digest
 from pipeline.errors import PreconditionError, UsageError
 from pipeline.gates import upgrade
@@ -57,7 +57,9 @@ async def check_again(world: World, reference: str, platform: str, checks: list[
         result, _ = await qemu.boot(world.reach, found.disk, machine, own, only)
         made, stopped = result.checks, (result.outcome, result.reason) if result.exit_code else None
     if older:
-        upgraded = await upgrade.upgrade_from_stable(world, found.image, found.digest, found.platform, machine)
+        name = found.image.update_reference
+        candidate = await fetch_image(world.reach, found.image.repository, found.digest, found.platform, name)
+        upgraded = await upgrade.upgrade_from_stable(world, found.image, candidate, found.platform, machine)
         made, stopped = made + upgraded.checks, stopped or upgraded.stopped
     if not stopped and (missing := not_made(asked, made)):
         raise UsageError(f"there is no check {', '.join(missing)}; there were {', '.join(one.name for one in made)}")

@@ -93,26 +93,34 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
     return fetched.container.file("/disk.qcow2")
 
 
+async def fetch_image(reach: Reach, repository: Repository, digest: Digest, platform: str, name: str) -> Candidate:
+    """The image as an OCI image layout under the tag of `name`; every byte is verified."""
+    ran = await _run(
+        _carrier(reach, reach.registry_auth),
+        [*_layout(platform, name), *_where(reach, repository), *("--digest", digest)],
+    )
+    return _candidate(ran)
+
+
 async def load_image(
     reach: Reach, tools: dagger.Container, repository: Repository, digest: Digest, platform: str, name: str
 ) -> Candidate:
-    """The image as an OCI image layout under the tag of `name`, and meanwhile under `name` in the storage of `tools`.
+    """The same, and meanwhile under `name` in the container storage of `tools`.
 
     It comes over the network once in a command; another command asks again, because signatures can have been added.
     """
     ran = await _run(
         _with_login(with_pipeline(tools), reach.registry_auth),
-        [*_layout(platform, name), *_where(reach, repository), *("--digest", digest)],
+        [*_layout(platform, name), *_where(reach, repository), *("--digest", digest), *("--load", name)],
         privileged=True,
     )
-    written = Written.model_validate_json(ran.stdout)
-    return Candidate(ran.container.directory(_IMAGE), tuple(written.digests))
+    return _candidate(ran)
 
 
 async def load_again(tools: dagger.Container, candidate: Candidate, platform: str, name: str) -> None:
-    """The same without a network: what `load_image` has brought, into another storage."""
+    """Without a network: what was fetched before, into another storage."""
     container = with_pipeline(tools).with_mounted_directory(_IMAGE, candidate.layout)
-    await _run(container, _layout(platform, name), privileged=True)
+    await _run(container, [*_layout(platform, name), *("--load", name)], privileged=True)
 
 
 def _layout(platform: str, name: str) -> list[str]:
@@ -121,8 +129,12 @@ def _layout(platform: str, name: str) -> list[str]:
         *("--platform", platform),
         *("--tag", name.rpartition(":")[2]),
         *("--path", _IMAGE),
-        *("--load", name),
     ]
+
+
+def _candidate(ran: Ran) -> Candidate:
+    written = Written.model_validate_json(ran.stdout)
+    return Candidate(ran.container.directory(_IMAGE), tuple(written.digests))
 
 
 async def upload_disk(

@@ -176,9 +176,7 @@ async def _disk_and_machines(
         upgraded = not_tried(world)
     else:
         bootc = has_bootc(result.checks)
-        upgraded = await upgrade_from_stable(
-            world, image, disk.candidate, platform, machine, candidate_has_bootc=bootc
-        )
+        upgraded = await upgrade_from_stable(world, image, disk.candidate, platform, machine, candidate_has_bootc=bootc)
     files = dag.directory().with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],

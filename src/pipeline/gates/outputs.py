@@ -45,12 +45,11 @@ async def other_outputs(
     """Build each by the same builder, boot an ISO to its installer, and store what did not fail."""
     builder, made = world.config.gates.testing.builder, Outputs()
     config = world.given.source.file(builder.config) if builder.config else None
+    what = image.repository, digest, platform, image.update_reference
     for kind in builder.others:
         where = f"{kind}-{machine.arch}"
         try:
-            built = await build_disk(
-                world.reach, builder, image.repository, digest, platform, image.update_reference, config, kind, candidate
-            )
+            built = await build_disk(world.reach, builder, *what, config, kind, candidate)
         except NotBuilt as error:
             made.checks.append(Check(name=f"output/{kind}", status=CheckStatus.FAILED, reason=str(error)))
             made.files = made.files.with_new_file(f"{where}.log", error.log)

@@ -70,7 +70,9 @@ async def _upgrade(
     disk = await fetch_disk(world.reach, image.home(Channel.STABLE), record)
     offered = Upgrade(reference=image.update_reference, layout=Path(qemu.CANDIDATE), digests=candidate.digests)
     told = {"image": f"{image.name} {stable.short}", "digest": stable, "upgrade": offered, "checks": None}
-    result, report = await qemu.boot(world.reach, disk, machine.model_copy(update=told), None, candidate=candidate.layout)
+    result, report = await qemu.boot(
+        world.reach, disk, machine.model_copy(update=told), None, candidate=candidate.layout
+    )
     if result.inputs.get(DISK_SHA256, record.sha256.hex) != record.sha256.hex:
         raise PreconditionError(f"The disk of {stable} changed while it was upgraded; expected {record.sha256.hex}.")
     return Upgraded(

@@ -4,14 +4,13 @@ So an image of gigabytes crosses the network once, and unpacking it does not wai
 an ordinary registry on this machine, and verifies every digest itself.
 """
 
-import socket
 import socketserver
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedIOBase, FileIO
 from pathlib import Path
 from threading import Thread
-from typing import BinaryIO
 
 from pipeline.domain import Digest, Tag
 from pipeline.image.podman import run
@@ -43,7 +42,7 @@ class Arriving(Layout):
         """Bytes that it will have."""
         return self._sizes.get(file) or super().size(file)
 
-    def send(self, file: Path, to: BinaryIO) -> None:
+    def send(self, file: Path, to: BufferedIOBase) -> None:
         """All of it, waiting for what has not come; a download that begins anew brings the same bytes."""
         left = self.size(file)
         with _opened(file) as content:
@@ -55,7 +54,7 @@ class Arriving(Layout):
                     time.sleep(_SOON)
 
 
-def _opened(file: Path) -> BinaryIO:
+def _opened(file: Path) -> FileIO:
     """As soon as there is anything of it; the same file is renamed when it is whole."""
     while True:
         for path in (file, unfinished(file)):
@@ -80,7 +79,6 @@ def _registry(layout: Layout) -> Iterator[str]:
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            assert isinstance(self.request, socket.socket)
             with suppress(OSError):  # skopeo hung up
                 serve(self.request, layout, _NO_LOG)
 

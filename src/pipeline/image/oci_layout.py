@@ -128,7 +128,8 @@ async def _fetch(repo: RepositoryClient, wanted: list[Descriptor], folder: Path)
 
 async def _run(given: argparse.Namespace) -> Written | None:
     if given.load and (given.path / _MARK).exists():
-        return await load(Layout(given.path), given.tag, given.load, given.platform, deadline=_LOADING)
+        await load(Layout(given.path), given.tag, given.load, given.platform, deadline=_LOADING)
+        return None
     credentials = Credentials.parse(given.auth_file.read_text()) if given.auth_file else None
     repository: Repository = given.repository
     plain_http = {repository.host} if given.plain_http else frozenset[str]()
@@ -167,7 +168,9 @@ def main() -> int:
     parser.add_argument("--digest", type=Digest, help="the image, or an index of images")
     parser.add_argument("--platform", default="linux/amd64", help="which image of an index (default: %(default)s)")
     parser.add_argument("--tag", type=Tag, required=True, help="the tag that the layout gives it")
-    parser.add_argument("--path", type=Path, required=True, help="an empty folder, or one to be made; with --load a whole layout")
+    parser.add_argument(
+        "--path", type=Path, required=True, help="an empty folder, or one to be made; with --load a whole layout"
+    )
     parser.add_argument("--load", metavar="NAME", help="put it into containers storage under this name, too")
     parser.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
     parser.add_argument("--auth-file", type=Path, help="docker config.json with the login")

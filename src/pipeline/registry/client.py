@@ -26,7 +26,7 @@ from pipeline.registry.attached import referrers_tag
 from pipeline.registry.attempts import Attempts, Page
 from pipeline.registry.content import Descriptor, Manifest, Platform, children, parse_json, sha256
 from pipeline.registry.credentials import Credentials
-from pipeline.registry.download import Download, unfinished, measured
+from pipeline.registry.download import Download, measured, unfinished
 from pipeline.registry.transport import Body, Transient, Transport
 from pipeline.trust.notary import Notary
 

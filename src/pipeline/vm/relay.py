@@ -26,8 +26,9 @@ import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 ADDRESS, PORT = "10.0.2.100", 5000
 """Where the guest finds it, in the network that QEMU makes up for it."""
@@ -108,7 +109,7 @@ class Layout:
         """Bytes of what `send` writes."""
         return file.stat().st_size
 
-    def send(self, file: Path, to: BinaryIO) -> None:
+    def send(self, file: Path, to: BufferedIOBase) -> None:
         """All of one of them."""
         with file.open("rb") as content:
             shutil.copyfileobj(content, to, 1 << 20)

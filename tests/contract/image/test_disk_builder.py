@@ -194,7 +194,12 @@ async def test_what_the_image_lacks_is_the_reason_and_the_whole_log_is_kept(lab:
 async def test_a_disk_that_the_engine_has_fetched_once_is_not_fetched_again(lab: Lab) -> None:
     repository, digest = Repository(HOST, "test/tiny"), lab.images["tiny"]
     content = f"a disk of {uuid4().hex}"
-    disk = Disk(dag.directory().with_new_file("disk", content).file("disk"), "a builder", "", Candidate(dag.directory(), (digest,)))
+    disk = Disk(
+        dag.directory().with_new_file("disk", content).file("disk"),
+        "a builder",
+        "",
+        Candidate(dag.directory(), (digest,)),
+    )
     sha256 = hashlib.sha256(content.encode()).hexdigest()
     record = await store_disk(lab.reach, repository, digest, "linux/amd64", disk, sha256)
     written = set()

@@ -84,5 +84,7 @@ async def test_skopeos_own_failure_is_said_in_its_words(folder: Path, monkeypatc
 
     monkeypatch.setattr(arriving, "run", run)
     layout = Arriving(folder, {})
-    with pytest.raises(InfrastructureError, match=r"no space left on device .*could not load the candidate as ghcr\.io"):
+    with pytest.raises(
+        InfrastructureError, match=r"no space left on device .*could not load the candidate as ghcr\.io"
+    ):
         await load(layout, Tag("stable"), "ghcr.io/o/os:stable", "linux/amd64", deadline=1)

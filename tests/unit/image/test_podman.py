@@ -16,7 +16,9 @@ MISSING = (
     'Error: runc: runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or '
     "directory: OCI runtime attempted to invoke a command that was not found\n"
 )
-NO_PROGRAM = "Error: OCI runtime error: runc: runc create failed: exec /run/pipeline-tests/10-greets: exec format error\n"
+NO_PROGRAM = (
+    "Error: OCI runtime error: runc: runc create failed: exec /run/pipeline-tests/10-greets: exec format error\n"
+)
 DENIED = "Error: crun: open executable: Permission denied: OCI permission denied\n"
 STORAGE = "Error: mounting storage for container: creating overlay mount: device or resource busy\n"
 
@@ -51,7 +53,7 @@ async def test_what_never_ran_is_run_once_more(monkeypatch, ends, runs):
 
 async def test_what_never_runs_is_no_answer_of_the_image(monkeypatch):
     asked = _podman(monkeypatch, [RESET, RESET])
-    with pytest.raises(InfrastructureError, match="no container for 10-greets, twice: .*connection reset by peer"):
+    with pytest.raises(InfrastructureError, match=r"no container for 10-greets, twice: .*connection reset by peer"):
         await run_inside("os", ["10-greets"], deadline=1)
     assert len(asked) == 2
 
