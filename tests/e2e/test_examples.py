@@ -14,8 +14,6 @@ import pytest
 from rehearsal import bindings, registry
 from rehearsal.lab import MODULE, REGISTRY, REGISTRY_AUTH
 
-pytestmark = pytest.mark.thorough
-
 EXAMPLES = MODULE / "examples"
 GO = """
 package main
@@ -98,6 +96,15 @@ def test_go(bare, candidate, schema, tmp_path):
     assert "precondition · " in told
 
 
+@pytest.fixture
+def npm() -> None:
+    """Where its packages can be had; everything else that tests fetch comes from other places."""
+    asked = shutil.which("npm") and subprocess.run(["npm", "view", "typescript", "version"], capture_output=True)
+    if not asked or asked.returncode:
+        pytest.skip("no npm, or no npm packages: the TypeScript example is not compiled")
+
+
+@pytest.mark.usefixtures("npm")
 def test_typescript(bare, candidate, schema, tmp_path):
     module = Path(shutil.copytree(EXAMPLES / "typescript", tmp_path / "typescript"))
     bindings.typescript(schema, module)
