@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from rehearsal import registry
 from rehearsal.lab import MODULE, REGISTRY, REGISTRY_AUTH
 
@@ -40,3 +41,10 @@ def test_a_result_is_read_field_by_field_and_leads_to_candidate_and_evidence(rep
 def test_what_does_not_pass_is_an_answer_of_the_twin_and_an_error_of_the_command(repository, logs):
     found = _call(repository, logs, "gate", "--tag=v9.9.9-test")
     assert found == {"outcome": "PRECONDITION", "exitCode": 3, "error": 3}
+
+
+@pytest.mark.thorough
+def test_another_dagger_is_tried_by_the_script_that_does_so():
+    told = subprocess.run([MODULE / "ci/engine/try"], capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert [line.split()[0] for line in told.stdout.splitlines()[1:]] == ["ok"] * 4
