@@ -18,6 +18,7 @@ from pipeline.commands.verify import about_trust
 from pipeline.config import Image
 from pipeline.containers import machine
 from pipeline.containers.base import debian, with_pipeline
+from pipeline.containers.disk_builder import builders_address
 from pipeline.containers.execution import attempt
 from pipeline.containers.openqa_cli import key_and_secret
 from pipeline.containers.qemu import machine_room
@@ -25,11 +26,13 @@ from pipeline.containers.secrets import read_secret
 from pipeline.domain import Channel, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
 from pipeline.gates.openqa import read_scenarios
+from pipeline.gates.recipe import bases_of
 from pipeline.gates.room import needs_of
 from pipeline.gates.source import require_source
 from pipeline.image import root_filesystem
 from pipeline.image.foreign import FOREIGN, known
 from pipeline.openqa.client import OpenQA
+from pipeline.policy.containerfile import Reference
 from pipeline.policy.room import Need
 from pipeline.quantities import duration_text, size_text
 from pipeline.registry.evidence import find_evidence
@@ -66,6 +69,7 @@ async def doctor(world: World) -> Result:
     }
     for platform in sorted({one for image in world.images for one in image.platforms if known(one)}):
         looks[f"platform {platform}"] = partial(_platform, world, platform)
+    looks["disk-builder"] = partial(_disk_builder, world)
     homes = {image.home(channel) for image in world.images for channel in (Channel.NEXT, Channel.STABLE)}
     asking = {f"root-filesystem {image.name}": [image.repository] for image in world.images}
     asking[ROOM_CHECK] = [image.repository for image in world.images]
@@ -74,6 +78,7 @@ async def doctor(world: World) -> Result:
         behind = sorted(name for name, asked in asking.items() if repository in asked)
         looks[f"registry {repository}"] = partial(_registry, world, repository, behind, unread)
     for image in world.images:
+        looks[f"bases {image.name}"] = partial(_bases, world, image)
         looks[f"root-filesystem {image.name}"] = partial(_root_filesystem, world, image)
     upload = world.config.gates.stable.upload
     if world.given.upload_auth or (upload and upload.asks_for_login):
@@ -233,6 +238,23 @@ async def _registry(world: World, repository: Repository, behind: Sequence[str],
         ) from error
     await client.ask_to_push()
     return f"{len(tags)} tags can be read, and the login may push"
+
+
+async def _disk_builder(world: World) -> str:
+    """As the engine will pull it, but for its layers."""
+    return f"the engine finds {await builders_address(world.reach, world.config.gates.testing.builder.image)}"
+
+
+async def _bases(world: World, image: Image) -> str:
+    """What the Containerfile begins from, as every build asks for it; PreconditionError for what is not there."""
+    if image.needs:
+        return f"built on {', '.join(image.needs)}, which every build takes from here"
+    bases = await bases_of(world, image)
+    if absent := [name for name in bases.unknown if Reference.parse(name)]:
+        raise PreconditionError(
+            f"{image.containerfile} builds on {', '.join(absent)}, which no registry has: correct the name, or push it."
+        )
+    return f"{len(bases.found)} found: {bases.recorded}" if bases.found else "none in a registry"
 
 
 async def _root_filesystem(world: World, image: Image) -> str:

@@ -62,6 +62,7 @@ def with_pipeline(container: dagger.Container, module: dagger.Directory | None =
         .with_directory(f"{_HOME}/src", module.directory("src"), exclude=["**/__pycache__"])
         .with_env_variable("PYTHONPATH", f"{_HOME}/src:{_HOME}/packages")
         .with_env_variable("PYTHONUNBUFFERED", "1")
+        .with_env_variable("MALLOC_ARENA_MAX", "2")  # what threads were given once, each keeps
     )
 
 

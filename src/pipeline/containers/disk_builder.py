@@ -1,7 +1,7 @@
 """The disk image: bootc-image-builder (or what the configuration names instead) on the candidate, by digest."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
@@ -67,7 +67,8 @@ async def build_disk(
             await load_again(tools, candidate, platform, update_ref)
         for name in builder.needs:
             await _pull(tools, name, platform)
-        image = await _pulled(reach, builder.image)
+        with _pulling(builder.image):
+            image = await (await reach.image(builder.image)).sync()
         container = room.given(reach.outside(image)).with_directory(OUTPUT, dag.directory()).with_workdir(OUTPUT)
         if config and builder.config:
             container = container.with_mounted_file(f"/config.{builder.config.rpartition('.')[2]}", config)
@@ -157,13 +158,20 @@ async def _left(builder: Builder, built: Ran, place: str) -> dagger.File:
     return built.container.file(f"{OUTPUT}/{place}")
 
 
-async def _pulled(reach: Reach, address: str) -> dagger.Container:
-    """The builder's container; the engine pulls it, over TLS unless it is configured otherwise.
+async def builders_address(reach: Reach, address: str) -> str:
+    """By digest, as the engine finds it, without its layers. Raises as `_pulling`."""
+    with _pulling(address):
+        return await (await reach.image(address)).image_ref()
+
+
+@contextmanager
+def _pulling(address: str) -> Iterator[None]:
+    """The engine does it, over TLS unless it is configured otherwise.
 
     Raises PreconditionError when it will not be had, InfrastructureError for an outage.
     """
     try:
-        return await (await reach.image(address)).sync()
+        yield
     except dagger.QueryError as error:
         said = str(error)
         hint = next((hint for sign, hint in _REFUSALS.items() if sign in said), None)
@@ -172,9 +180,14 @@ async def _pulled(reach: Reach, address: str) -> dagger.Container:
         raise PreconditionError(f"The engine cannot pull the disk builder {address}: {hint} It said: {said}") from error
 
 
+_PLAIN = (
+    "its registry speaks plain HTTP, and the engine expects TLS. Hand the registry over with --registry, name a builder "
+    "in another one, or configure the engine for it."
+)
 _REFUSALS = {
-    "server gave HTTP response to HTTPS client": "its registry speaks plain HTTP, and the engine expects TLS. Hand the "
-    "registry over with --registry, name a builder in another one, or configure the engine for it.",
+    "server gave HTTP response to HTTPS client": _PLAIN,
+    "first record does not look like a TLS handshake": _PLAIN,
+    "x509: ": "the engine trusts no such certificate. Give the registry one that it does, or the engine its authority.",
     "not found": "there is no such image. Correct gates.testing.builder.",
     "authorization failed": "its registry asks for a login, or for another one: give it in --registry-auth.",
     "401 Unauthorized": "its registry asks for a login: give it in --registry-auth.",

@@ -1,8 +1,16 @@
+import re
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 
+from pipeline.commands import doctor
 from pipeline.commands.doctor import SKEW, _upload_auth, compared, root_filesystem_of, verdict
-from pipeline.domain import Outcome
+from pipeline.config import parse
+from pipeline.domain import Digest, Outcome, Repository, Tag
 from pipeline.errors import PreconditionError
+from pipeline.gates.recipe import Bases
+from pipeline.policy.containerfile import Reference
 
 
 @pytest.mark.parametrize(
@@ -55,3 +63,28 @@ def test_what_the_root_file_system_will_be_is_known_before_a_builder_asks(inputs
 def test_an_image_that_declares_no_root_file_system_is_seen_coming():
     with pytest.raises(PreconditionError, match="declares no root file system"):
         root_filesystem_of({"aarch64/root file system": "none declared"}, ["--type", "qcow2"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("named", "there", "said"),
+    [
+        ("quay.io/a/base:1", True, "1 found: quay.io/a/base@sha256:"),
+        ("quay.io/a/base:1", False, r"builds on quay\.io/a/base:1, which no registry has"),
+        ("fedora:43", False, "none in a registry"),
+        ("scratch", False, "none in a registry"),
+    ],
+)
+async def test_what_the_image_builds_on_is_asked_for(monkeypatch, named, there, said):
+    digest = Digest("sha256:" + "b" * 64)
+    known = {named: Reference(Repository("quay.io", "a/base"), Tag("1"), digest)} if there else {}
+
+    async def bases_of(*_):
+        return Bases(
+            "" if named == "scratch" else named, known, unknown=() if there or named == "scratch" else (named,)
+        )
+
+    monkeypatch.setattr(doctor, "bases_of", bases_of)
+    image = parse('[images.os]\nrepository = "quay.io/a/os"\n').images["os"]
+    with nullcontext() if there or "none" in said else pytest.raises(PreconditionError, match=said):
+        assert re.match(said, await doctor._bases(SimpleNamespace(), image))

@@ -25,7 +25,7 @@ async def _fine(*_: object) -> str:
 @pytest.fixture
 def bench(registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """On a machine that has everything."""
-    for look in ("_source", "_privileges", "_platform", "_kvm"):
+    for look in ("_source", "_privileges", "_platform", "_kvm", "_disk_builder", "_bases"):
         monkeypatch.setattr(doctor, look, _fine)
     return Bench(configured("os", "other", host=HOST), registry.copy, registry.push)
 
