@@ -181,8 +181,8 @@ def _pulling(address: str) -> Iterator[None]:
 
 
 _PLAIN = (
-    "its registry speaks plain HTTP, and the engine expects TLS. Hand the registry over with --registry, name a builder "
-    "in another one, or configure the engine for it."
+    "its registry speaks plain HTTP, and the engine expects TLS. Hand the registry over with --registry, name a "
+    "builder in another one, or configure the engine for it."
 )
 _REFUSALS = {
     "server gave HTTP response to HTTPS client": _PLAIN,
