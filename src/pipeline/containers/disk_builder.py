@@ -161,7 +161,8 @@ async def _left(builder: Builder, built: Ran, place: str) -> dagger.File:
 async def builders_address(reach: Reach, address: str) -> str:
     """By digest, as the engine finds it, without its layers. Raises as `_pulling`."""
     with _pulling(address):
-        return await (await reach.image(address)).image_ref()
+        found = await (await reach.image(address)).image_ref()
+    return f"{address.partition('@')[0]}@{found.rpartition('@')[2]}"
 
 
 @contextmanager
