@@ -118,9 +118,4 @@ class Waiver(BaseModel):
 
     def covers(self, check: str, finding: str, today: date) -> bool:
         """Whether this waiver lets this finding through today."""
-        return (
-            bool(self.check)
-            and self.check == check
-            and self.until >= today
-            and occurs(self.match, finding)
-        )
+        return bool(self.check) and self.check == check and self.until >= today and occurs(self.match, finding)

@@ -263,10 +263,10 @@ async def test_a_registry_behind_a_tls_proxy_is_still_spoken_to_by_tls(
 
 @pytest.mark.parametrize("host", ["r.example.org:443", "R.Example.org", "R.example.org:443"])
 async def test_a_host_may_be_spelt_in_another_way(web: respx.Router, host: str) -> None:
-    web.get(f"{HOST}/v2/o/i/manifests/v1").mock(side_effect=[httpx.Response(401, headers={"www-authenticate": "Basic"})])
-    web.get(f"{HOST}/v2/o/i/manifests/v2").respond(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
-    web.get(f"{HOST}/v2/o/i/manifests/v3").respond(307, headers={"location": f"{BASE}/manifests/v4"})
-    web.get(f"{HOST}/v2/o/i/manifests/v4").mock(return_value=answer())
+    web.get(f"{BASE}/manifests/v1").respond(401, headers={"www-authenticate": "Basic"})
+    web.get(f"{BASE}/manifests/v2").respond(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+    web.get(f"{BASE}/manifests/v3").respond(307, headers={"location": f"{BASE}/manifests/v4"})
+    web.get(f"{BASE}/manifests/v4").mock(return_value=answer())
     async with RegistryClient(deadline=2) as client:
         repo = client.repository(Repository(host, "o/i"))
         assert await repo.manifest(Tag("v2")) is None
