@@ -3,13 +3,12 @@
 On request also by a comment in openQA that names a bug.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import date
 
 from pipeline.domain import Channel
 from pipeline.openqa.jobs import Job, Module
-from pipeline.policy.waivers import Waiver
+from pipeline.policy.waivers import Waiver, occurs
 
 
 def failing(job: Job) -> tuple[Module, ...]:
@@ -71,5 +70,5 @@ def _about(waiver: Waiver, job: Job, module: Module) -> bool:
         and waiver.holds_in(Channel.STABLE)
         and waiver.job in ("", job.test, job.title)
         and waiver.module in ("", module.name)
-        and (not waiver.match or re.search(waiver.match, module.finding) is not None)
+        and (not waiver.match or occurs(waiver.match, module.finding))
     )

@@ -174,7 +174,7 @@ _NOISE = re.compile(
 _ERROR = re.compile(
     r"\b(error|errno|fatal|failed|failure|cannot|can't|required|unable|denied|refused|killed)\b", re.IGNORECASE
 )
-_PREFIX = re.compile(r"^(\[[^]]*\]\s*|\w+\.(service|stage)\S*:\s*)*(error|fatal|err)\w*:\s*", _ANY_CASE)
+_PREFIX = re.compile(r"^(\[[^]]*\]\s*|\w+\.(service|stage)[^\s:]*:\s*)*(error|fatal|err)\w*:\s*", _ANY_CASE)
 
 
 def whose_fault(work: Work, said: str, lines: int = 40) -> Blame:

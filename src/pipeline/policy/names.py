@@ -182,7 +182,7 @@ class Names:
 
     def candidates(self, tags: Iterable[str], commit: Commit) -> dict[int, Tag]:
         """The candidates of a commit among these tags, by number."""
-        pattern = re.compile(rf"{re.escape(self.prefix)}{commit}(?:\.([1-9][0-9]{{0,8}}))?")
+        pattern = re.compile(rf"{re.escape(self.prefix)}{commit}(?:\.([2-9]|[1-9][0-9]{{1,8}}))?")
         found = ((tag, pattern.fullmatch(tag)) for tag in tags)
         return {int(match[1] or 1): Tag(tag) for tag, match in found if match}
 

@@ -1,6 +1,8 @@
 """Known findings that may ship for a while: a check, a pattern, the bug that tracks it, and the day it ends."""
 
 import re
+import signal
+import threading
 from datetime import date, datetime
 from typing import Self
 
@@ -8,6 +10,40 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline.domain import Channel
 from pipeline.policy.checks import gate_of
+
+_LONGEST = 2.0
+"""Seconds of the processor that a look for an expression may take: some take longer than anybody lives."""
+_too_slow: set[str] = set()
+
+
+class _TooSlowError(Exception):
+    """An expression that goes back and forth."""
+
+
+def occurs(expression: str, finding: str) -> bool:
+    """Whether a waiver's expression occurs in a finding.
+
+    One that took too long is not looked for again in this process: it lets nothing through. Only the main thread can
+    be interrupted in a look, and all that judges runs there.
+    """
+    if expression in _too_slow:
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return re.search(expression, finding) is not None
+    before = signal.signal(signal.SIGVTALRM, _end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, _LONGEST)
+    try:
+        return re.search(expression, finding) is not None
+    except _TooSlowError:
+        _too_slow.add(expression)
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _end(*_: object) -> None:
+    raise _TooSlowError
 
 
 class Waiver(BaseModel):
@@ -82,9 +118,4 @@ class Waiver(BaseModel):
 
     def covers(self, check: str, finding: str, today: date) -> bool:
         """Whether this waiver lets this finding through today."""
-        return (
-            bool(self.check)
-            and self.check == check
-            and self.until >= today
-            and re.search(self.match, finding) is not None
-        )
+        return bool(self.check) and self.check == check and self.until >= today and occurs(self.match, finding)

@@ -50,6 +50,8 @@ from pipeline.version import MODULE_VERSION
 T = TypeVar("T")
 
 _AT_ONCE = 8
+_MOST_LOST = 1000
+"""Entries that are written in the place of lost ones, at most: a tag may claim any number."""
 _KINDS = (in_toto.VERIFICATION, in_toto.LEDGER)
 
 
@@ -252,6 +254,10 @@ async def record_loss(repo: RepositoryClient, told: Entry) -> list[Record]:
     `told`: by whom and why. Each holds the channel until it is released, since what is lost may have been a hold.
     """
     await refuse_wrong_clock(repo, told.at)
+    there = {name.number for name in await _counting(repo, told.channel, await repo.tags())}
+    if (lacking := max(there, default=0) - len(there)) > _MOST_LOST:
+        last = f"entry {max(there)} is there and {lacking} before it are not, which nobody ever wrote: delete its tag"
+        raise PreconditionError(_broken(repo, told.channel, last))
     written = []
     while await _missing(repo, told.channel) and (lost := await _missing(repo, told.channel)):
         # a list may have lost a line: what is missing twice is missing

@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import inf
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -260,7 +259,8 @@ class Transport:
 
     def _ours(self, repository: Repository, url: str) -> bool:
         """Whether the login may be shown to whoever answers `url`: upload locations may lie elsewhere, signed."""
-        return urlsplit(url)[:2] == urlsplit(self.base(repository))[:2]
+        one, own = httpx.URL(url), httpx.URL(self.base(repository))
+        return (one.scheme, one.netloc) == (own.scheme, own.netloc)
 
     async def _judge(self, need: "_Need", response: httpx.Response, *, ours: bool = True) -> None:
         status = response.status_code

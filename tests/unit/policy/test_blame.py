@@ -153,3 +153,10 @@ def test_a_base_image_that_the_login_may_not_read_is_no_verdict_on_the_image():
 )
 def test_the_headline_is_the_last_line_that_names_a_cause(said, line):
     assert headline(said) == line
+
+
+def test_a_line_of_many_units_has_a_headline_in_time() -> None:
+    """Were a colon part of a unit's name as well, each further unit would double the ways to read the line."""
+    line = "x.service:" * 60 + " failed"
+    assert headline(line)
+    assert headline("a.service:b.stage: error: no space") == "no space"

@@ -215,3 +215,10 @@ def test_two_images_have_no_tag_in_common_or_are_refused(one: Names, other: Name
 )
 def test_two_templates_meet_when_a_tag_exists_that_both_could_have_written(one: str, other: str, both: bool):
     assert meet(one, other) == meet(other, one) == both
+
+
+def test_a_first_candidate_has_no_number_so_a_tag_with_one_is_nobodys() -> None:
+    """It would take the place of the candidate itself, which was written once."""
+    commit = Commit("a" * 40)
+    tags = [f"p-{commit}{end}" for end in ("", ".1", ".01", ".2", ".10")]
+    assert Names(prefix="p-").candidates(tags, commit) == {1: tags[0], 2: tags[3], 10: tags[4]}

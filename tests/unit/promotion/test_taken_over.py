@@ -191,6 +191,18 @@ async def test_lost_entries_are_recorded_by_a_person_and_hold_the_channel(
     await _release(old, "v1.3.0")
 
 
+async def test_a_tag_that_claims_any_number_has_no_entries_written_up_to_it(
+    registry: MemoryRegistry, old: Bench
+) -> None:
+    tags = registry.store("old").tags
+    tags[f"pipeline-ledger-stable-999999999-hold-{'a' * 64}"] = tags["stable"]
+    before = dict(tags)
+    (told,) = await old.record_loss(Channel.STABLE)
+    assert told.outcome == Outcome.PRECONDITION
+    assert "delete its tag" in told.reason
+    assert registry.store("old").tags == before
+
+
 async def test_a_line_that_a_list_lacks_once_is_no_loss(old: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, cut = RepositoryClient.tags, iter([True])
 

@@ -261,6 +261,20 @@ async def test_a_registry_behind_a_tls_proxy_is_still_spoken_to_by_tls(
     assert put.call_count == 1
 
 
+@pytest.mark.parametrize("host", ["r.example.org:443", "R.Example.org", "R.example.org:443"])
+async def test_a_host_may_be_spelt_in_another_way(web: respx.Router, host: str) -> None:
+    web.get(f"{BASE}/manifests/v1").respond(401, headers={"www-authenticate": "Basic"})
+    web.get(f"{BASE}/manifests/v2").respond(404, json={"errors": [{"code": "MANIFEST_UNKNOWN"}]})
+    web.get(f"{BASE}/manifests/v3").respond(307, headers={"location": f"{BASE}/manifests/v4"})
+    web.get(f"{BASE}/manifests/v4").mock(return_value=answer())
+    async with RegistryClient(deadline=2) as client:
+        repo = client.repository(Repository(host, "o/i"))
+        assert await repo.manifest(Tag("v2")) is None
+        assert await repo.digest(Tag("v3")) == IMAGE.digest
+        with pytest.raises(PreconditionError, match="without a login"):
+            await repo.manifest(Tag("v1"))
+
+
 async def test_pages_are_followed_by_link(web: respx.Router, repo: RepositoryClient) -> None:
     def page(request: httpx.Request) -> httpx.Response:
         if request.url.params.get("last") == "b":

@@ -184,8 +184,20 @@ def test_what_a_manifest_is(document: object, kind: Kind) -> None:
         assert found.children == (d(1),)
 
 
-def test_content_that_is_no_json_is_unknown() -> None:
-    assert read(d(5), "text/html", b"<html>").kind is Kind.UNKNOWN
+@pytest.mark.parametrize("content", [b"<html>", b"[" * 100_000, b"\xff\xfe"])
+def test_content_that_is_no_json_is_unknown(content: bytes) -> None:
+    assert read(d(5), "text/html", content).kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize("size", ["1e999", "Infinity", "NaN", "9" * 5000, '"7 MB"', "[]"])
+def test_a_manifest_of_a_size_that_is_none_keeps_what_it_names(size: str) -> None:
+    document = f'{{"mediaType": "{INDEX}", "manifests": [{{"digest": "{d(1)}", "size": {size}}}]}}'
+    assert read(d(5), INDEX, document.encode()).children == (d(1),)
+
+
+def test_a_digest_in_capitals_is_one_that_is_mentioned() -> None:
+    document = {"mediaType": INDEX, "manifests": [{"digest": f"sha256:{d(171).hex.upper()}"}]}
+    assert read(d(5), INDEX, json.dumps(document).encode()).children == (d(171),)
 
 
 def test_other_digests_than_sha256_cannot_be_followed() -> None:

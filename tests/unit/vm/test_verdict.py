@@ -37,6 +37,15 @@ def test_a_waiver_covers_its_finding_and_no_other() -> None:
     assert BUG in check.output
 
 
+@pytest.mark.parametrize("slow", ["(a+)+$", "(a|a)*b", r"(\w*)*!", "(?:.*.*)*b"])
+def test_a_waiver_that_takes_for_ever_covers_nothing(monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    monkeypatch.setattr("pipeline.policy.waivers._LONGEST", 0.02)
+    found = Found(["a" * 200 + "?", "b.service failed", "a" * 200 + "?"], "no failed units")
+    check = judge(["units"], found, waivers(slow, "^b.service"), frozenset())
+    assert check.status is CheckStatus.FAILED
+    assert "b.service" not in check.reason
+
+
 def test_when_all_findings_are_waived_so_is_the_check() -> None:
     check = judge(["units"], Found(["a.service failed"]), waivers("a.service"), frozenset())
     assert check.status is CheckStatus.WAIVED

@@ -34,7 +34,7 @@ IMAGE_CONFIG_TYPES = frozenset(
 )
 CREATED = "org.opencontainers.image.created"
 
-_SOME_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
+_SOME_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}", re.IGNORECASE)
 _REPRODUCIBLE_EPOCH = datetime(1990, 1, 1, tzinfo=UTC)
 
 
@@ -118,8 +118,8 @@ def read_manifest(digest: Digest, media_type: str, content: bytes) -> Manifest:
         return _read(digest, media_type, content)
     except UnsupportedDigest:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError):
-        mentioned = {Digest(found.decode()) for found in _SOME_DIGEST.findall(content)} - {digest}
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+        mentioned = {Digest(found.decode().lower()) for found in _SOME_DIGEST.findall(content)} - {digest}
         return Manifest(digest, media_type, Kind.UNKNOWN, len(content), tuple(sorted(mentioned)))
 
 
