@@ -73,6 +73,9 @@ async def test_stable_is_bad(registry: MemoryRegistry, bench: Bench) -> None:
     for line in commands("Stable is bad")[:2]:
         _went_well(await follow(bench, line))
     assert tags["stable"] == tags["latest"] == tags["v1.0.0"]
+    withdrawn = "Withdrawn: stable was taken back from it"
+    assert withdrawn in _went_well(await follow(bench, "pipeline why --ref=v1.1.0"))
+    assert withdrawn not in _went_well(await follow(bench, "pipeline why --ref=stable"))
     _went_well(await follow(bench, commands("Stable is bad")[2]))
     assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PRECONDITION  # it goes nowhere again
     await _release(bench, "v1.2.0")
