@@ -270,8 +270,9 @@ async def _target(world: World, image: Image, channel: Channel, to: str) -> _Tar
     raise PreconditionError(
         f"{_place(image, channel)} has no earlier digest to go back to in its ledger"
         + "".join(f"; {why}" for why in passed_over)
-        + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. After a first release "
-        f"there is none: `hold --channel={channel}` keeps promotions away until a mended version is there. Nothing has moved."
+        + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. After a first "
+        f"release there is none: `hold --channel={channel}` keeps promotions away until a mended version is there. "
+        "Nothing has moved."
     )
 
 

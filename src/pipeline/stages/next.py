@@ -335,6 +335,4 @@ def _not_pushed(found: Reused | Gated, commit: Commit, command: str, reason: str
             commit=commit,
         )
     result = found.run.result
-    return (
-        result if result.exit_code else result.model_copy(update={"reason": f"{result.reason}{NOT_PUSHED}{reason}"})
-    )
+    return result if result.exit_code else result.model_copy(update={"reason": f"{result.reason}{NOT_PUSHED}{reason}"})
