@@ -12,6 +12,7 @@ from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.registry import ledger
 from pipeline.registry.evidence import find_evidence
 from pipeline.report.text import table
+from pipeline.stages.promotion import withdrawals
 from pipeline.world import World
 
 
@@ -43,6 +44,8 @@ class Explained:
     tags: list[Tag]
     evidence: list["Found"]
     history: list[Happened]
+    withdrawn: list[str]
+    """Each rollback that keeps it from every channel, in words."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,11 @@ async def why(world: World, image: Image, reference: str) -> Explained:
             for entry in await history(world, image, channel)
             if digest in (entry.old, entry.new)
         ],
+        withdrawn=[
+            f"{one.entry.channel} was taken back from it on {one.entry.at:%Y-%m-%d %H:%M} UTC by {one.entry.by or '-'} "
+            f"({one.entry.reason or 'no reason given'}); no channel takes it again without --override-hold"
+            for one in await withdrawals(world, image, digest)
+        ],
     )
 
 
@@ -165,6 +173,7 @@ def why_text(found: Explained) -> str:
         [
             f"{found.repository}@{found.digest}\nbuilt from commit {found.commit or 'unknown'}\n"
             f"tags: {', '.join(found.tags) or 'none'}",
+            *(f"Withdrawn: {one}." for one in found.withdrawn),
             f"What its gates found\n{evidence}" if found.evidence else "No gate left evidence on it.",
             f"The moves it was part of\n{moves}" if found.history else "No channel ever pointed at it.",
         ]

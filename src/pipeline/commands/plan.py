@@ -120,7 +120,8 @@ def _text(outlook: Outlook) -> str:
         f"Evidence\n{_indented(table(('gate', 'evidence'), rows))}",
     ]
     if outlook.commits:
-        blocks.append(f"{len(outlook.commits)} commits\n{_indented(chr(10).join(outlook.commits))}")
+        count = f"{len(outlook.commits)} commit{'s' * (len(outlook.commits) > 1)}"
+        blocks.append(f"{count}\n{_indented(chr(10).join(outlook.commits))}")
     if outlook.packages is None:
         blocks.append("Packages: no list of both images, so nothing to compare.")
     elif outlook.packages:

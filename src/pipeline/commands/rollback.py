@@ -163,10 +163,10 @@ async def _hold(world: World, image: Image, channel: Channel, reason: str) -> Re
         if (one.entry.kind, one.entry.by, one.entry.reason) == (ledger.Kind.HOLD, by, reason)
     ]
     if again:
-        return _noted("hold", image, channel, Outcome.UNCHANGED, f"{channel} is on hold already by {_short(again)}")
+        return _noted("hold", image, channel, Outcome.UNCHANGED, f"{channel} is on hold already: {_short(again)}")
     written = await ledger.append(registry, _entry(ledger.Kind.HOLD, channel, by, reason, "hold"))
     under_way = await _under_way(world, image, channel)
-    return _noted("hold", image, channel, Outcome.PASSED, f"{channel} is on hold by {written.digest.short}{under_way}")
+    return _noted("hold", image, channel, Outcome.PASSED, f"{channel} is on hold: {written.digest.short}{under_way}")
 
 
 async def _record_loss(world: World, image: Image, channel: Channel, reason: str) -> Result:
@@ -176,7 +176,7 @@ async def _record_loss(world: World, image: Image, channel: Channel, reason: str
     if not written:
         return _noted(command, image, channel, Outcome.UNCHANGED, f"the {channel} ledger has every entry")
     numbers = ", ".join(str(one.entry.number) for one in written)
-    said = f"the {channel} ledger goes on without {numbers}; on hold by {_short(written)} until release-hold"
+    said = f"the {channel} ledger goes on without {numbers}; on hold ({_short(written)}) until release-hold"
     return _noted(command, image, channel, Outcome.PASSED, said)
 
 
@@ -226,7 +226,7 @@ async def _release(
     entry = _entry(ledger.Kind.RELEASE, channel, world.given.actor, reason, command)
     await ledger.append(registry, entry.model_copy(update={"releases": [one.digest for one in ending]}))
     left = (await ledger.standing(registry, channel)).holds
-    state = f"still on hold by {_short(left)}" if left else "free to move"
+    state = f"still on hold: {_short(left)}" if left else "free to move"
     return _noted(command, image, channel, Outcome.PASSED, f"{channel} is {state}")
 
 
@@ -270,7 +270,9 @@ async def _target(world: World, image: Image, channel: Channel, to: str) -> _Tar
     raise PreconditionError(
         f"{_place(image, channel)} has no earlier digest to go back to in its ledger"
         + "".join(f"; {why}" for why in passed_over)
-        + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. Nothing has moved."
+        + ". Name one with --to (a version tag or a digest); `history` shows what the channel was. After a first "
+        f"release there is none: `hold --channel={channel}` keeps promotions away until a mended version is there. "
+        "Nothing has moved."
     )
 
 

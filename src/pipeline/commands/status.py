@@ -78,7 +78,7 @@ async def _held(registry: RepositoryClient, channel: Channel) -> list[str] | str
         holds = (await ledger.standing(registry, channel)).holds
     except PreconditionError as error:
         return str(error)
-    held = [f"on hold by {one.digest.short} ({one.entry.reason or 'no reason given'})" for one in holds]
+    held = [f"on hold {one.who_and_why}" for one in holds]
     return [*held, *registry.notary.refusals(channel)]
 
 

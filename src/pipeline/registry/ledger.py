@@ -124,6 +124,12 @@ class Record:
     digest: Digest
     entry: Entry
 
+    @property
+    def who_and_why(self) -> str:
+        """Of a hold: the name that release-hold takes, then who and why."""
+        by = f" by {self.entry.by}" if self.entry.by else ""
+        return f"{self.digest.short}{by} ({self.entry.reason or 'no reason given'})"
+
 
 @dataclass(frozen=True, order=True)
 class Name:

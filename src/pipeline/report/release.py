@@ -36,7 +36,7 @@ def merge(results: Sequence[Result]) -> Result:
     return Result(
         command=first.command,
         outcome=outcome,
-        reason=" ".join(f"{result.image}: {result.reason}" for result in results if result.outcome is outcome),
+        reason=_in_a_row([f"{result.image}: {result.reason}" for result in results if result.outcome is outcome]),
         image=", ".join(result.image for result in results),
         commit=first.commit,
         tag=first.tag,
@@ -55,6 +55,12 @@ def merge(results: Sequence[Result]) -> Result:
         started=min(result.started for result in results),
         duration=max(result.duration for result in results),
     )
+
+
+def _in_a_row(reasons: Sequence[str]) -> str:
+    """Many of them are no whole sentence, and end without a stop."""
+    *others, last = reasons
+    return " ".join([*(one if one.endswith((".", "!", "?")) else f"{one};" for one in others), last])
 
 
 def _inputs(result: Result) -> dict[str, str]:

@@ -15,6 +15,7 @@ MARKS = {
 """One character for each status; the word stands beside it wherever there is room."""
 
 _AFTER_SUCCESS = {
+    "doctor": "Run the first stage from a commit on main: build-next.",
     "build-next": "To promote it, put a tag vX.Y.Z-test on this commit and push the tag (promote-testing).",
     "gate-next": "The gate would let this tree through; build-next pushes it.",
     "gate-testing": "The gate would let this image through; promote-testing moves the tags.",
@@ -31,6 +32,11 @@ _AFTER_SUCCESS = {
 _MOVERS = {"build-next", "promote-testing", "promote-stable"}
 """Their gate's report is written before any tag moves, and must not speak as if it had."""
 
+NOT_PUSHED = "; not pushed: "
+"""In the reason of a build that passed: what follows says why it went nowhere."""
+
+_UNTRACKED = "Files that are none of the image's (?? in the list) belong outside the repository or into .gitignore."
+
 DISK = "disk artifact"
 """The input that names a disk in the registry; where there is none, nothing can be booted again."""
 
@@ -41,7 +47,7 @@ _AFTER = {
     Outcome.SUPERSEDED: "Nothing: the channel already has a newer commit.",
     Outcome.GATE_FAILED: "Read the failed checks, correct them in a new commit and start again with that one.",
     Outcome.USAGE: "Correct the tag, the argument or pipeline.toml as said above; nothing has moved.",
-    Outcome.PRECONDITION: "Put in place what is missing, then run the same command again; nothing has moved.",
+    Outcome.PRECONDITION: "Do what the reason above says, then run the same command again; nothing has moved.",
     Outcome.CONFLICT: "Somebody else changed the registry meanwhile: look at status, then run the same command again.",
     Outcome.PARTIAL: "Run the same command again: it finishes what is left.",
     Outcome.INFRA: "Run the same command again once the service is back: the image was not judged.",
@@ -75,6 +81,8 @@ def next_step(result: Result) -> str:
     if result.outcome is Outcome.PASSED:
         name = command_name(result)
         if name in _MOVERS and not result.plan:
+            if NOT_PUSHED in result.reason:
+                return "Change what kept it from being pushed, then run build-next again. " + _UNTRACKED
             return "This is what the gate found; status shows where the tags are."
         return _AFTER_SUCCESS.get(name, "Nothing.")
     kept = any(name.rpartition("/")[2] == DISK for name in result.inputs)

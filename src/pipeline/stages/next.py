@@ -21,6 +21,7 @@ from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.names import CREATED, Facts, date_of
 from pipeline.policy.plan import Desired
 from pipeline.report.model import Result
+from pipeline.report.wording import NOT_PUSHED
 from pipeline.stages import promotion
 from pipeline.stages.promotion import Promotion
 from pipeline.stages.publishing import Published, keep_name, publish
@@ -334,6 +335,4 @@ def _not_pushed(found: Reused | Gated, commit: Commit, command: str, reason: str
             commit=commit,
         )
     result = found.run.result
-    return (
-        result if result.exit_code else result.model_copy(update={"reason": f"{result.reason}; not pushed: {reason}"})
-    )
+    return result if result.exit_code else result.model_copy(update={"reason": f"{result.reason}{NOT_PUSHED}{reason}"})

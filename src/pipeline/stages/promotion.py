@@ -118,11 +118,11 @@ def _on_hold(image: Image, holds: Sequence[ledger.Record]) -> str:
     first, *others = holds
     entry = first.entry
     channel = image.home(entry.channel).tagged(image.tags.channel(entry.channel))
-    more = f" and by {len(others)} more" if others else ""
+    more = f" and {len(others)} more" if others else ""
     anyway = ", or pass --override-hold for this one promotion: the hold stays then"
     return (
-        f"{channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC by {first.digest.short} "
-        f"({entry.reason or 'no reason given'}){more}. Run release-hold when it may move again"
+        f"{channel} is on hold since {entry.at:%Y-%m-%d %H:%M} UTC: {first.who_and_why}"
+        f"{more}. Run release-hold --channel={entry.channel} when it may move again"
         f"{'' if entry.channel is Channel.NEXT else anyway}."
     )
 

@@ -81,7 +81,8 @@ def judge_race(ran: Mapping[str, Countdown], rounds: int) -> tuple[bool, str]:
         return True, f"{rounds:,} iterations took {kvm.seconds:.2f} s in KVM, and emulation was not done by then"
     said = f" ({kvm.complaint})" if kvm.complaint else ""
     if tcg.seconds is not None:
-        return False, f"{rounds:,} iterations took {tcg.seconds:.2f} s in emulation, and KVM was not done by then{said}"
+        slow = f"{rounds:,} iterations took {tcg.seconds:.2f} s in emulation, and KVM was not done by then{said}"
+        return False, f"/dev/kvm opens, and is no help: {slow}"
     return False, f"KVM did not do {rounds:,} iterations{said}"
 
 

@@ -1,5 +1,6 @@
 """docs/runbook.md, followed to the letter: what a page prints is run in the state that the page is about."""
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Self
@@ -23,14 +24,17 @@ from pipeline.vm.verdict import Found, Waivers, judge
 @pytest.fixture
 async def bench(registry: MemoryRegistry) -> Bench:
     """Two releases."""
-
-    async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
-        return await registry.push(image.repository.path, tag, labels, f"{tag}")
-
-    bench = Bench(configured("os", host=HOST, aliases=["latest"]), registry.copy, push)
+    bench = _untouched(registry)
     await _release(bench, "v1.0.0")
     await _release(bench, "v1.1.0")
     return bench
+
+
+def _untouched(registry: MemoryRegistry) -> Bench:
+    async def push(image: Image, tag: Tag, labels: dict[str, str]) -> Digest:
+        return await registry.push(image.repository.path, tag, labels, f"{tag}")
+
+    return Bench(configured("os", host=HOST, aliases=["latest"]), registry.copy, push)
 
 
 async def _tested(bench: Bench, tag: str) -> None:
@@ -69,10 +73,27 @@ async def test_stable_is_bad(registry: MemoryRegistry, bench: Bench) -> None:
     for line in commands("Stable is bad")[:2]:
         _went_well(await follow(bench, line))
     assert tags["stable"] == tags["latest"] == tags["v1.0.0"]
+    withdrawn = "Withdrawn: stable was taken back from it"
+    assert withdrawn in _went_well(await follow(bench, "pipeline why --ref=v1.1.0"))
+    assert withdrawn not in _went_well(await follow(bench, "pipeline why --ref=stable"))
     _went_well(await follow(bench, commands("Stable is bad")[2]))
     assert outcome(await bench.promote_stable("v1.1.0")) == Outcome.PRECONDITION  # it goes nowhere again
     await _release(bench, "v1.2.0")
     _passed(await bench.verify())
+
+
+async def test_the_first_release_is_bad(registry: MemoryRegistry) -> None:
+    """There is nothing to go back to, and the hold of the page keeps the next promotion away."""
+    bench, (back, *_, hold) = _untouched(registry), commands("Stable is bad")
+    await _release(bench, "v1.0.0")
+    refused = await follow(bench, back)
+    assert refused.outcome == Outcome.PRECONDITION
+    assert "hold --channel=stable" in refused.text
+    _went_well(await follow(bench, hold))
+    await _tested_and_tagged(bench)
+    assert outcome(await bench.promote_stable("v1.4.0")) == Outcome.PRECONDITION
+    tags = registry.store("os").tags
+    assert tags["stable"] == tags["v1.0.0"]
 
 
 async def test_a_test_tag_was_on_the_wrong_commit(registry: MemoryRegistry, bench: Bench) -> None:
@@ -220,11 +241,7 @@ async def test_a_version_that_no_gate_passed_does_not_count_for_a_lost_entry(
 
 def _holds(status: str) -> list[str]:
     """As `status` shows them."""
-    return [
-        line.partition("on hold by ")[2].split()[0]
-        for line in status.replace("; ", "\n").splitlines()
-        if "on hold by" in line
-    ]
+    return re.findall(r"on hold ([0-9a-f]{12}) by ", " ".join(status.split()))
 
 
 async def test_a_full_registry(registry: MemoryRegistry, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

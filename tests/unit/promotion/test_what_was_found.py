@@ -597,7 +597,7 @@ async def test_what_is_advised_about_next_is_what_build_next_takes(lab: Lab) -> 
     assert "--refresh=always), or promote it with --override-hold" in withdrawn.reason
     assert outcome(await lab.hold(Channel.NEXT)) == Outcome.PASSED
     (held,) = await lab.build_next()
-    assert held.reason.endswith("Run release-hold when it may move again.")
+    assert held.reason.endswith("Run release-hold --channel=next when it may move again.")
 
 
 @pytest.mark.parametrize(

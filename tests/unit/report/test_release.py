@@ -38,3 +38,8 @@ def test_two_images_become_one_result_whose_parts_carry_their_names(make, failed
     assert merged.timeline[0].name == "yellowfin: kernel"
     assert set(merged.inputs) == {f"{i}: {n}" for i in ("yellowfin", "albacore") for n in ("digest", "disk sha256")}
     assert merged.duration == 90
+
+
+def test_reasons_of_several_images_do_not_run_into_each_other(make) -> None:
+    merged = merge([make(reason=":next is commit 1"), make(image="albacore", reason="Done.")])
+    assert merged.reason == "yellowfin: :next is commit 1; albacore: Done."

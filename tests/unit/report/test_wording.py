@@ -50,6 +50,15 @@ def test_a_gates_report_is_not_taken_for_the_promotion(make, command: str) -> No
     assert "status shows" not in next_step(make(command=command))
 
 
+def test_a_build_that_was_not_pushed_says_how_the_next_one_is(make) -> None:
+    reason = "10 checks passed; not pushed: the tree differs from commit 111111111111 in 1 place (?? site/)"
+    assert ".gitignore" in next_step(make(command="build-next", plan=[], reason=reason))
+
+
+def test_doctor_leads_on(make) -> None:
+    assert "build-next" in next_step(make(command="doctor"))
+
+
 @pytest.mark.parametrize(("inputs", "offered"), [({"disk artifact": "sha256:1"}, True), ({"disk size": "1"}, False)])
 def test_reproduce_is_offered_where_there_is_a_disk(make, inputs: dict[str, str], offered: bool) -> None:
     said = next_step(make(Outcome.GATE_FAILED, command="promote-testing", inputs=inputs, digest=f"sha256:{'1' * 64}"))

@@ -134,7 +134,7 @@ def test_the_probe_is_a_boot_sector() -> None:
     ("ran", "usable", "said"),
     [
         ({"kvm": Countdown(0.21)}, True, "0.21 s in KVM, and emulation was not done"),
-        ({"tcg": Countdown(0.52)}, False, "0.52 s in emulation, and KVM was not done"),
+        ({"tcg": Countdown(0.52)}, False, "and is no help: 200,000,000 iterations took 0.52 s in emulation"),
         ({"kvm": Countdown(None, "kvm: Permission denied")}, False, "Permission denied"),
         ({}, False, "KVM did not do"),
     ],
