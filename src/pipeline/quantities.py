@@ -26,6 +26,11 @@ _BYTES |= {"KB": Fraction(1000), "KiB": Fraction(1024)}
 _PERCENT = {"%": Fraction(1)}
 
 
+def counted(count: int, what: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def seconds(text: object) -> float:
     """Read a duration: one or more numbers with a unit (ms, s, m, h, d, w), as in `90s` or `1h30m`."""
     return float(_read(text, _SECONDS, "a duration such as 90s, 30m, 4h or 30d"))

@@ -1,6 +1,7 @@
 """board: where all channels stand, as a page to publish. Nothing is moved or judged."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from pipeline.policy.attached import evidence_subjects
 from pipeline.policy.candidate import REVISION_LABEL
 from pipeline.policy.platforms import short_name
 from pipeline.policy.tags import release_tags
+from pipeline.registry import ledger
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.evidence import Evidence
 from pipeline.report import board as page
@@ -93,10 +95,12 @@ async def _between(world: World, image: Image, lines: Sequence[ChannelLine]) -> 
 async def _releases(world: World, image: Image, moves: Sequence[Happened]) -> list[Released]:
     """The last versions of stable, by their promotions."""
     home, found = world.repository(image, Channel.STABLE), list[Released]()
+    taken_back = {move.old for move in moves if move.kind is ledger.Kind.ROLLBACK}
     for move in moves:
         versions = release_tags(image.tags.versions(move.tags))
         if move.new and versions and len(found) < _RELEASES and all(one.digest != move.new for one in found):
-            found.append(await _released(world, image, home, str(versions[-1].tag), move.at, move.new))
+            one = await _released(world, image, home, str(versions[-1].tag), move.at, move.new)
+            found.append(replace(one, taken_back=move.new in taken_back))
     return found
 
 

@@ -46,9 +46,10 @@ async def notes(world: World, name: str) -> list[Notes]:
 
 async def _notes(world: World, image: Image, tag: ReleaseTag, commit: Commit) -> Notes:
     registry = world.repository(image, Channel.STABLE)
-    records = await _recorded(image, registry)
+    entries = await ledger.entries(registry, Channel.STABLE)
+    records = _recorded(image, entries)
     release = await _released(world, image, records, tag, commit)
-    before = await _release_before(image, registry, records, release)
+    before = await _release_before(image, registry, entries, records, release)
     old = before.digest if before else None
     revision = (await registry.labels(old)).get(REVISION_LABEL, "") if old else ""
     found = {gate: await evidence.verdict_on(registry, release.digest, gate) for gate in Channel}
@@ -76,10 +77,10 @@ async def _notes(world: World, image: Image, tag: ReleaseTag, commit: Commit) ->
     )
 
 
-async def _recorded(image: Image, registry: RepositoryClient) -> dict[ReleaseTag, Record]:
-    """What the ledger of stable released, by version; only what counts, see `ledger`."""
+def _recorded(image: Image, entries: Sequence[Record]) -> dict[ReleaseTag, Record]:
+    """What the ledger of stable released, by version; only what counts, see `ledger`. `entries`: newest first."""
     recorded: dict[ReleaseTag, Record] = {}
-    for record in await ledger.entries(registry, Channel.STABLE):  # newest first
+    for record in entries:
         written = [record.entry.version] if record.entry.version else []
         for tag in release_tags(image.tags.versions(written)):
             recorded.setdefault(tag, record)
@@ -118,12 +119,20 @@ async def _released(
 
 
 async def _release_before(
-    image: Image, registry: RepositoryClient, records: dict[ReleaseTag, Record], release: _Release
+    image: Image,
+    registry: RepositoryClient,
+    entries: Sequence[Record],
+    records: dict[ReleaseTag, Record],
+    release: _Release,
 ) -> _Release | None:
-    """The highest version below that was released earlier and is still there."""
+    """The highest version below that was released earlier, not taken back before this one, and is still there."""
+    earlier = [one.entry for one in entries if one.entry.number < release.record.entry.number]
+    taken_back = {move.old for one in earlier if one.kind is ledger.Kind.ROLLBACK for move in one.moves}
     for tag, record in sorted(records.items(), key=lambda one: one[0], reverse=True):
-        digest, earlier = record.entry.moves[0].new, record.entry.number < release.record.entry.number
-        if tag < release.tag and earlier and await registry.digest(image.tags.version(tag.tag)) == digest:
+        digest = record.entry.moves[0].new
+        if tag >= release.tag or record.entry not in earlier or digest in taken_back:
+            continue
+        if await registry.digest(image.tags.version(tag.tag)) == digest:
             return _Release(tag, digest, record)
     return None
 

@@ -11,6 +11,7 @@ from pipeline.openqa.client import OpenQA, Worker
 from pipeline.openqa.scenarios import Product, Template, templates
 from pipeline.openqa.transport import NotThere
 from pipeline.policy.template import filled
+from pipeline.quantities import counted
 
 Look = Callable[[], Awaitable[str]]
 
@@ -45,7 +46,7 @@ def looks(
 
 
 async def _answers(client: OpenQA) -> str:
-    return f"{client.url} answers, with {len(await client.workers())} workers known"
+    return f"{client.url} answers; {counted(len(await client.workers()), 'worker')} known"
 
 
 async def _key(client: OpenQA) -> str:
@@ -88,7 +89,8 @@ async def _scenarios(server: Server, platforms: set[str], scenarios: Callable[[]
         raise UsageError(
             f"{server.scenarios} gives {len(asked[fewest])} jobs for {fewest}; expect_jobs is {server.expect_jobs}."
         )
-    return f"{server.scenarios} gives {sum(map(len, asked.values()))} jobs for {len(asked)} submissions"
+    jobs, submissions = counted(sum(map(len, asked.values())), "job"), counted(len(asked), "submission")
+    return f"{server.scenarios} gives {jobs} for {submissions}"
 
 
 async def _workers(client: OpenQA, server: Server, platforms: set[str], scenarios: Callable[[], Awaitable[str]]) -> str:
@@ -105,7 +107,7 @@ async def _workers(client: OpenQA, server: Server, platforms: set[str], scenario
     if idle:
         wanted = ", ".join(sorted({f"{job.title} ({', '.join(sorted(job.classes))})" for job in idle}))
         raise PreconditionError(f"No worker takes {wanted}: {len(awake)} are there, and serve {served}.")
-    return f"{len(awake)} are there, and take every job of {server.scenarios}"
+    return f"{counted(len(awake), 'worker')} there, for every job of {server.scenarios}"
 
 
 def _takes(worker: Worker, job: Template) -> bool:

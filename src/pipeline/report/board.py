@@ -87,6 +87,8 @@ class Released:
     """Bytes of the compressed layers."""
     upgrade: int | None = None
     """Bytes that an installed system fetched for the upgrade from the stable before."""
+    taken_back: bool = False
+    """Whether stable was rolled back from it."""
 
 
 @dataclass(frozen=True)

@@ -106,3 +106,17 @@ async def test_a_broken_ledger_is_told_and_the_rest_is_shown(bench: Measuring, r
     index = (await bench.board())["index.html"]
     assert "v1.1.0" in index
     assert "Last moves of stable" not in index
+
+
+async def test_a_release_that_stable_was_taken_back_from_is_no_ordinary_one(bench: Measuring) -> None:
+    for version in ("v1.0.0", "v1.1.0"):
+        await bench.release(version)
+    assert index_of(await bench.board()).count("taken back") == 0
+    await bench.rollback(Channel.STABLE)
+    index = index_of(await bench.board())
+    assert 'v1.1.0 <small class="dim">taken back</small>' in index
+    assert "v1.0.0 <small" not in index
+
+
+def index_of(board: dict[str, str]) -> str:
+    return " ".join(board["index.html"].split())

@@ -119,6 +119,9 @@ async def test_a_release_that_was_taken_back_says_so(lab: Lab) -> None:
     assert "it is broken" in taken_back.withdrawn
     (other,) = await lab.notes("v1.0.0")
     assert not other.withdrawn
+    assert outcome(await lab.release_hold(Channel.STABLE)) == Outcome.PASSED
+    await lab.release("v1.2.0")
+    assert [one.before for one in await lab.notes("v1.2.0")] == ["v1.0.0"]
 
 
 @pytest.mark.parametrize("tag", ["v1.0", "latest", "v1.0.0-test"])
