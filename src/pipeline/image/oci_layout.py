@@ -56,6 +56,11 @@ class Begun:
         return {blob.digest: blob.size for blob in self.blobs}
 
 
+async def write_layout(repo: RepositoryClient, digest: Digest, platform: str, tag: Tag, folder: Path) -> Written:
+    """All of it: see `begin_layout` and `finish_layout`."""
+    return await finish_layout(repo, await begin_layout(repo, digest, platform, tag, folder))
+
+
 async def begin_layout(repo: RepositoryClient, digest: Digest, platform: str, tag: Tag, folder: Path) -> Begun:
     """Write the manifests behind `digest`, for `platform` (`linux/amd64`), into an empty folder, named `tag`.
 
@@ -134,11 +139,10 @@ async def _run(given: argparse.Namespace) -> Written | None:
     repository: Repository = given.repository
     plain_http = {repository.host} if given.plain_http else frozenset[str]()
     async with RegistryClient(credentials, plain_http=plain_http) as client:
-        repo = client.repository(repository)
-        begun = await begin_layout(repo, given.digest, given.platform, given.tag, given.path)
+        repo, what = client.repository(repository), (given.digest, given.platform, given.tag, given.path)
         if given.load:
-            return await _both(repo, begun, given)
-        return await finish_layout(repo, begun)
+            return await _both(repo, await begin_layout(repo, *what), given)
+        return await write_layout(repo, *what)
 
 
 async def _both(repo: RepositoryClient, begun: Begun, given: argparse.Namespace) -> Written:
