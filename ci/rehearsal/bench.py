@@ -55,7 +55,7 @@ def main() -> None:
             progress.say(line)
     if "large" in arguments.parts:
         progress.heading("Releases of large images")
-        anyio.run(large.measured, arguments.sizes, logs, progress.say)
+        anyio.run(large.measured, arguments.sizes, logs, progress.say, arguments.keep)
     if "retention" in arguments.parts:
         progress.heading("Plans of retention")
         anyio.run(retention.measured, arguments.tags, progress.say)
@@ -195,6 +195,9 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     parser.add_argument("--tags", type=int, nargs="+", default=[500], help="of repositories (default: 500)")
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.3], help="in GB (default: 0.3)")
+    parser.add_argument(
+        "--keep", default="", help="of large: to how much the engine's disk is emptied between commands"
+    )
     parser.add_argument("--all", action="store_true", help="ci/demo and ci/test as well, once each")
     return parser.parse_args()
 

@@ -88,17 +88,23 @@ class ScaleError(Exception):
     """A call that should have passed did not."""
 
 
-async def measured(sizes: Sequence[float], logs: Path, say: Callable[[str], None]) -> None:
-    """Two releases of an image of each size, in GB, a line for each command as soon as it has ended."""
+async def measured(sizes: Sequence[float], logs: Path, say: Callable[[str], None], keep: str = "") -> None:
+    """Two releases of an image of each size, in GB, a line for each command as soon as it has ended.
+
+    `keep`: to how much (`8GB`) the engine's disk is emptied between two commands, of what was used longest ago: for
+    sizes that leave more behind than there is room for.
+    """
     titles = "".join(f"{name:>8}" for name in ("network", "read", "written", "left", "stored"))
     say(f"{'':<42}{'time':>8}{titles}   GB; memory at most, in MB: ours, others")
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="bootc-bench-", dir=os.environ.get("TMPDIR")) as folder:
             async with _servers(Path(folder), logs) as place:
-                await _releases(size, place, Path(folder), logs, say)
+                await _releases(size, place, Path(folder), logs, say, keep)
 
 
-async def _releases(size: float, place: _Place, folder: Path, logs: Path, say: Callable[[str], None]) -> None:
+async def _releases(
+    size: float, place: _Place, folder: Path, logs: Path, say: Callable[[str], None], keep: str
+) -> None:
     repository = _repository(size, place, folder / "os")
     pipeline = Pipeline(repository.path, logs, direct=place.openqa)
     for number, (version, words) in enumerate(_RELEASES):
@@ -117,12 +123,21 @@ async def _releases(size: float, place: _Place, folder: Path, logs: Path, say: C
             say(cost.line(f"{size:g} GB, {words}: {command[0]}"))
             if not answer.passed:
                 raise ScaleError(f"{' '.join(command)} did not pass:\n{answer.output}")
+            await run_sync(_emptied, keep)
             if command[0] == "promote-testing" and not number:
                 with _measured(place) as cost:
                     bare = await by_hand.in_session(repository, direct=True)
                 cost.seconds = sum(bare.steps.values())
                 say(cost.line("    the same tools by hand"))
                 say("    " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in bare.steps.items()))
+                await run_sync(_emptied, keep)
+
+
+def _emptied(keep: str) -> None:
+    if keep:
+        limits = ["--use-default-policy", f"--max-used-space={keep}", f"--target-space={keep}", "--reserved-space=0GB"]
+        prune = ["dagger", "core", "engine", "local-cache", "prune", *limits]
+        subprocess.run(prune, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _repository(size: float, place: _Place, path: Path) -> Repository:
