@@ -40,16 +40,22 @@ class Arriving(Layout):
 
     def size(self, file: Path) -> int:
         """Bytes that it will have."""
-        return self._sizes.get(file) or super().size(file)
+        return self._sizes[file] if file in self._sizes else super().size(file)
 
     def send(self, file: Path, to: BufferedIOBase) -> None:
-        """All of it, waiting for what has not come; a download that begins anew brings the same bytes."""
+        """All of it, waiting for what has not come; a download that begins anew brings the same bytes.
+
+        Hangs up when the whole file is shorter than its descriptor says.
+        """
         left = self.size(file)
         with _opened(file) as content:
             while left:
+                whole = file.exists()
                 if piece := content.read(min(left, _PIECE)):
                     to.write(piece)
                     left -= len(piece)
+                elif whole:
+                    raise ConnectionAbortedError(f"{file.name} has {left} bytes less than its descriptor says")
                 else:
                     time.sleep(_SOON)
 
@@ -79,11 +85,13 @@ def _registry(layout: Layout) -> Iterator[str]:
 
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with suppress(OSError):  # skopeo hung up
+            with suppress(OSError):  # one of us hung up
                 serve(self.request, layout, _NO_LOG)
 
     with socketserver.ThreadingTCPServer((_HERE, 0), Connection) as server:
         server.daemon_threads = True
         Thread(target=server.serve_forever, daemon=True).start()
-        yield f"{_HERE}:{server.server_address[1]}"
-        server.shutdown()
+        try:
+            yield f"{_HERE}:{server.server_address[1]}"
+        finally:
+            server.shutdown()

@@ -8,7 +8,6 @@ newer form: the guest's own policy has to find them.
 import argparse
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from pipeline.registry.credentials import Credentials
 from pipeline.vm.relay import REF_NAME, Layout
 
 _MARK = "oci-layout"
+"""Written last: what has it is whole."""
 _LOADING = 3 * 3600.0
 """Seconds for fetching and unpacking."""
 
@@ -83,7 +83,6 @@ async def begin_layout(repo: RepositoryClient, digest: Digest, platform: str, ta
     wanted = {blob.digest: blob for one in manifests.values() if not one.is_index for blob in (one.config, *one.layers)}
     listed = [named.descriptor.with_annotations({REF_NAME: name}).to_json() for name, named in names.items()]
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": listed}))
-    (folder / _MARK).write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
     digests = list(dict.fromkeys((top.digest, image.digest)))
     return Begun(folder, digests, list(wanted.values()))
 
@@ -91,6 +90,7 @@ async def begin_layout(repo: RepositoryClient, digest: Digest, platform: str, ta
 async def finish_layout(repo: RepositoryClient, begun: Begun) -> Written:
     """Fetch all blobs, verified; raises what a registry's answers mean."""
     await _fetch(repo, begun.blobs, begun.folder / "blobs" / "sha256")
+    (begun.folder / _MARK).write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
     return Written(digests=begun.digests, size=sum(begun.sizes.values()))
 
 
@@ -146,22 +146,30 @@ async def _run(given: argparse.Namespace) -> Written | None:
 
 
 async def _both(repo: RepositoryClient, begun: Begun, given: argparse.Namespace) -> Written:
-    """Fetch and load at once. When both fail, the registry's word is the cause; the first failure ends the other."""
-    written, failures = list[Written](), list[PipelineError]()
+    """Fetch and load at once; what cannot be fetched ends the loading.
 
-    async def one(what: Callable[[], Awaitable[Written | None]]) -> None:
+    A load that fails, as it does when bytes came wrong at first, is tried once more from the whole layout.
+    """
+    written, failures, failed = list[Written](), list[PipelineError](), False
+
+    async def fetch() -> None:
         try:
-            written.extend(done for done in [await what()] if done)
+            written.append(await finish_layout(repo, begun))
         except PipelineError as error:
             failures.append(error)
             group.cancel_scope.cancel()
 
-    arriving = Arriving(begun.folder, begun.sizes)
+    put = partial(load, tag=given.tag, name=given.load, platform=given.platform, deadline=_LOADING)
     async with anyio.create_task_group() as group:
-        group.start_soon(one, partial(finish_layout, repo, begun))
-        group.start_soon(one, partial(load, arriving, given.tag, given.load, given.platform, deadline=_LOADING))
+        group.start_soon(fetch)
+        try:
+            await put(Arriving(begun.folder, begun.sizes))
+        except PipelineError:
+            failed = True
     if failures:
         raise failures[0]
+    if failed:
+        await put(Layout(begun.folder))
     return written[0]
 
 
@@ -178,8 +186,11 @@ def main() -> int:
     parser.add_argument("--load", metavar="NAME", help="put it into containers storage under this name, too")
     parser.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
     parser.add_argument("--auth-file", type=Path, help="docker config.json with the login")
+    given = parser.parse_args()
+    if not (given.repository and given.digest) and not (given.path / _MARK).exists():
+        parser.error("expected --repository and --digest of what is to be fetched")
     try:
-        written = anyio.run(_run, parser.parse_args())
+        written = anyio.run(_run, given)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.outcome.exit_code

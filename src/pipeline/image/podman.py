@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 
 from pipeline.errors import InfrastructureError
+from pipeline.image.foreign import looks_foreign
 
 _WARNING = re.compile(r'time="\S+" level=(debug|info|warning)')
 """How podman warns of the machine that it runs on."""
@@ -83,7 +84,7 @@ def never_ran(done: Finished) -> bool:
     """Whether podman itself ended the run before the command began."""
     said = done.stderr.strip().rpartition("\n")[2]
     if done.code == _PODMAN_FAILED:
-        return said.startswith("Error: ")
+        return said.startswith("Error: ") and not looks_foreign(said)
     return done.code == _NOT_INVOKED and _NEVER_RAN.match(said) is not None
 
 

@@ -1,29 +1,35 @@
 """A layout that is still on its way is served as a whole one, byte for byte."""
 
 import hashlib
+import http.client
 import os
 import time
 import urllib.error
 import urllib.request
+from argparse import Namespace
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Thread
 
+import anyio
 import pytest
 
 from pipeline.domain import Digest, Tag
-from pipeline.errors import InfrastructureError
-from pipeline.image import arriving
+from pipeline.errors import InfrastructureError, PreconditionError
+from pipeline.image import arriving, oci_layout
 from pipeline.image.arriving import Arriving, load
 from pipeline.image.podman import Finished
 from pipeline.registry.download import unfinished
+from pipeline.vm.relay import Layout
 
 BLOB = os.urandom(3_000_000)
 DIGEST = Digest(f"sha256:{hashlib.sha256(BLOB).hexdigest()}")
 
 
 def at_once(path: Path) -> None:
-    path.write_bytes(BLOB)
+    unfinished(path).write_bytes(BLOB)
+    unfinished(path).rename(path)
 
 
 def in_pieces(path: Path) -> None:
@@ -65,6 +71,58 @@ def test_a_blob_is_served_while_it_comes_in(folder: Path, comes: Callable[[Path]
             assert answer.headers["Content-Length"] == str(len(BLOB))
             assert answer.read() == BLOB
         coming.join()
+
+
+def test_a_blob_that_is_shorter_than_its_descriptor_says_is_not_waited_for(folder: Path) -> None:
+    at_once(folder / "blobs/sha256" / DIGEST.hex)
+    with arriving._registry(Arriving(folder, {DIGEST: len(BLOB) + 1})) as host:
+        asking = http.client.HTTPConnection(host, timeout=5)  # which would stay open for the next question
+        asking.request("GET", f"/v2/candidate/blobs/{DIGEST}")
+        with pytest.raises(http.client.IncompleteRead):
+            asking.getresponse().read()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("ends", "loads", "passes"), [([True], 1, True), ([False, True], 2, True), ([False, False], 2, False)]
+)
+async def test_what_could_not_be_loaded_as_it_came_is_loaded_from_the_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, ends: list[bool], loads: int, passes: bool
+) -> None:
+    layouts = list[Layout]()
+
+    async def load(layout: Layout, **_: object) -> None:
+        layouts.append(layout)
+        if not ends[len(layouts) - 1]:
+            raise InfrastructureError("Digest did not match")
+
+    async def finish(_: object, begun: oci_layout.Begun) -> oci_layout.Written:
+        await anyio.sleep(0.01)
+        return oci_layout.Written(digests=[DIGEST], size=0)
+
+    monkeypatch.setattr(oci_layout, "load", load)
+    monkeypatch.setattr(oci_layout, "finish_layout", finish)
+    given = Namespace(tag=Tag("stable"), load="ghcr.io/o/os:stable", platform="linux/amd64")
+    begun = oci_layout.Begun(folder, [DIGEST], [])
+    with nullcontext() if passes else pytest.raises(InfrastructureError, match="did not match"):
+        assert (await oci_layout._both(None, begun, given)).digests == [DIGEST]  # type: ignore[arg-type]
+    assert len(layouts) == loads
+    assert [isinstance(one, Arriving) for one in layouts] == [True, False][:loads]
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_fetched_ends_the_loading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def load(layout: Layout, **_: object) -> None:
+        await anyio.sleep_forever()
+
+    async def finish(*_: object) -> oci_layout.Written:
+        raise PreconditionError("it is not there")
+
+    monkeypatch.setattr(oci_layout, "load", load)
+    monkeypatch.setattr(oci_layout, "finish_layout", finish)
+    given = Namespace(tag=Tag("stable"), load="ghcr.io/o/os:stable", platform="linux/amd64")
+    with anyio.fail_after(5), pytest.raises(PreconditionError, match="it is not there"):
+        await oci_layout._both(None, oci_layout.Begun(folder, [DIGEST], []), given)  # type: ignore[arg-type]
 
 
 def test_what_does_not_belong_to_the_image_is_not_waited_for(folder: Path) -> None:

@@ -38,6 +38,7 @@ STORAGE = "Error: mounting storage for container: creating overlay mount: device
         (125, STORAGE, True),
         (125, "3 assertions failed\n", False),
         (125, "", False),
+        (125, NO_PROGRAM, False),
     ],
 )
 def test_podmans_own_end_is_told_from_the_commands(code, stderr, never):
