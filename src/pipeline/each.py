@@ -1,11 +1,13 @@
-"""The same for each of several images, some of them at once."""
+"""Several things at once: the same for each of several images, and one thing while another goes on."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
 import anyio
+
+from pipeline.errors import PipelineError
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,6 +62,34 @@ def only_waiting() -> Iterator[None]:
         yield
     finally:
         limiter.total_tokens -= 1
+
+
+@asynccontextmanager
+async def meanwhile(act: Callable[[], Awaitable[B]]) -> AsyncIterator[Callable[[], Awaitable[B | None]]]:
+    """`act` is under way inside; what is yielded waits for its answer, which is None when it met an error of ours.
+
+    Whoever asks can do without, or do it then. What nobody has asked for by the end is given up.
+    """
+    answers, done, errors = list[B](), anyio.Event(), list[Exception]()
+
+    async def one() -> None:
+        with suppress(PipelineError):
+            answers.append(await act())
+        done.set()
+
+    async def answer() -> B | None:
+        await done.wait()
+        return answers[0] if answers else None
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(one)
+        try:
+            yield answer
+        except Exception as error:  # a group would wrap it
+            errors.append(error)
+        group.cancel_scope.cancel()
+    if errors:
+        raise errors[0]
 
 
 async def in_turn(

@@ -4,7 +4,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from pipeline.each import each, only_waiting
+from pipeline.each import each, meanwhile, only_waiting
+from pipeline.errors import InfrastructureError
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +66,33 @@ async def test_an_error_while_waiting_leaves_the_bound_as_it_was() -> None:
 async def test_outside_of_each_waiting_is_only_waiting() -> None:
     with only_waiting():
         await anyio.lowlevel.checkpoint()
+
+
+async def test_what_is_done_meanwhile_has_its_answer_when_it_is_asked_for() -> None:
+    async def act() -> int:
+        await anyio.sleep(0.01)
+        return 5
+
+    async with meanwhile(act) as answer:
+        assert await answer() == 5
+        assert await answer() == 5
+
+
+async def test_what_failed_meanwhile_has_no_answer() -> None:
+    async def act() -> int:
+        raise InfrastructureError("away")
+
+    async with meanwhile(act) as answer:
+        assert await answer() is None
+
+
+async def test_what_nobody_asks_for_is_given_up() -> None:
+    with anyio.fail_after(5):
+        async with meanwhile(anyio.sleep_forever):
+            pass
+
+
+async def test_an_error_beside_what_is_done_meanwhile_is_raised_as_it_is() -> None:
+    with anyio.fail_after(5), pytest.raises(KeyError):
+        async with meanwhile(anyio.sleep_forever):
+            raise KeyError("mine")

@@ -11,14 +11,16 @@ import dagger
 from pipeline.config import QCOW2, Upload
 from pipeline.containers.base import Reach, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt, outcome_of
+from pipeline.containers.machine import aside
 from pipeline.containers.secrets import readable
 from pipeline.domain import Digest, Repository
-from pipeline.errors import InfrastructureError
 from pipeline.image.oci_layout import Written
 from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
 
 _AUTH = "/run/secrets/auth"
+_DISK = ("python", "-m", "pipeline.registry.disk")
+_LIST = "/sent.json"
 _IMAGE = "/image"
 _STARTING = 600.0
 """Seconds for what comes before a program's own deadline begins: its container, and the disk mounted in it."""
@@ -54,40 +56,68 @@ async def store_disk(
     reach: Reach, repository: Repository, digest: Digest, platform: str, disk: Disk, sha256: str, kind: str = QCOW2
 ) -> DiskRecord:
     """Put the disk, or what else was built, into the registry, attached to the image that it was made from."""
-    container = _carrier(reach, reach.registry_auth).with_mounted_file("/disk.qcow2", disk.file)
-    stored = await _run(
-        container,
+    sent = await send_disk(reach, repository, disk)
+    return await attach_disk(reach, repository, digest, platform, disk, sent, sha256, kind)
+
+
+async def send_disk(reach: Reach, repository: Repository, disk: Disk) -> dagger.File:
+    """Put the disk's chunks into the registry, attached to nothing; the list of them, for `attach_disk`.
+
+    Leaves the processors to what runs beside it.
+    """
+    sent = await _run(
+        _carrier(reach, reach.registry_auth).with_mounted_file("/disk.qcow2", disk.file),
+        aside([*_DISK, "send", *_where(reach, repository), "--path", "/disk.qcow2", "--list", _LIST]),
+        privileged=True,
+    )
+    return sent.container.file(_LIST)
+
+
+async def attach_disk(
+    reach: Reach,
+    repository: Repository,
+    digest: Digest,
+    platform: str,
+    disk: Disk,
+    sent: dagger.File,
+    sha256: str,
+    kind: str = QCOW2,
+) -> DiskRecord:
+    """Make what was sent a disk of the image; InfrastructureError when it is another than that of `sha256`."""
+    attached = await _run(
+        _carrier(reach, reach.registry_auth).with_mounted_file(_LIST, sent),
         [
-            *("python", "-m", "pipeline.registry.disk", "push"),
+            *(*_DISK, "attach"),
             *_where(reach, repository),
             *("--subject", digest),
             *("--platform", platform),
             *("--builder", disk.builder),
             *("--format", kind),
-            *("--path", "/disk.qcow2"),
+            *("--sha256", f"sha256:{sha256}"),
+            *("--list", _LIST),
         ],
     )
-    record = DiskRecord.model_validate_json(stored.stdout)
-    if record.sha256.hex != sha256:
-        raise InfrastructureError(f"The {kind} in the registry is {record.sha256}, expected {sha256}.")
-    return record
+    return DiskRecord.model_validate_json(attached.stdout)
 
 
 async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -> dagger.File:
     """The very disk of a record; its sha256 is checked while it comes in.
 
     The engine keeps it as long as it has room: what a digest names never changes, so that the next command that asks
-    for this disk fetches nothing.
+    for this disk fetches nothing. Leaves the processors to what runs beside it.
     """
     fetched = await _run(
         _carrier(replace(reach, run="by digest"), reach.registry_auth),
-        [
-            *("python", "-m", "pipeline.registry.disk", "fetch"),
-            *_where(reach, repository),
-            *("--manifest", record.manifest),
-            *("--sha256", record.sha256),
-            *("--path", "/disk.qcow2"),
-        ],
+        aside(
+            [
+                *(*_DISK, "fetch"),
+                *_where(reach, repository),
+                *("--manifest", record.manifest),
+                *("--sha256", record.sha256),
+                *("--path", "/disk.qcow2"),
+            ]
+        ),
+        privileged=True,
         remembered=True,
     )
     return fetched.container.file("/disk.qcow2")

@@ -10,9 +10,10 @@ from dagger import dag
 from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
-from pipeline.containers.disk_store import Candidate, store_disk
-from pipeline.containers.machine import room
+from pipeline.containers.disk_store import Candidate, attach_disk, send_disk
+from pipeline.containers.machine import room, spares
 from pipeline.domain import Channel, Digest, Outcome
+from pipeline.each import meanwhile
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
@@ -20,7 +21,7 @@ from pipeline.gates.evidence import GateRun
 from pipeline.gates.outputs import other_outputs
 from pipeline.gates.room import room_for
 from pipeline.gates.subject import Subject
-from pipeline.gates.upgrade import not_tried, upgrade_from_stable
+from pipeline.gates.upgrade import fetch_base, not_tried, upgrade_from_stable
 from pipeline.image.disk_config import Shipped, shipped_by
 from pipeline.policy.fleet import fitting
 from pipeline.policy.gate import verdict
@@ -164,19 +165,30 @@ async def _disk_and_machines(
             files=dag.directory().with_new_file(f"disk-{arch}.log", log) if log else None,
         )
 
+    async def prepared() -> dagger.File | None:
+        """What comes after the boot, as far as it slows no machine: the list of what was sent of the disk."""
+        if not await spares(world.reach, gate.cpus):
+            return None
+        await fetch_base(world, image, digest, platform)
+        return await send_disk(world.reach, image.repository, disk) if keep_disk else None
+
     own_checks = world.given.source.directory(gate.checks) if gate.checks else None
-    result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
-    booted = result.inputs.get(DISK_SHA256)
-    stored, kept = None, {"disk sha256": booted} if booted else dict[str, str]()
-    # also a disk that failed: whoever looks for the cause boots that very file
-    if keep_disk and booted:
-        stored = await store_disk(world.reach, image.repository, digest, platform, disk, booted)
-        kept[DISK] = stored.manifest
-    if result.exit_code:
-        upgraded = not_tried(world)
-    else:
-        bootc = has_bootc(result.checks)
-        upgraded = await upgrade_from_stable(world, image, disk.candidate, platform, machine, candidate_has_bootc=bootc)
+    async with meanwhile(prepared) as sent:
+        result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
+        if result.exit_code:
+            upgraded = not_tried(world)
+        else:
+            bootc = has_bootc(result.checks)
+            upgraded = await upgrade_from_stable(
+                world, image, disk.candidate, platform, machine, candidate_has_bootc=bootc
+            )
+        booted = result.inputs.get(DISK_SHA256)
+        stored, kept = None, {"disk sha256": booted} if booted else dict[str, str]()
+        # also a disk that failed: whoever looks for the cause boots that very file
+        if keep_disk and booted:
+            chunks = await sent() or await send_disk(world.reach, image.repository, disk)
+            stored = await attach_disk(world.reach, image.repository, digest, platform, disk, chunks, booted)
+            kept[DISK] = stored.manifest
     files = dag.directory().with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],

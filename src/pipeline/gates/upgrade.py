@@ -38,6 +38,13 @@ class Upgraded:
     """The verdict when it is not to pass, and why."""
 
 
+async def fetch_base(world: World, image: Image, candidate: Digest, platform: str) -> None:
+    """Have the engine fetch the disk that `upgrade_from_stable` boots, unless there is nothing to try; it keeps it."""
+    stable, tested = await _base(world, image, platform)
+    if tested and not _nothing_to_try(world, candidate, stable, tested, platform):
+        await fetch_disk(world.reach, image.home(Channel.STABLE), tested.disks[platform])
+
+
 async def upgrade_from_stable(
     world: World, image: Image, candidate: Candidate, platform: str, machine: Spec, *, candidate_has_bootc: bool = True
 ) -> Upgraded:
@@ -56,12 +63,9 @@ async def upgrade_from_stable(
 async def _upgrade(
     world: World, image: Image, candidate: Candidate, platform: str, machine: Spec, *, candidate_has_bootc: bool
 ) -> Upgraded:
-    wanted = world.config.gates.testing.upgrade
-    stable = await world.repository(image, Channel.STABLE).digest(image.tags.channel(Channel.STABLE))
-    tested = await _tested(world, image, stable, platform) if stable else None
-    had_bootc = tested is not None and has_bootc(tested.result.checks, short_name(platform))
-    nothing = why_no_upgrade(
-        UpgradeFacts(wanted, candidate.digest, candidate_has_bootc, stable, tested is not None, had_bootc)
+    stable, tested = await _base(world, image, platform)
+    nothing = _nothing_to_try(
+        world, candidate.digest, stable, tested, platform, candidate_has_bootc=candidate_has_bootc
     )
     if nothing or not stable or not tested:
         return not_tried(world, nothing)
@@ -82,6 +86,26 @@ async def _upgrade(
         report=report,
         stopped=_stopped(result, stable),
     )
+
+
+async def _base(world: World, image: Image, platform: str) -> tuple[Digest | None, Evidence | None]:
+    """The current stable, and how it passed its testing gate with a disk that is still there."""
+    stable = await world.repository(image, Channel.STABLE).digest(image.tags.channel(Channel.STABLE))
+    return stable, await _tested(world, image, stable, platform) if stable else None
+
+
+def _nothing_to_try(
+    world: World,
+    candidate: Digest,
+    stable: Digest | None,
+    tested: Evidence | None,
+    platform: str,
+    *,
+    candidate_has_bootc: bool = True,
+) -> NoUpgrade | None:
+    had_bootc = tested is not None and has_bootc(tested.result.checks, short_name(platform))
+    wanted = world.config.gates.testing.upgrade
+    return why_no_upgrade(UpgradeFacts(wanted, candidate, candidate_has_bootc, stable, tested is not None, had_bootc))
 
 
 async def _tested(world: World, image: Image, stable: Digest, platform: str) -> Evidence | None:

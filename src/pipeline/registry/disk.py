@@ -1,9 +1,12 @@
 """Disk images beside the image they were built from; also a command for use inside a tool container.
 
     python -m pipeline.registry.disk push --repository R --subject D --platform linux/amd64 --builder B --path F
+    python -m pipeline.registry.disk send --repository R --path F --list L
+    python -m pipeline.registry.disk attach --repository R --subject D --platform linux/amd64 --builder B --list L
     python -m pipeline.registry.disk fetch --repository R --manifest D --path F
 
-Each prints one line of JSON, the disk's record. What goes wrong is one paragraph on stderr and the outcome's exit code.
+`push` is `send`, whose chunks are attached to nothing, and `attach`. Each but `send` prints one line of JSON, the
+disk's record. What goes wrong is one paragraph on stderr and the outcome's exit code.
 """
 
 import argparse
@@ -11,9 +14,11 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
+from pydantic import BaseModel
 
 from pipeline.domain import Digest, Outcome, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
@@ -23,7 +28,7 @@ from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
 from pipeline.registry.chunks import fetch_chunks, push_chunks
 from pipeline.registry.client import RegistryClient, RepositoryClient
-from pipeline.registry.content import Manifest
+from pipeline.registry.content import Descriptor, Manifest
 from pipeline.registry.credentials import Credentials
 from pipeline.registry.download import unfinished
 from pipeline.registry.evidence import DiskRecord
@@ -35,6 +40,17 @@ _SHA256 = "vnd.bootc-pipeline.sha256"
 """Of the whole file."""
 _SIZE = "vnd.bootc-pipeline.size"
 """Bytes of the whole file."""
+
+
+class Sent(BaseModel):
+    """A file whose chunks are in the registry."""
+
+    chunks: list[Descriptor]
+    """In the file's order."""
+    sha256: Digest
+    """Of the whole file."""
+    size: int
+    """Bytes of the whole file."""
 
 
 async def attach_disk(
@@ -51,28 +67,54 @@ async def attach_disk(
 
     Repeating it with the same file sends nothing and gives the same record. PreconditionError without that image.
     """
-    described = await repo.describe(subject)
-    if described is None:
-        raise PreconditionError(
-            f"{repo.repository} holds no {subject}; expected the image that the disk was built from"
-        )
+    await _image(repo, subject)
+    sent = await send(repo, path)
+    return await attach(repo, subject, sent, platform, builder=builder, annotations=annotations, format=format)
+
+
+async def send(repo: RepositoryClient, path: Path) -> Sent:
+    """Put the chunks of the file at `path` into the registry, attached to nothing."""
     chunks, sha256, size = await push_chunks(repo, path, media.DISK_CHUNK)
+    return Sent(chunks=chunks, sha256=sha256, size=size)
+
+
+async def attach(
+    repo: RepositoryClient,
+    subject: Digest,
+    sent: Sent,
+    platform: str,
+    *,
+    builder: str,
+    annotations: Mapping[str, str] | None = None,
+    format: str = "qcow2",  # noqa: A002
+) -> DiskRecord:
+    """Make a disk of what was sent, beside the image `subject`; PreconditionError without that image."""
+    described = await _image(repo, subject)
     stored = artifact(
         media.DISK,
-        chunks,
+        sent.chunks,
         subject=described,
         annotations={
             _PLATFORM: platform,
             _BUILDER: builder,
             _FORMAT: format,
-            _SHA256: sha256,
-            _SIZE: str(size),
+            _SHA256: sent.sha256,
+            _SIZE: str(sent.size),
             **(annotations or {}),
         },
     )
     await repo.push_empty()
     await repo.push_manifest(stored, disk_tag(subject, stored.digest))
-    return DiskRecord(sha256=sha256, size=size, manifest=stored.digest, format=format, builder=builder)
+    return DiskRecord(sha256=sent.sha256, size=sent.size, manifest=stored.digest, format=format, builder=builder)
+
+
+async def _image(repo: RepositoryClient, subject: Digest) -> Descriptor:
+    described = await repo.describe(subject)
+    if described is None:
+        raise PreconditionError(
+            f"{repo.repository} holds no {subject}; expected the image that the disk was built from"
+        )
+    return described
 
 
 async def read_disk(repo: RepositoryClient, manifest: Digest) -> DiskRecord:
@@ -145,7 +187,7 @@ def _another(repo: RepositoryClient, record: DiskRecord, sha256: Digest, size: i
     )
 
 
-async def run(arguments: argparse.Namespace) -> DiskRecord:
+async def run(arguments: argparse.Namespace) -> DiskRecord | None:
     """Do what the command line asks for."""
     repository: Repository = arguments.repository
     credentials = Credentials.parse(arguments.auth_file.read_text()) if arguments.auth_file else None
@@ -155,17 +197,21 @@ async def run(arguments: argparse.Namespace) -> DiskRecord:
         credentials, plain_http=plain_http, addresses=addresses, deadline=arguments.deadline
     ) as client:
         repo = client.repository(repository)
+        if arguments.command in ("push", "send") and not arguments.path.is_file():
+            raise UsageError(f"{arguments.path} is not there; expected the disk to send")
+        if arguments.command == "send":
+            sent = await send(repo, arguments.path)
+            arguments.list.write_text(sent.model_dump_json(exclude_defaults=True))
+            return None
         if arguments.command == "push":
-            if not arguments.path.is_file():
-                raise UsageError(f"{arguments.path} is not there; expected the disk to push")
-            return await attach_disk(
-                repo,
-                arguments.subject,
-                arguments.path,
-                arguments.platform,
-                builder=arguments.builder,
-                format=arguments.format,
-            )
+            return await attach_disk(repo, arguments.subject, arguments.path, **_told(arguments))
+        if arguments.command == "attach":
+            sent = Sent.model_validate_json(arguments.list.read_text())
+            if arguments.sha256 not in (None, sent.sha256):
+                raise InfrastructureError(
+                    f"The {arguments.format} that was sent is {sent.sha256}, expected {arguments.sha256}"
+                )
+            return await attach(repo, arguments.subject, sent, **_told(arguments))
         record = await read_disk(repo, arguments.manifest)
         if arguments.sha256 and record.sha256 != arguments.sha256:
             raise PreconditionError(
@@ -176,23 +222,32 @@ async def run(arguments: argparse.Namespace) -> DiskRecord:
         return record
 
 
+def _told(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"platform": arguments.platform, "builder": arguments.builder, "format": arguments.format}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    common = argparse.ArgumentParser(add_help=False)
+    common, file, about = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     common.add_argument("--repository", type=Repository.parse, required=True, help="ghcr.io/owner/image")
-    common.add_argument("--path", type=Path, required=True, help="the file")
     common.add_argument("--plain-http", action="store_true", help="speak to the registry without TLS")
     common.add_argument("--address", help="host:port to connect to in place of the repository's host")
     common.add_argument("--auth-file", type=Path, help="docker config.json with the login")
     common.add_argument("--deadline", type=float, default=120.0, help="seconds to bear an outage")
+    file.add_argument("--path", type=Path, required=True, help="the file")
+    about.add_argument("--subject", type=Digest, required=True, help="digest of the image it was built from")
+    about.add_argument("--platform", default="linux/amd64")
+    about.add_argument("--format", default="qcow2", help="of the file (default: %(default)s)")
+    about.add_argument("--builder", required=True, help="the builder's image, by digest")
     top = argparse.ArgumentParser(prog="python -m pipeline.registry.disk", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(dest="command", required=True)
-    push = commands.add_parser("push", parents=[common], help="store a disk beside its image")
-    push.add_argument("--subject", type=Digest, required=True, help="digest of the image it was built from")
-    push.add_argument("--platform", default="linux/amd64")
-    push.add_argument("--format", default="qcow2", help="of the file (default: %(default)s)")
-    push.add_argument("--builder", required=True, help="the builder's image, by digest")
-    fetch = commands.add_parser("fetch", parents=[common], help="fetch a disk, verified")
+    commands.add_parser("push", parents=[common, file, about], help="store a disk beside its image")
+    send = commands.add_parser("send", parents=[common, file], help="store its chunks, attached to nothing")
+    send.add_argument("--list", type=Path, required=True, help="the file to write that says what was sent")
+    attach = commands.add_parser("attach", parents=[common, about], help="make a disk of what was sent")
+    attach.add_argument("--list", type=Path, required=True, help="what send wrote")
+    attach.add_argument("--sha256", type=Digest, help="sha256:… that the file must have")
+    fetch = commands.add_parser("fetch", parents=[common, file], help="fetch a disk, verified")
     fetch.add_argument("--manifest", type=Digest, required=True, help="digest of the disk artifact")
     fetch.add_argument("--sha256", type=Digest, help="sha256:… that the disk must have")
     return top
@@ -208,7 +263,8 @@ def main() -> int:
     except OSError as error:
         print(f"{error}; expected files that can be read and room on the disk for what is fetched", file=sys.stderr)
         return Outcome.INFRA.exit_code
-    print(record.model_dump_json())
+    if record:
+        print(record.model_dump_json())
     return 0
 
 

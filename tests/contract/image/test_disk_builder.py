@@ -15,10 +15,11 @@ import pytest
 from dagger import dag
 
 from pipeline.config import Builder
-from pipeline.containers.base import Reach
+from pipeline.containers.base import Reach, debian
 from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
 from pipeline.containers.disk_store import Candidate, Disk, fetch_disk, store_disk
 from pipeline.containers.execution import attempt
+from pipeline.containers.machine import aside, spares
 from pipeline.containers.podman import STORAGE, toolbox
 from pipeline.domain import Digest, Repository
 from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
@@ -213,3 +214,14 @@ async def test_a_disk_that_the_engine_has_fetched_once_is_not_fetched_again(lab:
     for _ in range(2):
         with pytest.raises(PreconditionError, match="is no disk"):
             await fetch_disk(lab.reach, repository, other)
+
+
+@pytest.mark.usefixtures("inside")
+async def test_what_goes_on_beside_a_machine_has_the_least_share_of_the_processors() -> None:
+    reach, files = Reach(), ("/sys/fs/cgroup/cpu/cpu.shares", "/sys/fs/cgroup/cpu.weight")
+    asked = debian().with_env_variable("RUN", reach.run)
+    said = await attempt(asked, aside(["sh", "-c", f"cat {' '.join(files)}; true"]), privileged=True)
+    lowered = said.stdout.split() in (["32"], ["3"])
+    processors = int((await attempt(asked, ["nproc"])).stdout)
+    assert await spares(reach, 1) is (lowered or processors >= 2)
+    assert await spares(Reach(), processors) is lowered

@@ -188,7 +188,7 @@ async def test_a_disk_of_the_old_form_is_read(repo: RepositoryClient, tmp_path: 
     assert copy.read_bytes() == disk.read_bytes()
 
 
-async def test_the_disk_command_pushes_and_fetches(registry: str, tmp_path: Path) -> None:
+async def test_the_disk_command_pushes_at_once_or_in_two_steps_and_fetches(registry: str, tmp_path: Path) -> None:
     where = Repository(registry, f"test/{uuid4().hex}")
     async with RegistryClient(plain_http={registry}) as client:
         digest = await push_image(client.repository(where))
@@ -208,6 +208,11 @@ async def test_the_disk_command_pushes_and_fetches(registry: str, tmp_path: Path
     assert fetched.returncode == 0, fetched.stderr
     assert json.loads(fetched.stdout) == record
     assert copy.read_bytes() == b"a disk"
+    told = ("--subject", digest, "--builder", BUILDER, "--list", str(tmp_path / "list"))
+    assert command("send", "--path", source, "--list", str(tmp_path / "list")).returncode == 0
+    other = command("attach", *told, "--sha256", sha256(b"another disk"))
+    assert other.returncode == 6, other.stderr
+    assert json.loads(command("attach", *told, "--sha256", sha256(b"a disk")).stdout) == record
     missing = command("fetch", "--manifest", sha256(b"none"), "--path", target)
     assert missing.returncode == 3
     assert missing.stderr.count("\n") == 1
