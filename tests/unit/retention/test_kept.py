@@ -34,12 +34,12 @@ def run(registry: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(record_module, "_SETTLE", 0)
     monkeypatch.setattr("pipeline.registry.client._SETTLE", 0)
 
-    async def run(*, confirm: bool = False) -> PruneReport:
+    async def run(*, confirm: bool = False, file: Path = base) -> PruneReport:
         home, now = registry.repository, registry.now
         registry.log.clear()
         async with RegistryClient(deadline=60) as client:
             driver = OciDriver(client.repository(home))
-            with Kept(base) as kept:
+            with Kept(file) as kept:
                 return await prune(client, home, RULES, confirm=confirm, now=now, driver=driver, kept=kept)
 
     return run
@@ -201,9 +201,8 @@ async def test_what_is_deleted_is_the_same_whatever_an_earlier_plan_remembers(
     there = dict(registry.manifests), dict(registry.tags)
     with_memory = await run(confirm=True)
     assert (with_memory.remembered, with_memory.as_of) == (0, None)
-    base.unlink()
     registry.manifests, registry.tags = there
-    without = await run(confirm=True)
+    without = await run(confirm=True, file=base.with_name("empty.sqlite"))
     assert [one.digest for one in with_memory.deleted] == [one.digest for one in without.deleted]
     assert planned(with_memory) == planned(without)
 

@@ -1,4 +1,4 @@
-"""What was read of a repository, for the next plan: by digest, which never names anything else, and what hung on it then.
+"""What was read of a repository, for the next plan: what a digest names, which never changes, and what hung on it then.
 
 It says nothing of what is still there. What hangs on a manifest changes, so that only a plan that deletes nothing may
 go by an older answer.
