@@ -58,6 +58,16 @@ async def test_an_error_in_the_second_repository_hides_nothing_of_the_first(
     assert "the list of tags was cut" in report.text()
 
 
+async def test_why_an_image_stays_is_asked_afresh(world: Any, registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.config = parse(CONFIG.partition("stable_repository")[0] + "[retention]\nkeep_last = 1\n")
+    world.images = list(world.config.selected([]))
+    world.remembered = lambda _: pytest.fail("looked at what an earlier plan remembers")
+    image = registry.image(f"{1:040x}", days=90)
+    registry.image(f"{2:040x}", days=60)
+    registry.put({"mediaType": "application/x-unknown", "subject": registry.describe(image)})
+    assert "not understood" in await command.why_kept(world, image, driver=DriverKind.OCI, token=None)
+
+
 async def test_restore_without_a_tag_tells_which_lists_there_are(world: Any, registry: Any) -> None:
     world.images = list(parse(CONFIG.partition("stable_repository")[0]).selected([]))
     assert "No prune" in await command.restore(world)

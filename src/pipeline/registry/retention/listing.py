@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -16,7 +16,7 @@ from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Manifest as Content
 from pipeline.registry.retention.books import Books, read_books
 from pipeline.registry.retention.driver import Driver, Snapshot
-from pipeline.registry.retention.kept import Kept
+from pipeline.registry.retention.kept import Attached, Kept
 from pipeline.registry.retention.waves import each
 
 
@@ -27,6 +27,8 @@ class Listing:
     graph: Graph
     books: Books
     warnings: tuple[str, ...] = ()
+    remembered: tuple[datetime, ...] = ()
+    """When earlier plans asked what hangs on a manifest, for each that was not asked about again."""
 
 
 async def read(
@@ -47,7 +49,8 @@ async def read(
     attached to the parts of an index that goes decides nothing but whether they go with it: it is read before they do.
     `leftovers`: digests from an interrupted run. `wanted`: a manifest to read in any case, with the subjects above it.
     `whole`: read what could go also where an index tells enough, as is right before it goes. `kept`: what earlier runs
-    have read; a manifest of it counts as there, so that with `whole` each is asked for.
+    have read; a manifest of it counts as there, and what hung on one then as all that does: with `whole` both are asked
+    for again.
     Raises InfrastructureError and PreconditionError.
     """
     snapshot = await driver.snapshot()
@@ -78,10 +81,10 @@ async def read(
         if whole:
             await crawl.fetch_whole(doomed)
         parts = {child for digest in doomed for child in crawl.manifests[digest].children}
-        await crawl.fetch_referrers(digest for digest in doomed if whole or digest not in parts)
+        await crawl.fetch_referrers((digest for digest in doomed if whole or digest not in parts), now)
     if driver.can_untag:
         await crawl.fetch_times(part for part in _shared(graph(), rules) if part not in dated)
-    return Listing(graph(), books, (*_expiring(snapshot, rules), *absent))
+    return Listing(graph(), books, (*_expiring(snapshot, rules), *absent), tuple(crawl.remembered))
 
 
 class Crawl:
@@ -91,10 +94,13 @@ class Crawl:
         self._repository = repository
         self._kept = kept
         self._whole = whole
+        self._answers = None if whole else kept
         self.manifests: dict[Digest, Manifest] = {}
         self.tags: dict[Tag, Digest] = {}
         self.absent: list[Tag] = []
         """Tags that were listed and lead nowhere."""
+        self.remembered: list[datetime] = []
+        """When the answers were given that were not asked for again."""
         self._missing: set[Digest] = set()
         self._referrers_api: bool | None = None
         """None before the first answer."""
@@ -152,11 +158,19 @@ class Crawl:
             found = self.manifests.get(at)
             at = found.subject if found and found.subject not in self.manifests else None
 
-    async def fetch_referrers(self, digests: Iterable[Digest]) -> None:
-        """Read what the referrers API lists for these; fallback tags have been read with all other tags."""
+    async def fetch_referrers(self, digests: Iterable[Digest], now: datetime) -> None:
+        """Read what the referrers API lists for these; fallback tags have been read with all other tags.
+
+        An earlier plan's answer does, unless everything is to be read.
+        """
         found: dict[Digest, None] = {}
 
         async def one(digest: Digest) -> None:
+            to = self._repository.repository.at(digest)
+            if self._answers and (known := self._answers.attached(to, now)):
+                self.remembered.append(known.at)
+                found.update(dict.fromkeys(known.referrers))
+                return
             if self._referrers_api is False:
                 return
             referrers = await self._repository.api_referrers(digest)
@@ -166,7 +180,10 @@ class Crawl:
                     "what is attached to everything that may go. Nothing is deleted; run again."
                 )
             self._referrers_api = referrers is not None
-            found.update(dict.fromkeys(one.digest for one in referrers or ()))
+            listed = tuple(one.digest for one in referrers or ())
+            found.update(dict.fromkeys(listed))
+            if self._answers and referrers is not None:
+                self._answers.put_attached(Attached(to=to, at=now.astimezone(UTC), referrers=listed))
 
         await each(digests, one)
         await self.fetch(found)

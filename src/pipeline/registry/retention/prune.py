@@ -26,7 +26,8 @@ async def prune(
     driver: Driver,
     kept: Kept | None = None,
 ) -> PruneReport:
-    """Plan what may be deleted from `repository`; with `confirm`, delete it. `kept`: what earlier plans have read.
+    """Plan what may be deleted from `repository`; with `confirm`, ask again and delete it. `kept`: what earlier
+    plans have read.
 
     Returns a report also when it stopped half-way: its outcome says how it ended, and the next run finishes. Raises
     InfrastructureError, PreconditionError or ConflictError while nothing has been deleted: the listing failed, the
@@ -45,6 +46,8 @@ async def prune(
         at=now.astimezone(UTC),
         confirmed=confirm,
         warnings=list(listing.warnings),
+        remembered=len(listing.remembered),
+        as_of=min(listing.remembered, default=None),
     )
     report.follow(made)
     report.named = listing.books.named

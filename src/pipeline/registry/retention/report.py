@@ -64,6 +64,10 @@ class PruneReport(BaseModel):
     lost: list[str] = []
     """Tags that were kept, and manifests that they need, which were not there afterwards."""
     warnings: list[str] = []
+    remembered: int = 0
+    """Manifests of which an earlier plan asked what hangs on them, and this one did not."""
+    as_of: AwareDatetime | None = None
+    """When it asked, the oldest of these answers."""
     requests: int = 0
 
     def follow(self, plan: RetentionPlan) -> None:
@@ -94,6 +98,11 @@ class PruneReport(BaseModel):
             )
         lines += [f"refused: {self.refused}"] if self.refused else []
         lines += [f"warning: {warning}" for warning in self.warnings]
+        if self.as_of:
+            lines.append(
+                f"what hangs on {self.remembered} of the manifests is as of {self.as_of:%Y-%m-%d %H:%M} UTC; "
+                "--confirm asks again"
+            )
         lines += _some([_goes(deletion) for deletion in self.planned])
         lines += _some([f"  untag {one.tag} from {one.digest.short}: {one.reason}" for one in self.planned_untags])
         lines += [f"  stays {one.digest.short} {' '.join(one.tags)}: {one.reason}" for one in self.skipped]
