@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import dagger
@@ -35,6 +34,8 @@ from rehearsal.tests import conftest
 servers = conftest("contract")
 
 _LAYERS = 10
+_SMALL = 0.02
+"""GB."""
 _OFTEN = 0.2
 """Seconds between two looks at the processes."""
 _SECTOR = 512
@@ -92,7 +93,8 @@ async def measured(sizes: Sequence[float], logs: Path, say: Callable[[str], None
     """Two releases of an image of each size, in GB, a line for each command as soon as it has ended.
 
     `keep`: to how much (`8GB`) the engine's disk is emptied between two commands, of what was used longest ago: for
-    sizes that leave more behind than there is room for.
+    sizes that leave more behind than there is room for. A small image goes through each command first, so that its
+    tools are there, as on a machine that has the room.
     """
     titles = "".join(f"{name:>8}" for name in ("network", "read", "written", "left", "stored"))
     say(f"{'':<42}{'time':>8}{titles}   GB; memory at most, in MB: ours, others")
@@ -105,44 +107,65 @@ async def measured(sizes: Sequence[float], logs: Path, say: Callable[[str], None
 async def _releases(
     size: float, place: _Place, folder: Path, logs: Path, say: Callable[[str], None], keep: str
 ) -> None:
-    repository = _repository(size, place, folder / "os")
-    pipeline = Pipeline(repository.path, logs, direct=place.openqa)
+    measured = _Image("os", size, place, folder, logs)
+    small = _Image("small", _SMALL, place, folder, logs) if keep else None
     for number, (version, words) in enumerate(_RELEASES):
-        if number:
-            repository.replace("Containerfile", f"layer {_LAYERS}\n", f"layer {_LAYERS}, new\n")
-            repository.commit("A tenth of it is new")
+        for image in filter(None, (measured, small)):
+            image.change(number)
         for command in (
             ("build-next",),
             ("promote-testing", "--tag", f"v{version}-test"),
             ("promote-stable", "--tag", f"v{version}"),
         ):
-            if len(command) > 1:
-                repository.tag(command[-1])
+            if small:
+                await run_sync(_emptied, keep)
+                await run_sync(small.call, command)
             with _measured(place) as cost:
-                answer = await run_sync(partial(pipeline.call, *command, log=f"{size}-{version}-{command[0]}"))
+                await run_sync(measured.call, command)
             say(cost.line(f"{size:g} GB, {words}: {command[0]}"))
-            if not answer.passed:
-                raise ScaleError(f"{' '.join(command)} did not pass:\n{answer.output}")
-            await run_sync(_emptied, keep)
             if command[0] == "promote-testing" and not number:
+                await run_sync(_emptied, keep)
                 with _measured(place) as cost:
-                    bare = await by_hand.in_session(repository, direct=True)
+                    bare = await by_hand.in_session(measured.repository, direct=True)
                 cost.seconds = sum(bare.steps.values())
                 say(cost.line("    the same tools by hand"))
                 say("    " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in bare.steps.items()))
-                await run_sync(_emptied, keep)
+
+
+class _Image:
+    """An image with its checkout, and the pipeline on it."""
+
+    def __init__(self, name: str, size: float, place: _Place, folder: Path, logs: Path) -> None:
+        self.repository = _repository(name, size, place, folder / name)
+        self._pipeline = Pipeline(self.repository.path, logs, direct=place.openqa)
+        self._called = f"{name}-{size:g}"
+
+    def change(self, number: int) -> None:
+        """The commit of the next release, but for the first."""
+        if number:
+            self.repository.replace("Containerfile", f"layer {_LAYERS}\n", f"layer {_LAYERS}, new\n")
+            self.repository.commit("A tenth of it is new")
+
+    def call(self, command: Sequence[str]) -> None:
+        """Raises ScaleError unless it passes."""
+        if len(command) > 1:
+            self.repository.tag(command[-1])
+        answer = self._pipeline.call(*command, log=f"{self._called}-{'-'.join(command).replace('--', '')}")
+        if not answer.passed:
+            raise ScaleError(f"{' '.join(command)} did not pass:\n{answer.output}")
 
 
 def _emptied(keep: str) -> None:
-    if keep:
-        limits = ["--use-default-policy", f"--max-used-space={keep}", f"--target-space={keep}", "--reserved-space=0GB"]
-        prune = ["dagger", "core", "engine", "local-cache", "prune", *limits]
-        subprocess.run(prune, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if not keep:
+        return
+    limits = ["--use-default-policy", f"--max-used-space={keep}", f"--target-space={keep}", "--reserved-space=0GB"]
+    prune = ["dagger", "core", "engine", "local-cache", "prune", *limits]
+    subprocess.run(prune, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _repository(size: float, place: _Place, path: Path) -> Repository:
+def _repository(name: str, size: float, place: _Place, path: Path) -> Repository:
     """The sample OS, heavier, configured for the servers."""
-    repository = Repository.create(path, f"{place.registry}/scale/os")
+    repository = Repository.create(path, f"{place.registry}/scale/{name}")
     config = path / "pipeline.toml"
     localhost = f"localhost:{place.registry.rpartition(':')[2]}"
     text = config.read_text().replace(f"registry:{REGISTRY}/{DISK_BUILDER}", f"{localhost}/{DISK_BUILDER}")

@@ -167,7 +167,7 @@ async def _disk_and_machines(
 
     async def prepared() -> dagger.File | None:
         """What comes after the boot, as far as it slows no machine: the list of what was sent of the disk."""
-        if not await spares(world.reach, gate.cpus):
+        if not await spares(world.reach, gate.cpus * max(world.given.jobs, 1)):
             return None
         await fetch_base(world, image, digest, platform)
         return await send_disk(world.reach, image.repository, disk) if keep_disk else None

@@ -82,7 +82,7 @@ class Bench:
         for name in ("spares", "fetch_base", "send_disk", "attach_disk", "upgrade_from_stable", "build_disk", "formed"):
             self.monkeypatch.setattr(under_test, name, getattr(self, name))
         self.monkeypatch.setattr(under_test.qemu, "boot", self.boot)
-        world: Any = SimpleNamespace(config=CONFIG, reach=None, given=SimpleNamespace(source=dag.directory()))
+        world: Any = SimpleNamespace(config=CONFIG, reach=None, given=SimpleNamespace(source=dag.directory(), jobs=1))
         return await under_test._disk_and_machines(
             world, CONFIG.images["os"], DIGEST, AMD64, Spec(), Spec(), keep_disk=keep
         )
