@@ -15,13 +15,13 @@ from typing import Any
 import anyio
 
 from pipeline.vm.spent import Spent
-from rehearsal import by_hand, fleet, large, openqa, promotion, retention, scale, steps
+from rehearsal import by_hand, fleet, large, openqa, promotion, retention, scale, steps, upload
 from rehearsal.calls import Answer, Pipeline
 from rehearsal.lab import MODULE, LabError, lab
 from rehearsal.progress import Progress
 from rehearsal.repository import Repository
 
-PARTS = ("promotion", "fleet", "scale", "large", "retention", "openqa", "stages")
+PARTS = ("promotion", "fleet", "scale", "upload", "large", "retention", "openqa", "stages")
 """Moving tags, on a registry, and of many images, in memory; disks of any size, on a registry, and releases of images
 of any size; plans of retention, on one in memory; the openQA gate, on an openQA; whole stages, in the lab."""
 
@@ -52,6 +52,10 @@ def main() -> None:
     if "scale" in arguments.parts:
         progress.heading("Disks beside skopeo")
         for line in scale.measured(arguments.sizes):
+            progress.say(line)
+    if "upload" in arguments.parts:
+        progress.heading("Uploads beside rclone")
+        for line in upload.measured(arguments.sizes, logs):
             progress.say(line)
     if "large" in arguments.parts:
         progress.heading("Releases of large images")

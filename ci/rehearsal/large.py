@@ -195,8 +195,8 @@ async def _servers(folder: Path, logs: Path) -> AsyncIterator[_Place]:
             await tiny_os(files, OLD).export(str(folder / "tiny.oci"))
             _copied(folder / "tiny.oci", f"{registry}/{TINY_OS}:{OLD}")
             await versitygw().export(str(folder / "bin/versitygw"))
-            store, openqa = servers.free_port(), servers.free_port()
-            running.enter_context(_store(folder / "bin", held / "store", store))
+            s3, openqa = servers.free_port(), servers.free_port()
+            running.enter_context(store(folder / "bin", held / "store", s3))
             service = (
                 machine(files)
                 .with_env_variable("OPENQA_DOWNLOAD_DOMAINS", here)
@@ -205,12 +205,13 @@ async def _servers(folder: Path, logs: Path) -> AsyncIterator[_Place]:
             )
             tunnel = dag.host().tunnel(service, ports=[dagger.PortForward(backend=PORT, frontend=openqa)])
             await tunnel.start()
-            yield _Place(registry, f"{here}:{store}", openqa, held)
+            yield _Place(registry, f"{here}:{s3}", openqa, held)
             await tunnel.stop()
 
 
 @contextmanager
-def _store(program: Path, root: Path, port: int) -> Iterator[None]:
+def store(program: Path, root: Path, port: int) -> Iterator[None]:
+    """versitygw of the folder `program`, on all addresses of this machine; objects lie in `root`."""
     key, _, secret = STORE_AUTH.partition(":")
     environment = os.environ | {
         "PATH": f"{program}:{os.environ['PATH']}",

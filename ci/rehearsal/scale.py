@@ -42,7 +42,7 @@ class Cost:
     memory: int
     """Bytes, at most."""
     stored: int
-    """Bytes by which the registry's disk grew."""
+    """Bytes by which the disk of the registry, or store, grew."""
     said: str
 
     def line(self, step: str, size: int) -> str:
@@ -65,7 +65,7 @@ def measured(gigabytes: Sequence[float]) -> Iterator[str]:
 
 def _one(folder: Path, registry: Path, address: str, size: int) -> Iterator[str]:
     disk, following, copy = folder / "disk", folder / "following", folder / "copy"
-    size = _filled(disk, size)
+    size = filled(disk, size)
     _changed(disk, following)
     where = Repository(address, f"bench/{uuid4().hex[:8]}")
     subject = anyio.run(_image, where)
@@ -74,13 +74,13 @@ def _one(folder: Path, registry: Path, address: str, size: int) -> Iterator[str]
     push = [*program, "push", *place, "--subject", subject, "--builder", _BUILDER, "--path"]
     title = f"{size / 1e9:.1f} GB"
 
-    first = _cost([*push, str(disk)], registry)
+    first = cost([*push, str(disk)], registry)
     yield first.line(f"{title}, stored in chunks", size)
-    yield _cost([*push, str(disk)], registry).line(f"{title}, stored again", size)
-    yield _cost([*push, str(following)], registry).line(f"{title}, the next one, a tenth of it new", size)
+    yield cost([*push, str(disk)], registry).line(f"{title}, stored again", size)
+    yield cost([*push, str(following)], registry).line(f"{title}, the next one, a tenth of it new", size)
     record = json.loads(first.said)
     fetch = [*program, "fetch", *place, "--manifest", record["manifest"], "--sha256", record["sha256"]]
-    yield _cost([*fetch, "--path", str(copy)], registry).line(f"{title}, fetched", size)
+    yield cost([*fetch, "--path", str(copy)], registry).line(f"{title}, fetched", size)
     copy.unlink()
 
     following.unlink()
@@ -88,16 +88,17 @@ def _one(folder: Path, registry: Path, address: str, size: int) -> Iterator[str]
     _as_layout(layout, disk)
     remote = f"docker://{address}/bench/whole:disk"
     here = f"dir:{layout}"
-    yield _cost([skopeo, "copy", "-q", "--dest-tls-verify=false", here, remote], registry).line(
+    yield cost([skopeo, "copy", "-q", "--dest-tls-verify=false", here, remote], registry).line(
         f"{title}, stored by skopeo in one layer", size
     )
     back = f"dir:{folder / 'back'}"
-    yield _cost([skopeo, "copy", "-q", "--src-tls-verify=false", remote, back], registry).line(
+    yield cost([skopeo, "copy", "-q", "--src-tls-verify=false", remote, back], registry).line(
         f"{title}, fetched by skopeo", size
     )
 
 
-def _filled(path: Path, size: int) -> int:
+def filled(path: Path, size: int) -> int:
+    """Write random bytes; how many (whole pieces of `_PIECE`)."""
     with path.open("wb") as file:
         for _ in range(max(1, size // _PIECE)):
             file.write(os.urandom(_PIECE))
@@ -152,13 +153,14 @@ async def _image(where: Repository) -> str:
         return (await repo.push_artifact("application/x.image", [layer], tag=Tag("image"))).digest
 
 
-def _cost(command: list[str], registry: Path) -> Cost:
-    before, start = _used(registry), time.monotonic()
+def cost(command: list[str], held: Path, **environment: str) -> Cost:
+    """Of a command that has to succeed; `held`: the folder whose growth counts as stored."""
+    before, start = _used(held), time.monotonic()
     answer, into = os.pipe()
     pid = os.posix_spawnp(
         command[0],
         command,
-        os.environ | {"PYTHONPATH": str(MODULE / "src")},
+        os.environ | {"PYTHONPATH": str(MODULE / "src")} | environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, into, 1)],
     )
     os.close(into)
@@ -168,7 +170,7 @@ def _cost(command: list[str], registry: Path) -> Cost:
     seconds = time.monotonic() - start
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return Cost(seconds, spent.ru_utime + spent.ru_stime, spent.ru_maxrss * 1024, _used(registry) - before, said)
+    return Cost(seconds, spent.ru_utime + spent.ru_stime, spent.ru_maxrss * 1024, _used(held) - before, said)
 
 
 def _used(folder: Path) -> int:

@@ -13,7 +13,7 @@ from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
 from pipeline.containers.disk_store import Candidate, attach_disk, send_disk
 from pipeline.containers.machine import room, spares
 from pipeline.domain import Channel, Digest, Outcome
-from pipeline.each import meanwhile
+from pipeline.each import each, meanwhile
 from pipeline.errors import GateFailed, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
@@ -47,11 +47,17 @@ class Tried:
     inputs: dict[str, str] = field(default_factory=dict)
     files: dagger.Directory | None = None
     """Reports of the machines and the disk builder's log."""
-    disk: DiskRecord | None = None
+    disks: dict[str, DiskRecord] = field(default_factory=dict)
+    """Those that were stored, by platform and kind."""
     candidate: Candidate | None = None
     """What was fetched for it."""
     stopped: tuple[Outcome, str] | None = None
     """What a machine itself made of its run, when that was not to pass."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing keeps this platform from its promotion."""
+        return (self.stopped or verdict(self.checks))[0] is Outcome.PASSED
 
 
 async def at_once(world: World) -> int:
@@ -66,31 +72,39 @@ async def at_once(world: World) -> int:
 async def testing_gate(
     world: World, subject: Subject, command: str, *, keep_disks: bool
 ) -> tuple[GateRun, dict[str, DiskRecord]]:
-    """One platform after the other, until one does not pass; the disks, by platform, are those that were stored."""
+    """Its platforms until one does not pass; the disks, by platform, are those that were stored.
+
+    One after the other, or as many side by side as were allowed and have room, when there is no other image.
+    """
     start = time.monotonic()
     image, digest = subject.image, subject.candidate.digest
+    platforms = _booted(world, image)
+    stopped: list[str] = []
+
+    async def through(platform: str) -> Tried | None:
+        if stopped:
+            return None
+        tried = await _through(world, image, digest, platform, keep_disks=keep_disks)
+        if not tried.passed:
+            stopped.append(platform)
+        return tried
+
+    alone = len(platforms) > 1 and len(world.images) == 1
+    ended = await each(platforms, through, at_once=await at_once(world) if alone else 1)
     files, disks = dag.directory(), dict[str, DiskRecord]()
     checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
-    outcome, reason = verdict(checks)
-    for platform in _booted(world, image):
+    held_back: tuple[Outcome, str] | None = None
+    for platform, tried in zip(platforms, ended, strict=True):
+        if tried is None:
+            continue
         several = f"{short_name(platform)}/" if len(image.platforms) > 1 else ""
-        tried = await _try(world, image, digest, platform, keep_disk=keep_disks)
         checks += [check.model_copy(update={"name": several + check.name}) for check in tried.checks]
         timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in tried.timeline]
         inputs |= {several + key: value for key, value in tried.inputs.items()}
         files = files.with_directory("/", tried.files) if tried.files else files
-        disks |= {platform: tried.disk} if tried.disk else {}
-        outcome, reason = tried.stopped or verdict(checks)
-        if outcome is Outcome.PASSED:
-            machine = await machine_of(world, image, digest, platform)
-            others = await other_outputs(world, image, digest, platform, machine, tried.candidate, keep=keep_disks)
-            checks += [check.model_copy(update={"name": several + check.name}) for check in others.checks]
-            inputs |= {several + key: value for key, value in others.inputs.items()}
-            files = files.with_directory("/", others.files)
-            disks |= {f"{platform} {kind}": record for kind, record in others.records.items()}
-            outcome, reason = verdict(checks)
-        if outcome is not Outcome.PASSED:
-            break
+        disks |= tried.disks
+        held_back = held_back or tried.stopped
+    outcome, reason = held_back or verdict(checks)
     checks += not_booted(world.config.unbooted(image))
     found = Result(
         command=command,
@@ -130,6 +144,22 @@ def not_booted(reasons: Mapping[str, str]) -> list[Check]:
         )
         for platform, why in sorted(reasons.items())
     ]
+
+
+async def _through(world: World, image: Image, digest: Digest, platform: str, *, keep_disks: bool) -> Tried:
+    """The machines of one platform, and what else is built for it when they let it pass."""
+    tried = await _try(world, image, digest, platform, keep_disk=keep_disks)
+    if not tried.passed:
+        return tried
+    machine = await machine_of(world, image, digest, platform)
+    others = await other_outputs(world, image, digest, platform, machine, tried.candidate, keep=keep_disks)
+    return replace(
+        tried,
+        checks=[*tried.checks, *others.checks],
+        inputs=tried.inputs | others.inputs,
+        files=others.files.with_directory("/", tried.files) if tried.files else others.files,
+        disks=tried.disks | {f"{platform} {kind}": record for kind, record in others.records.items()},
+    )
 
 
 async def _try(world: World, image: Image, digest: Digest, platform: str, *, keep_disk: bool) -> Tried:
@@ -195,7 +225,7 @@ async def _disk_and_machines(
         timeline=[*result.timeline, *after(result.timeline, upgraded.timeline)],
         inputs=result.inputs | form.inputs() | shipped.inputs | {"builder": disk.builder} | kept | upgraded.inputs,
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
-        disk=stored,
+        disks={platform: stored} if stored else {},
         candidate=disk.candidate,
         stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
     )

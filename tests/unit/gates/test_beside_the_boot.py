@@ -92,15 +92,14 @@ async def test_the_disk_is_sent_while_it_boots_and_attached_when_all_is_known(mo
     bench = Bench(monkeypatch)
     tried = await bench.run()
     assert bench.happened == ["stable's disk", "sent", "booted", "upgraded", "attached"]
-    assert tried.disk is not None
-    assert tried.disk.manifest == MANIFEST
+    assert tried.disks[AMD64].manifest == MANIFEST
 
 
 async def test_a_disk_that_failed_is_stored_too(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, outcome=Outcome.GATE_FAILED)
     tried = await bench.run()
     assert bench.happened == ["stable's disk", "sent", "booted", "attached"]
-    assert tried.disk is not None
+    assert set(tried.disks) == {AMD64}
     assert tried.stopped == (Outcome.GATE_FAILED, "r")
 
 
@@ -127,4 +126,4 @@ async def test_without_a_place_for_disks_none_is_sent(monkeypatch: pytest.Monkey
     bench.sent.set()
     tried = await bench.run(keep=False)
     assert bench.happened == ["stable's disk", "booted", "upgraded"]
-    assert tried.disk is None
+    assert not tried.disks
