@@ -318,7 +318,7 @@ class BootcPipeline:
     async def init(
         self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
     ) -> dagger.Changeset:
-        """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
+        """What the repository lacks: pipeline.toml, workflows, first tests, a line of .gitignore; `export --path=.`"""
         with ending("init"):
             return await init.init(self.given.source, address)
 
