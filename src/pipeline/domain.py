@@ -126,7 +126,10 @@ _EXIT_CODES = {
 
 @dataclass(frozen=True)
 class Repository:
-    """Where the tags of one image live: registry host (with port) and path, as in `ghcr.io/tuna-os/yellowfin`."""
+    """Where the tags of one image live: registry host (with port) and path, as in `ghcr.io/tuna-os/yellowfin`.
+
+    Case says nothing in a host (RFC 4343), which is in small letters here.
+    """
 
     host: str
     path: str
@@ -147,7 +150,7 @@ class Repository:
         port = int(host.partition(":")[2] or 1) if re.fullmatch(cls.PATTERN.removesuffix("$"), text) else 0
         if not 0 < port < 1 << 16 or len(text) > cls.LONGEST:
             raise ValueError(f"{text!r} is not a repository such as ghcr.io/owner/image (host and path, no tag)")
-        return cls(host, path)
+        return cls(host.lower(), path)
 
     def __str__(self) -> str:
         return f"{self.host}/{self.path}"

@@ -44,7 +44,7 @@ from pipeline.api.arguments import (
     Token,
     WhichGate,
 )
-from pipeline.api.calls import acting, api_object, checking, ending, lasting, opened, results_of, told
+from pipeline.api.calls import acting, api_object, checking, ending, lasting, opened, printed, results_of, told
 from pipeline.api.commands import Commands
 from pipeline.api.image import OsImage
 from pipeline.api.results import CommandResult
@@ -200,7 +200,7 @@ class BootcPipeline:
     async def configuration(self) -> str:
         """Read pipeline.toml, and say what it asks of each image; fails when it cannot be read."""
         async with opened("configuration", self.given) as world:
-            return await configuration.configuration(world)
+            return printed(await configuration.configuration(world))
 
     @acting
     async def gate_next(self, image: Images = None, fail: FailGate = False) -> dagger.Directory:
@@ -318,7 +318,7 @@ class BootcPipeline:
     async def init(
         self, address: Annotated[str, Doc("Of this module, with a version: github.com/OWNER/REPO@v1.2.3")]
     ) -> dagger.Changeset:
-        """What the repository lacks to use the pipeline: pipeline.toml, workflows, first tests; `export --path=.`"""
+        """What the repository lacks: pipeline.toml, workflows, first tests, a line of .gitignore; `export --path=.`"""
         with ending("init"):
             return await init.init(self.given.source, address)
 
@@ -435,7 +435,7 @@ class BootcPipeline:
         if why_kept:
             async with opened("prune", self.given, image) as world:
                 plain = await read_secret(token, "token") if token else None
-                return await prune.why_kept(world, why_kept, driver=driver, token=plain)
+                return printed(await prune.why_kept(world, why_kept, driver=driver, token=plain))
         answer = await self.results().prune(confirm, driver, token, image)
         return answer.json if as_json else answer.text
 
@@ -447,7 +447,7 @@ class BootcPipeline:
     ) -> str:
         """Push back what a prune deleted, while the registry has its layers."""
         async with opened("restore", self.given, image) as world:
-            return await prune.restore(world, tag)
+            return printed(await prune.restore(world, tag))
 
     @acting
     async def evidence(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import dagger
 from anyio import to_thread
+from dagger import dag
 
 from pipeline import config as configuration
 from pipeline.config import Config, Image
@@ -25,7 +26,7 @@ from pipeline.containers.skopeo import copy_by_digest
 from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import UsageError
 from pipeline.registry.client import RegistryClient, RepositoryClient
-from pipeline.registry.credentials import Credentials
+from pipeline.registry.credentials import Credentials, small_hosts
 from pipeline.registry.retention.kept import Kept
 from pipeline.trust.keyless import Identity, Sigstore
 from pipeline.trust.keys import PublicKey
@@ -133,12 +134,14 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
     selected = config.selected(images)
     services = _services(given, config, selected)
     addresses = {host: await _address(service) for host, service in services.items()}
-    credentials = (
-        Credentials.parse(await read_secret(given.registry_auth, "registry-auth")) if given.registry_auth else None
-    )
+    credentials, auth = None, given.registry_auth
+    if auth:
+        text = await read_secret(auth, "registry-auth")
+        credentials = Credentials.parse(text)
+        auth = auth if small_hosts(text) == text else dag.set_secret("registry-auth", small_hosts(text))
     reach = Reach(
         services={host.partition(":")[0]: service for host, service in services.items()},
-        registry_auth=given.registry_auth,
+        registry_auth=auth,
         plain_http=config.plain_http,
     )
     history = History.of(given.source)

@@ -27,6 +27,7 @@ def newcomer(tmp_path):
     repository = Repository(tmp_path / "my-os", "")
     repository.write("Containerfile", "FROM quay.io/fedora/fedora-bootc:43\n")
     repository.write("disk_config/disk.toml", "")
+    repository.write(".gitignore", "/build")
     repository.write(".github/workflows/build.yml", THEIRS)
     repository.begin()
     return repository
@@ -41,6 +42,7 @@ def test_init_adds_what_is_missing_and_nothing_a_second_time(newcomer):
     assert _init(newcomer).returncode == 0
     config = newcomer.path / "pipeline.toml"
     assert 'repository = "ghcr.io/someone/os"' in config.read_text()
+    assert (newcomer.path / ".gitignore").read_text().splitlines()[::2] == ["/build", "/out/"]
     assert (newcomer.path / "tests/os/os-release").stat().st_mode & 0o111
     linted = subprocess.run(
         ["go", "run", "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"],

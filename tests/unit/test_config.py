@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from pipeline import config
+from pipeline.containers.base import Reach
 from pipeline.domain import Channel
 from pipeline.errors import UsageError
 
@@ -210,6 +211,19 @@ def test_every_wrong_key_has_its_own_line():
     with pytest.raises(UsageError) as caught:
         config.parse(FIRST_RUN + "x = 1\n[retention]\nrollback_targets = 0\n")
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_capitals_in_a_host_say_nothing():
+    text = 'plain_http = ["Localhost:5000"]\n[images.os]\nrepository = "LOCALHOST:5000/owner/os"\n'
+    text += 'update_ref = "GHCR.io/owner/os:Stable"\n[gates.testing.builder]\nneeds = ["Quay.io/a/b:Latest"]\n'
+    parsed = config.parse(text)
+    image = parsed.images["os"]
+    assert image.repository.host in parsed.plain_http
+    assert Reach(plain_http=parsed.plain_http).is_plain(image.repository)
+    assert image.update_reference == "ghcr.io/owner/os:Stable"
+    assert parsed.gates.testing.builder.needs == ("quay.io/a/b:Latest",)
+    with pytest.raises(UsageError, match="share the repository"):
+        config.parse(FIRST_RUN + FIRST_RUN.replace("images.os", "images.other").replace("ghcr.io", "GHCR.io"))
 
 
 def test_releases_may_live_in_a_repository_of_their_own():

@@ -6,6 +6,8 @@ import dagger
 import pytest
 
 import pipeline
+from pipeline.api.calls import json_of
+from pipeline.api.results import Answer
 from pipeline.main import BootcPipeline
 
 RESERVED = {"web", "mod", "silent", "debug", "quiet", "verbose", "progress", "help"}
@@ -105,6 +107,13 @@ def test_the_source_is_the_callers_and_never_that_of_the_module():
     assert parameters["source"].default is None
     assert "DefaultPath" not in str(parameters["source"].annotation)
     assert "Workspace" in str(parameters["workspace"].annotation)
+
+
+@pytest.mark.parametrize("text", ["a", "a\n", "a\nb\n\n"])
+def test_what_is_printed_ends_its_last_line(text: str):
+    answer = Answer.of(text, json_of({"a": 1}))
+    assert answer.text == text.rstrip() + "\n"
+    assert answer.json == '{\n  "a": 1\n}\n'
 
 
 def test_the_description_is_for_users():

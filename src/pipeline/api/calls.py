@@ -104,4 +104,9 @@ def told(results: Sequence[Result], as_json: bool = False) -> str:
 
 def json_of(found: object) -> str:
     """The same content for machines."""
-    return TypeAdapter(type(found)).dump_json(found, indent=2, serialize_as_any=True).decode()
+    return printed(TypeAdapter(type(found)).dump_json(found, indent=2, serialize_as_any=True).decode())
+
+
+def printed(text: str) -> str:
+    """As a file has it, with a newline at its end: `dagger call` adds one on a terminal alone."""
+    return text.rstrip("\n") + "\n"

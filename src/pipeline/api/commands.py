@@ -165,21 +165,21 @@ class Commands:
         """Show what promoting this tag would move, on what evidence, with which commits and packages; do nothing."""
         async with opened("plan", self.given, image) as world:
             outlooks = await plan.plan(world, tag, digest=digest, allow_older=allow_older)
-            return Answer(text=plan.plan_text(outlooks), json=json_of(outlooks))
+            return Answer.of(plan.plan_text(outlooks), json_of(outlooks))
 
     @acting
     async def notes(self, tag: TagName, image: Images = None) -> Answer:
         """Write the release notes of a version: commits, packages, digests, what its gates found, how to check it."""
         async with opened("notes", self.given, image) as world:
             found = await notes.notes(world, tag)
-            return Answer(text=notes_text(found), json=json_of(found))
+            return Answer.of(notes_text(found), json_of(found))
 
     @acting
     async def matrix(self, each_platform: EachPlatform = False, image: Images = None) -> Answer:
         """Print images and platforms as JSON, for the matrix of a CI workflow with a job for each."""
         async with opened("matrix", self.given, image) as world:
             cells = json.dumps(matrix.matrix(world, each_platform=each_platform))
-            return Answer(text=cells, json=cells)
+            return Answer.of(cells, cells)
 
     @acting
     async def doctor(self, image: Images = None) -> CommandResult:
@@ -195,7 +195,7 @@ class Commands:
         """Show the channels: digest, version, age, evidence, how far next is ahead."""
         async with opened("status", self.given, image) as world:
             found = {one.place: await status.channels(world, one) for one in world.images}
-            return Answer(text=status.status_text(found), json=json_of(found))
+            return Answer.of(status.status_text(found), json_of(found))
 
     @acting
     async def history(self, channel: ChannelName, image: Images = None) -> Answer:
@@ -203,14 +203,14 @@ class Commands:
         async with opened("history", self.given, image) as world:
             found = {one.place: await history.history(world, one, channel) for one in world.images}
             refused = world.notary.refusals(channel)
-            return Answer(text=history.history_text(found, refused), json=json_of(found))
+            return Answer.of(history.history_text(found, refused), json_of(found))
 
     @acting
     async def why(self, ref: Reference, image: Images = None) -> Answer:
         """Explain a tag or digest: its commit, its tags, what each gate found, every move it was part of."""
         async with opened("why", self.given, image) as world:
             found = [await history.why(world, one, ref) for one in world.images]
-            return Answer(text="\n\n".join(map(history.why_text, found)), json=json_of(found))
+            return Answer.of("\n\n".join(map(history.why_text, found)), json_of(found))
 
     @acting
     async def verify(self, channel: Channels = None, anchor: Anchors = None, image: Images = None) -> CommandResult:
@@ -224,14 +224,14 @@ class Commands:
         """Print the newest entry of each ledger as one signed line, to be kept as the message of a git tag."""
         async with opened("anchor", self.given, image) as world:
             line = await anchor.anchor(world, channel or list(Channel))
-            return Answer(text=line, json=line)
+            return Answer.of(line, line)
 
     @acting
     async def policy(self, channel: Followed, image: Images = None) -> Answer:
         """Print what makes podman and bootc refuse a channel that no release moved: policy.json and registries.d."""
         async with opened("policy", self.given, image) as world:
             found = policy.policy(world, channel)
-            return Answer(text=policy.policy_text(found), json=json_of(found))
+            return Answer.of(policy.policy_text(found), json_of(found))
 
     @acting
     async def rollback(
@@ -283,7 +283,7 @@ class Commands:
             text = "\n\n".join(filter(None, (report.text() for report in reports)))
             if code := next((report.exit_code for report in reports if report.exit_code), 0):
                 raise CallFailed("prune", next(outcome for outcome in Outcome if outcome.exit_code == code), text)
-            return Answer(text=text, json=json_of(reports))
+            return Answer.of(text, json_of(reports))
 
     async def _result(self, command: str, images: list[str] | None, act: Act) -> CommandResult:
         return CommandResult.of(await results_of(command, self.given, images, act))

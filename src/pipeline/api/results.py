@@ -7,7 +7,7 @@ import dagger
 from dagger import enum_type, field
 from pydantic import TypeAdapter
 
-from pipeline.api.calls import api_object, json_of, lasting
+from pipeline.api.calls import api_object, json_of, lasting, printed
 from pipeline.domain import Outcome
 from pipeline.gates.evidence import GateRun, new_folder, report_directory
 from pipeline.report import model
@@ -130,3 +130,8 @@ class Answer:
     """For people"""
     json: str = field()
     """The same for machines"""
+
+    @classmethod
+    def of(cls, text: str, json: str) -> Self:
+        """Both as they are printed."""
+        return cls(text=printed(text), json=printed(json))

@@ -8,7 +8,7 @@ from dagger import dag
 from pipeline.containers.git import History
 from pipeline.each import each
 from pipeline.errors import UsageError
-from pipeline.policy.adoption.proposal import STAGE, WORKFLOWS, proposal
+from pipeline.policy.adoption.proposal import IGNORED, STAGE, WORKFLOWS, proposal
 from pipeline.policy.adoption.seen import Seen
 
 _READ = (".github/workflows/*.y*ml", ".github/actions/**/action.y*ml", "**/Containerfile*", "**/Dockerfile*")
@@ -18,7 +18,7 @@ _LONGEST = 200_000
 
 
 async def init(source: dagger.Directory, address: str) -> dagger.Changeset:
-    """New files only, as changes of the source: what is there is left as it is, and a second call adds nothing.
+    """What is new, as changes of the source: what is there is left as it is, and a second call adds nothing.
 
     Raises UsageError for an address without version, and for a source that is no git repository.
     """
@@ -49,4 +49,5 @@ async def _seen(source: dagger.Directory) -> Seen:
         origin=await history.origin(),
         branch=await history.branch(),
         tags=await history.tags(),
+        ignored="".join([await tree.file(path).contents() for path in await tree.glob(IGNORED)]),
     )

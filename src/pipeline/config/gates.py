@@ -91,7 +91,7 @@ class Budgets(Table):
     size_growth: Percent | None = None
     """Of image and disk, above those of the current stable."""
     boot_growth: Percent | None = None
-    """Of the time from power-on to ready, where both were measured with the same accelerator."""
+    """Of the time from power-on to ready, where both booted with KVM."""
 
 
 class TestingGate(Table):

@@ -69,11 +69,9 @@ def _usual_platform(text: Any) -> Any:
 def _reference(text: str) -> str:
     name, _, tag = text.rpartition(":")
     try:
-        Repository.parse(name)
-        Tag(tag)
+        return Repository.parse(name).tagged(Tag(tag))
     except ValueError:
         raise ValueError("expected a reference with a tag, such as ghcr.io/owner/image:stable") from None
-    return text
 
 
 def _alias(template: str) -> str:
@@ -91,11 +89,10 @@ def _image_reference(text: str) -> str:
     name, _, digest = text.partition("@")
     name, _, tag = name.rpartition(":") if not digest else (name, "", "x")
     try:
-        Repository.parse(name)
-        Digest(digest) if digest else Tag(tag)
+        repository = Repository.parse(name)
+        return repository.at(Digest(digest)) if digest else repository.tagged(Tag(tag))
     except ValueError:
         raise ValueError("expected an image with tag or digest, such as quay.io/fedora/fedora:43") from None
-    return text
 
 
 def _image_name(text: str) -> str:
@@ -123,9 +120,9 @@ def _host(text: str) -> str:
         host = Repository.parse(f"{text}/x").host
     except ValueError:
         host = None
-    if host != text:
+    if host != text.lower():
         raise ValueError("expected a registry as references name it, HOST or HOST:PORT without http://")
-    return text
+    return host
 
 
 def _said(text: str) -> str:

@@ -118,7 +118,7 @@ class Reach:
         """
         host, _, path = address.partition("/")
         name, _, port = host.partition(":")
-        service = self.services.get(name)
+        service = self.services.get(name.lower())
         place = address if service is None else f"localhost:{port}/{path}"
         container = dag.container()
         if login := await self._login(address):

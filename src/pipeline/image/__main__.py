@@ -24,6 +24,7 @@ from pipeline.policy.gate import verdict
 from pipeline.policy.sbom import sbom_file
 from pipeline.policy.waivers import Waiver
 from pipeline.report.model import Check, Result
+from pipeline.report.wording import status_text
 from pipeline.vm.verdict import Waivers
 
 
@@ -102,7 +103,7 @@ def main() -> int:
     if listed := anyio.run(partial(_packages, first, deadline=given.deadline)):
         (given.report / PACKAGES).write_text("\n".join(listed) + "\n")
     for check in result.checks:
-        print(f"{check.name}: {check.status}{check.reason and f' ({check.reason})'}")
+        print(f"{check.name}: {status_text(check)}{check.reason and f' ({check.reason})'}")
     return result.exit_code
 
 

@@ -193,7 +193,7 @@ def _images(layout: Layout, top: Descriptor) -> Iterator[_Image]:
         yield _Image(manifest, _object(layout.read(manifest.config)), layout, attests)
         return
     for child in manifest.manifests:
-        if child.media_type in media.INDEXES:
+        if child.media_type in media.INDEXES or layout.manifest(child).is_index:
             raise PreconditionError(
                 f"{manifest.digest} lists another index, {child.digest}, which registries' tools do not copy; expected "
                 "an index of images only."

@@ -11,13 +11,15 @@ from typing import Self
 
 from pipeline.domain import Digest, Repository, Tag
 
-_VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-+])(?P<other>[^}]*))?\})")
+_VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<how>:?[-+])(?P<other>[^{}]*))?\})")
 _HEREDOC = re.compile(r"(?<!\S)\d*<<-?[\"']?([^\s<>|;&()\"']+)")
 """A word of its own, as the parsers of buildah and BuildKit have it: no shift, no here-string, no quoted text."""
 _FROM_OPTION = re.compile(r"--from=[\"']?([^\s\"']+)")
-_MOUNT_FROM = re.compile(r"--mount=\S*\bfrom=([^,\s\"']+)")
+_MOUNT_FROM = re.compile(r"(?<!\S)--mount=\S*\bfrom=([^,\s\"']+)")
 _ESCAPE = re.compile(r"(?:\s*#[^\n]*\n)*?\s*#\s*escape\s*=\s*([\\`])", re.IGNORECASE)
 _NOTHING = "scratch"
+_LONGEST = 4096
+"""Characters of a text with its variables filled in; a longer one stays as it is: arguments may double each other."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
             return str(known)
         return (found["other"] or "") if how.endswith("-") else found[0]
 
-    return _VARIABLE.sub(value, text)
+    filled = _VARIABLE.sub(value, text) if len(text) <= _LONGEST else text
+    return filled if len(filled) <= _LONGEST else text
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:

@@ -296,11 +296,14 @@ class RepositoryClient:
     async def images(self, digest: Digest) -> list[tuple[str, Digest]]:
         """The image manifests behind `digest`, each with its platform (`linux/amd64`), through nested indexes.
 
-        PreconditionError when `digest` or one it lists is not there. A single image counts under its config's platform.
+        PreconditionError when `digest` or one whose platform must be read is not there, and when an index calls another
+        index an image. A single image counts under its config's platform.
         """
         with self._transport.patience():
-            found = [(str(platform), image) for platform, image in await self._images(digest)]
-        return list(dict.fromkeys(found))
+            found = list(dict.fromkeys((str(platform), image) for platform, image in await self._images(digest)))
+            for _, image in found:
+                await self._see_image(image)
+        return found
 
     async def labels(self, digest: Digest, platform: str = "linux/amd64") -> dict[str, str]:
         """The labels of the image behind `digest`; of any other platform where an index lacks `platform`.
@@ -333,7 +336,7 @@ class RepositoryClient:
                 if not images:
                     raise PreconditionError(f"{self.repository.at(digest)} is an index that lists no image")
                 fitting = [image for found, image in images if str(found) == usual_platform(platform)]
-                manifest = await self._there((fitting or [image for _, image in images])[0])
+                manifest = await self._there(await self._see_image((fitting or [image for _, image in images])[0]))
             return manifest.digest, await self._config(manifest)
 
     async def blob(self, digest: Digest) -> bytes:
@@ -614,12 +617,24 @@ class RepositoryClient:
             platform = Platform(os="unknown", architecture="unknown")
         return [(platform, digest)]
 
+    async def _see_image(self, digest: Digest) -> Digest:
+        """What an index calls an image; PreconditionError when it is an index itself. One that is gone is none."""
+        manifest = await self.known(digest)
+        if manifest and manifest.is_index:
+            raise PreconditionError(
+                f"{self.repository.at(digest)} is an index, and the index that lists it calls it an image: no two "
+                "tools would read the same there. Build it again, and push it flat (podman manifest push --all)."
+            )
+        return digest
+
     async def _listed(self, index: Manifest) -> list[tuple[Platform, Digest]]:
-        """The images of an index; their manifests are read only where the index leaves the platform open."""
+        """What an index calls images; they are read only where it leaves the platform open."""
         images: list[tuple[Platform, Digest]] = []
         for child in children(index):
-            if child.media_type in media.INDEXES or child.platform is None:
+            if child.media_type in media.INDEXES:
                 images += await self._images(child.digest)
+            elif child.platform is None:
+                images += await self._images(await self._see_image(child.digest))
             elif child.platform.os != "unknown":  # attestations of docker buildx hide under unknown/unknown
                 images.append((child.platform, child.digest))
         return images

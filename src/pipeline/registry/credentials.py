@@ -1,6 +1,8 @@
 """Who we are at each registry, read from a docker `config.json` (docker CLI and containers-auth.json(5) formats)."""
 
 import base64
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -40,11 +42,12 @@ class Credentials:
         auths = config.get("auths") or {} if isinstance(config, dict) else None
         if not isinstance(auths, dict) or not all(isinstance(entry, dict) for entry in auths.values()):
             raise UsageError(f"--registry-auth has no object of `auths`; {_WANTED}")
+        auths = _by_small_hosts(auths)
         logins = {_normal(key): login for key, entry in auths.items() if (login := _login(key, entry))}
         given = config.get("credHelpers") or {}
         if not isinstance(given, dict):
             raise UsageError(f"--registry-auth: `credHelpers` is not an object; {_WANTED}")
-        helpers = {_normal(host): str(helper) for host, helper in given.items()}
+        helpers = {_normal(host): str(helper) for host, helper in _by_small_hosts(given).items()}
         if store := config.get("credsStore"):
             # `docker login` leaves an empty entry for each host whose password went into the store
             helpers |= {_normal(key): str(store) for key in auths if _normal(key) not in logins}
@@ -79,6 +82,27 @@ def _normal(key: str) -> str:
     bare = bare.removesuffix("/v1").removesuffix("/v2")
     host, slash, path = bare.partition("/")
     return ("docker.io" if host in _DOCKER_HUB else host) + slash + path
+
+
+def small_hosts(docker_config_json: str) -> str:
+    """A config.json that can be read, its hosts in small letters: podman and skopeo compare them letter by letter.
+
+    The very text where nothing is in capitals.
+    """
+    config = parse_json(docker_config_json)
+    given = {name: config[name] for name in ("auths", "credHelpers") if config.get(name)}
+    small = {name: _by_small_hosts(entries) for name, entries in given.items()}
+    return docker_config_json if small == given else json.dumps(config | small)
+
+
+def _by_small_hosts(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries; of two for one host that which is written so itself."""
+    return {_small(key): entry for key, entry in sorted(entries.items(), key=lambda one: one[0] == _small(one[0]))}
+
+
+def _small(key: str) -> str:
+    """A key, which may be a URL, with its host in small letters; a path may tell repositories apart by case."""
+    return re.sub(r"^(\w+://)?[^/]*", lambda found: found[0].lower(), key)
 
 
 def _login(key: str, entry: dict[str, Any]) -> Login | None:

@@ -4,14 +4,14 @@ from xml.etree import ElementTree as ET
 
 from pipeline.report.excerpt import bounded
 from pipeline.report.model import Check, CheckStatus, Result
-from pipeline.report.wording import command_name, headline
+from pipeline.report.wording import command_name, headline, status_text
 
 
 def junit(result: Result) -> str:
     """One test case for each check.
 
     A required check that was skipped is an error, because skipped is not passed; a finding that does not count
-    (waived, not required) shows as skipped with its reason. When no check says why the command ended badly, a test
+    (waived, advice) shows as skipped with its reason. When no check says why the command ended badly, a test
     case `outcome` does: a file without a failure must mean success.
     """
     result = bounded(result)
@@ -58,8 +58,8 @@ def _case(check: Check, command: str) -> ET.Element:
             _note(case, "error", f"required, but did not run: {check.reason}")
         case CheckStatus.SKIPPED:
             _note(case, "skipped", check.reason)
-        case status if not check.required:
-            _note(case, "skipped", f"{status.value}, but not required: {check.reason}")
+        case _ if not check.required:
+            _note(case, "skipped", f"{status_text(check)}: {check.reason}")
         case CheckStatus.INFRA:
             _note(case, "error", check.reason)
         case CheckStatus.FAILED:

@@ -6,7 +6,7 @@ from pipeline.quantities import duration_text
 from pipeline.report.excerpt import bounded, first_sentence, last_lines
 from pipeline.report.markdown import escaped, fenced, table
 from pipeline.report.model import Check, Move, Result
-from pipeline.report.wording import MARKS, checks_text, explanation, facts, headline, moves_text, next_step, status_text
+from pipeline.report.wording import checks_text, explanation, facts, headline, mark, moves_text, next_step, status_text
 
 _OUTPUT_LINES = 40
 
@@ -47,5 +47,5 @@ def _move(move: Move) -> tuple[str, str, str]:
 
 
 def _check(check: Check) -> tuple[str, str, str, str]:
-    status = f"{MARKS[check.status]} {status_text(check)}"
+    status = f"{mark(check)} {status_text(check)}"
     return check.name, status, duration_text(check.duration), first_sentence(check.reason)

@@ -9,7 +9,7 @@ from pipeline.domain import Channel, Digest, Tag
 from pipeline.quantities import duration_text
 from pipeline.report.excerpt import bounded, last_lines
 from pipeline.report.model import Check, Move, Result
-from pipeline.report.wording import MARKS, checks_text, explanation, facts, headline, moves_text, next_step, status_text
+from pipeline.report.wording import checks_text, explanation, facts, headline, mark, moves_text, next_step, status_text
 
 WIDTH = 100
 _OUTPUT_LINES = 15
@@ -92,7 +92,7 @@ def _blocks(result: Result, console: str) -> Iterable[str]:
 
 def _checks(checks: Sequence[Check]) -> str:
     blocks = []
-    rows = [(MARKS[check.status], check.name, status_text(check), duration_text(check.duration)) for check in checks]
+    rows = [(mark(check), check.name, status_text(check), duration_text(check.duration)) for check in checks]
     for check, line in zip(checks, table(("", "", "", ""), rows).splitlines(), strict=True):
         blocks.append(line)
         if check.reason:

@@ -1,9 +1,14 @@
 """The sentences that all reports share: the headline, what became of the tags, what to do next."""
 
+from collections import Counter
+
 from pipeline.domain import Outcome
 from pipeline.quantities import duration_text
 from pipeline.report.excerpt import first_sentence
 from pipeline.report.model import Check, CheckStatus, Result
+
+ADVICE = "advice"
+"""The word for what failed and stops nothing; machines read its status and `required`."""
 
 MARKS = {
     CheckStatus.PASSED: "✔",
@@ -11,8 +16,9 @@ MARKS = {
     CheckStatus.WAIVED: "≈",
     CheckStatus.SKIPPED: "○",
     CheckStatus.INFRA: "!",
+    ADVICE: "△",
 }
-"""One character for each status; the word stands beside it wherever there is room."""
+"""One character for each word of a status; the word stands beside it wherever there is room."""
 
 _AFTER_SUCCESS = {
     "doctor": "Run the first stage from a commit on main: build-next.",
@@ -108,14 +114,25 @@ def moves_text(result: Result) -> str:
 
 
 def checks_text(checks: list[Check]) -> str:
-    """How many checks ended how, as in `7 passed, 1 failed`."""
-    counts = {status: sum(check.status is status for check in checks) for status in CheckStatus}
-    return ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
+    """How many checks ended how, as in `7 passed, 1 failed, 2 advice`."""
+    counts = Counter(map(status_word, checks))
+    return ", ".join(f"{counts[word]} {word}" for word in MARKS if counts[word])
+
+
+def status_word(check: Check) -> str:
+    """The status, or ADVICE."""
+    return ADVICE if check.status is CheckStatus.FAILED and not check.required else check.status.value
 
 
 def status_text(check: Check) -> str:
-    """The status as a word; said when a failure does not count."""
-    return check.status.value if check.required else f"{check.status.value} (not required)"
+    """The word for the status; said when it does not count."""
+    word = status_word(check)
+    return word if check.required or word == ADVICE else f"{word} (not required)"
+
+
+def mark(check: Check) -> str:
+    """The character for it."""
+    return MARKS[status_word(check)]
 
 
 def facts(result: Result) -> list[tuple[str, str]]:

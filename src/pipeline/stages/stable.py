@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from pipeline.config import Image
-from pipeline.domain import Channel, Commit, Outcome
+from pipeline.domain import Channel, Commit, Digest, Outcome
 from pipeline.each import each
 from pipeline.errors import ConflictError, PreconditionError, UsageError
 from pipeline.gates import evidence
@@ -45,18 +45,15 @@ async def promote_stable(
     """Which digest, its disk to where openQA finds it, the run, its evidence, `:vX.Y.Z`, then `:stable`."""
     start = time.monotonic()
     tag = ReleaseTag.parse(name)
-    commit = await tag_commit(world, tag.tag)
-    await evidence.refuse_other_checkout(world, commit)
-    await require_source(world, Channel.STABLE)
-    await world.notary.ready(Channel.STABLE)
     with world.registry.one_look():
         await promotion.respect_holds(world, Channel.STABLE, override=override_hold)
+        await each(world.images, lambda image: _refuse_withdrawn(world, image, tag, override=override_hold))
+        commit = await tag_commit(world, tag.tag)
+        await evidence.refuse_other_checkout(world, commit)
+        await require_source(world, Channel.STABLE)
+        await world.notary.ready(Channel.STABLE)
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, allow_older=allow_older)
-        )
-        await each(
-            subjects,
-            lambda one: promotion.refuse_withdrawn(world, one.image, one.candidate.digest, override=override_hold),
         )
         planned = await plan_of(world, Channel.STABLE, tag.tag, subjects)
         asked = promotion_of(
@@ -112,10 +109,8 @@ async def _still_the_one(world: World, subject: Subject, tag: ReleaseTag, commit
 
 async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Commit, *, allow_older: bool) -> Subject:
     """What the highest test tag of this version names; the floating `:testing` plays no part."""
-    registry = world.repository(image)
-    test_tag = await _highest_attempt(world, image, tag)
-    digest = await registry.digest(image.tags.version(test_tag.tag)) if test_tag else None
-    labels = await registry.labels(digest) if digest else {}
+    test_tag, digest = await _tested(world, image, tag)
+    labels = await world.repository(image).labels(digest) if digest else {}
     facts = StableFacts(
         tag=tag,
         commit=commit,
@@ -128,6 +123,19 @@ async def find_subject(world: World, image: Image, tag: ReleaseTag, commit: Comm
         built=date_of(labels.get(CREATED, "")),
     )
     return Subject(image, for_stable(facts, allow_older=allow_older))
+
+
+async def _refuse_withdrawn(world: World, image: Image, tag: ReleaseTag, *, override: bool) -> None:
+    """Asked before the checkout is looked at: no other one makes a version that was taken back go anywhere."""
+    _, digest = await _tested(world, image, tag)
+    if digest:
+        await promotion.refuse_withdrawn(world, image, digest, override=override)
+
+
+async def _tested(world: World, image: Image, tag: ReleaseTag) -> tuple[TestTag | None, Digest | None]:
+    """The highest test tag of this version, and what it names."""
+    attempt = await _highest_attempt(world, image, tag)
+    return attempt, await world.repository(image).digest(image.tags.version(attempt.tag)) if attempt else None
 
 
 async def _highest_attempt(world: World, image: Image, tag: ReleaseTag) -> TestTag | None:

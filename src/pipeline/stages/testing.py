@@ -67,12 +67,13 @@ async def promote_testing(
     """
     start = time.monotonic()
     tag, named = TestTag.parse(name), asked_digest(world, digest)
-    commit = await tag_commit(world, tag.tag)
-    await evidence.refuse_other_checkout(world, commit)
-    await require_source(world, Channel.TESTING, Channel.STABLE)
-    await world.notary.ready(Channel.TESTING)
     with world.registry.one_look():
         await promotion.respect_holds(world, Channel.TESTING, override=override_hold)
+        await each(world.images, lambda image: _refuse_withdrawn(world, image, tag, override=override_hold))
+        commit = await tag_commit(world, tag.tag)
+        await evidence.refuse_other_checkout(world, commit)
+        await require_source(world, Channel.TESTING, Channel.STABLE)
+        await world.notary.ready(Channel.TESTING)
         subjects = await each(
             world.images, lambda image: find_subject(world, image, tag, commit, named, allow_older=allow_older)
         )
@@ -103,6 +104,12 @@ async def promote_testing(
     with world.registry.one_look():
         decision = await decided(world, wanted, planned)
     return await finished(world, wanted, decision, results, start)
+
+
+async def _refuse_withdrawn(world: World, image: Image, tag: TestTag, *, override: bool) -> None:
+    """Asked before the checkout is looked at: no other one makes a version that was taken back go anywhere."""
+    if digest := await world.repository(image).digest(image.tags.version(tag.tag)):
+        await promotion.refuse_withdrawn(world, image, digest, override=override)
 
 
 async def gate_testing(world: World, reference: str, *, keep: bool = False, gate: Gate | None = None) -> list[GateRun]:

@@ -13,6 +13,8 @@ TYPE = "application/octet-stream"
 _EXISTS = frozenset({409, 412})
 _CHANGED = "BadDigest|SHA256Mismatch"
 """S3's words for a body that is not what was announced: it was changed on its way."""
+_READ = 10_000
+"""Characters of a server's reason that are read."""
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -61,5 +63,6 @@ async def _chunks(upload: Upload) -> AsyncIterator[bytes]:
 
 def _said(text: str) -> str:
     """S3 puts its reason into `<Message>`; other servers into a page."""
+    text = text[:_READ]
     message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
     return " ".join((message[1] if message else re.sub(r"<[^>]*>", " ", text)).split())[:300] or "no reason"

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.vm.rules import Match, Reader, Severity, Where
+from pipeline.vm.rules import LONGEST_LINE, Match, Reader, Severity, Where
 
 HEAD = TAIL = 2 << 20
 """Bytes of the beginning and of the end that are kept."""
-LONGEST_LINE = 8 << 10
 MOST_MATCHES = 200
 """Of each boot: a noisy one leaves room for the next."""
 
@@ -94,7 +93,7 @@ class Console:
         """Take what the guest wrote."""
         self.spoke = self._now()
         self._keep(data)
-        *lines, self._partial = re.split(r"\r*\n\r*", self._partial + data.decode(errors="replace"))
+        *lines, self._partial = (self._partial + data.decode(errors="replace")).split("\n")
         for line in lines:
             self._read(line)
         if len(self._partial) > LONGEST_LINE:

@@ -13,6 +13,7 @@ import anyio
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.report.model import Check, CheckStatus, Phase, Result
+from pipeline.report.wording import status_text
 from pipeline.vm import accelerator, checks, evidence, firmware, qemu, relay
 from pipeline.vm.accelerator import Accelerator
 from pipeline.vm.checks.base import VmCheck
@@ -233,7 +234,7 @@ class Gate:
         names, required = (check.names, check.required) if isinstance(check, VmCheck) else ((check,), True)
         result = judge(names, found, self._waivers, self._spec.allowed_skips, required=required, duration=duration)
         self._checks.append(result)
-        self._say(f"check {result.name}: {result.status}" + (f" ({result.reason})" if result.reason else ""))
+        self._say(f"check {result.name}: {status_text(result)}" + (f" ({result.reason})" if result.reason else ""))
         return result
 
     def _set_attempt_aside(self, error: InfrastructureError) -> None:

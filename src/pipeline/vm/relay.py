@@ -76,7 +76,7 @@ def told(log: Path) -> str:
 
 def fetched(log: str) -> tuple[int, int]:
     """How many distinct blobs went to the guest, and their bytes; bootc fetches some of them twice."""
-    sizes = dict(re.findall(r"^GET \S+/blobs/(\S+) 200 (\d+)$", log, re.MULTILINE))
+    sizes = dict(re.findall(r"^GET \S+/blobs/([^/\s]+) 200 (\d+)$", log, re.MULTILINE))
     return len(sizes), sum(map(int, sizes.values()))
 
 
@@ -88,7 +88,7 @@ def told_fetched(log: str) -> str:
 
 def bytes_told(text: str) -> int | None:
     """The bytes in what `told_fetched` said, wherever it stands; None in other texts."""
-    found = re.search(r"\d+ blobs of (\d+) bytes came in", text)
+    found = re.search(r"blobs of (\d+) bytes came in", text)
     return int(found[1]) if found else None
 
 

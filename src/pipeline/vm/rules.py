@@ -8,6 +8,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+LONGEST_LINE = 8 << 10
+"""Characters of a line that are read: a pattern that occurs in part may cost time by their square."""
+
 
 class Severity(StrEnum):
     """What a match does."""
@@ -499,7 +502,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "lived without",
-        (rf"({_WENT_ON}).*(ead-only file system|No space left on device)",),
+        (rf"^(?>.*?({_WENT_ON})).*(ead-only file system|No space left on device)",),
         Severity.WARNING,
         'systemd-tmpfiles[288]: Failed to create directory or subvolume "/srv", ignoring: Read-only file system',
         "systemd-udevd[301]: Failed to resolve group 'plugdev', ignoring: Unknown group",
@@ -539,5 +542,6 @@ class Reader:
 
     def read(self, line: str) -> list[Match]:
         """Each rule that the line breaks, once."""
+        line = line[:LONGEST_LINE]
         broken = dict.fromkeys(rule for search, unless, rule in self._searches if search(line) and not unless(line))
         return [Match(rule, line) for rule in broken]

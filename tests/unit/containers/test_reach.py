@@ -29,7 +29,12 @@ def test_other_peoples_programs_find_the_mark_of_a_container():
 
 @pytest.mark.parametrize(
     ("address", "user"),
-    [("r.example.org/o/i:latest", "u"), ("other.example.org/o/i", None), ("bootc-image-builder:latest", None)],
+    [
+        ("r.example.org/o/i:latest", "u"),
+        ("R.Example.org/o/i:latest", "u"),
+        ("other.example.org/o/i", None),
+        ("bootc-image-builder:latest", None),
+    ],
 )
 async def test_a_login_is_for_its_own_registry_and_a_bare_name_has_none(address, user):
     login = await Reach(registry_auth=Auth())._login(address)

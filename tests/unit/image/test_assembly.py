@@ -121,6 +121,10 @@ def _nested(layout: Layout) -> None:
     layout.lists(layout.index(layout.index(layout.image())))
 
 
+def _nested_unsaid(layout: Layout) -> None:
+    layout.lists(layout.index(layout.index(layout.image()) | {"mediaType": media.OCI_MANIFEST}))
+
+
 def _twice(layout: Layout) -> None:
     layout.lists(layout.image(made="today"), layout.image(made="yesterday"))
 
@@ -139,6 +143,7 @@ def _no_platform(layout: Layout) -> None:
         (_cut, "no blob"),
         (_docker, "expected an OCI image"),
         (_nested, "lists another index"),
+        (_nested_unsaid, "lists another index"),
         (_twice, "one image for each platform"),
         (_no_platform, "names no os and architecture"),
     ],

@@ -1,5 +1,6 @@
 """What two kinds of repositories get, and that what is theirs stays theirs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,10 +121,25 @@ def test_a_registry_has_a_dot_or_a_port_in_its_name(said: str, host: str):
 
 def test_what_is_there_stays_as_it_is():
     first = _files(TEMPLATE)
-    adopted = Seen([*TEMPLATE.paths, *first], TEMPLATE.texts, TEMPLATE.origin, TEMPLATE.branch)
+    adopted = replace(TEMPLATE, paths=[*TEMPLATE.paths, *first], ignored=first[".gitignore"])
     assert _files(adopted) == {}
     del first["pipeline.toml"]
-    assert set(_files(Seen([*TEMPLATE.paths, *first], TEMPLATE.texts))) == {"pipeline.toml"}
+    assert set(_files(replace(adopted, paths=[*TEMPLATE.paths, *first]))) == {"pipeline.toml"}
+
+
+@pytest.mark.parametrize("ignored", ["", "/build\n!keep", "output/\n", "/out-of-tree\r\n", "# out is theirs\n"])
+def test_what_commands_export_is_ignored_below_the_lines_that_are_there(ignored: str):
+    seen = replace(TEMPLATE, ignored=ignored)
+    told = _files(seen)[".gitignore"]
+    assert told.startswith(ignored)
+    assert [*ignored.splitlines(), "/out/"] == [line for line in told.splitlines() if "Exports of" not in line]
+    assert any(".gitignore has a new last line, /out/" in one for one in unknown(seen)) is bool(ignored)
+    assert ".gitignore" not in _files(replace(TEMPLATE, ignored=told))
+
+
+@pytest.mark.parametrize("line", ["out", "out/", "/out", "/out/", "/out/*", "out/**", "!/out/", " /out/ \r"])
+def test_a_gitignore_that_says_of_exports_stays_as_it_is(line: str):
+    assert ".gitignore" not in _files(replace(TEMPLATE, ignored=f"/build\n{line}\n"))
 
 
 def test_a_folder_of_tests_is_not_added_to():

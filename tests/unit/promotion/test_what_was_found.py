@@ -142,6 +142,30 @@ async def test_a_release_that_was_taken_back_returns_only_when_told(lab: Lab) ->
     assert lab.stable() == lab.released("v1.1.0")
 
 
+@pytest.mark.parametrize("channel", [Channel.TESTING, Channel.STABLE])
+async def test_what_keeps_a_version_away_is_said_before_the_wrong_checkout_is(channel: Channel, lab: Lab) -> None:
+    await lab.release("v1.0.0")
+    await lab.release("v1.1.0")
+    promote = {
+        Channel.TESTING: lambda: lab.promote_testing("v1.1.0-test"),
+        Channel.STABLE: lambda: lab.promote_stable("v1.1.0"),
+    }[channel]
+    lab.git.checked_out = -2
+
+    async def said() -> str:
+        (told,) = await promote()
+        assert told.outcome is Outcome.PRECONDITION
+        return told.reason
+
+    assert "Check that commit out" in await said()
+    await lab.rollback(channel)
+    assert "is on hold" in await said()
+    await lab.release_hold(channel)
+    assert "is withdrawn" in await said()
+    lab.git.tags.clear()
+    assert "is withdrawn" in await said()
+
+
 async def test_a_hold_and_its_release_do_not_make_a_crashed_promotion_look_overtaken(lab: Lab) -> None:
     await lab.prepare("v1.0.0")
     breaking(lab, "os:stable")

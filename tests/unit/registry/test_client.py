@@ -533,6 +533,35 @@ async def test_nobody_waits_for_a_registry_in_the_container_that_asks(free_tcp_p
             await client.repository(Repository(f"localhost:{free_tcp_port}", "o/i")).manifest(Tag("next"))
 
 
+@pytest.mark.parametrize("platform", [None, {"os": "linux", "architecture": "amd64"}])
+async def test_an_index_that_another_calls_an_image_is_refused(
+    web: respx.Router, repo: RepositoryClient, platform: dict[str, str] | None
+) -> None:
+    linux = {"platform": platform} if platform else {}
+    inner = index_of([IMAGE.descriptor.to_json() | {"platform": {"os": "linux", "architecture": "amd64"}}])
+    outer = index_of([inner.descriptor.to_json() | {"mediaType": media.OCI_MANIFEST} | linux])
+    for one in (inner, outer):
+        web.get(f"{BASE}/manifests/{one.digest}").mock(return_value=listing(one))
+    for read in (repo.images, repo.platforms, repo.labels):
+        with pytest.raises(PreconditionError, match="calls it an image"):
+            await read(outer.digest)
+
+
+async def test_an_image_of_another_platform_that_is_gone_hides_none_that_is_there(
+    web: respx.Router, repo: RepositoryClient
+) -> None:
+    gone = Digest("sha256:" + "0" * 64)
+    listed = [
+        IMAGE.descriptor.to_json() | {"digest": digest, "platform": {"os": "linux", "architecture": name}}
+        for name, digest in (("amd64", IMAGE.digest), ("arm64", gone))
+    ]
+    index = index_of(listed)
+    web.get(f"{BASE}/manifests/{index.digest}").mock(return_value=listing(index))
+    web.get(f"{BASE}/manifests/{IMAGE.digest}").mock(return_value=answer())
+    web.get(f"{BASE}/manifests/{gone}").mock(return_value=UNKNOWN)
+    assert await repo.platforms(index.digest) == {"linux/amd64": IMAGE.digest, "linux/arm64": gone}
+
+
 async def test_an_index_with_other_digests_is_refused_rather_than_misread(
     web: respx.Router, repo: RepositoryClient
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.domain import Repository
 from pipeline.errors import UsageError
-from pipeline.registry.credentials import Credentials, Login
+from pipeline.registry.credentials import Credentials, Login, small_hosts
 
 
 def auth(user: str, password: str = "pw") -> dict[str, str]:
@@ -36,6 +36,27 @@ def test_docker_hub_goes_by_several_names(key: str) -> None:
 @pytest.mark.parametrize("key", ["https://r.example.org", "http://r.example.org/", "https://r.example.org/v2/"])
 def test_keys_may_be_urls(key: str) -> None:
     assert user_for({"auths": {key: auth("me")}}, "r.example.org/a/b") == "me"
+
+
+@pytest.mark.parametrize("key", ["R.Example.org", "https://R.EXAMPLE.org/v2/", "r.example.org"])
+@pytest.mark.parametrize("repository", ["r.example.org/a/b", "R.example.ORG/a/b"])
+def test_capitals_in_a_host_say_nothing(key: str, repository: str) -> None:
+    assert user_for({"auths": {key: auth("me")}}, repository) == "me"
+
+
+@pytest.mark.parametrize("hosts", [("R.example.org", "r.example.org"), ("r.example.org", "R.example.org")])
+def test_of_two_logins_for_a_host_that_in_small_letters_counts(hosts: tuple[str, str]) -> None:
+    config = {"auths": {host: auth(host) for host in hosts}}
+    assert user_for(config, "r.example.org/a") == "r.example.org"
+    assert user_for(json.loads(small_hosts(json.dumps(config))), "r.example.org/a") == "r.example.org"
+
+
+def test_tools_get_the_logins_under_the_names_that_references_have_here() -> None:
+    config = {"auths": {"GHCR.io/Owner": auth("me")}, "credHelpers": {"GCR.io": "gcloud"}, "other": 1}
+    small = {"auths": {"ghcr.io/Owner": auth("me")}, "credHelpers": {"gcr.io": "gcloud"}, "other": 1}
+    assert json.loads(small_hosts(json.dumps(config))) == small
+    text = json.dumps(small, indent=2)
+    assert small_hosts(text) == text
 
 
 def test_passwords_may_hold_colons() -> None:

@@ -46,6 +46,12 @@ def make() -> Make:
 
 
 @pytest.fixture
+def advice() -> Check:
+    """A finding that stops nothing."""
+    return Check(name="size-change", status=CheckStatus.FAILED, required=False, reason="grew by 9 %", output="9 %")
+
+
+@pytest.fixture
 def failed() -> Check:
     return Check(
         name="units",

@@ -69,6 +69,7 @@ def test_a_measure_that_nobody_took_is_a_dash_beside_the_others() -> None:
 
 def test_every_channel_has_a_badge() -> None:
     pages = board([Standing("os", "r.test/os", [_line(channel) for channel in Channel])], [], NOW)
+    assert all(text.endswith(">\n") for text in pages.values())
     assert {path for path in pages if path.endswith(".svg")} == {f"badges/os-{one}.svg" for one in Channel}
     assert "v1.4.0" in pages["badges/os-stable.svg"]
 

@@ -35,6 +35,11 @@ def test_result_json_has_what_machines_ask_for(make, failed, tmp_path: Path) -> 
     assert document["plan"][1]["old"] == "sha256:" + "b" * 64
 
 
+def test_every_file_ends_its_last_line(make, tmp_path: Path) -> None:
+    write_report(make(), tmp_path)
+    assert all(path.read_text().endswith("\n") for path in tmp_path.iterdir())
+
+
 def test_writing_twice_gives_the_same_files(make, tmp_path: Path) -> None:
     first = [write_report(make(), _logs(tmp_path)), {path: path.read_bytes() for path in tmp_path.glob("*.*")}][1]
     write_report(make(), tmp_path)

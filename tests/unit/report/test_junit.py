@@ -36,6 +36,12 @@ def test_each_status_is_shown_for_what_it_means(make, status: CheckStatus, requi
         assert "why" in case.find(kind).attrib["message"]
 
 
+def test_advice_is_no_failure_of_a_run_that_passed(make, advice) -> None:
+    root = ET.fromstring(junit(make(Outcome.PASSED, advice)))
+    assert (root.attrib["failures"], root.attrib["skipped"]) == ("0", "1")
+    assert root.find(".//skipped").attrib["message"] == "advice: grew by 9 %"
+
+
 def test_counts_agree_with_the_cases(make, failed) -> None:
     skipped = Check(name="selinux", status=CheckStatus.SKIPPED, required=False)
     root = ET.fromstring(junit(make(Outcome.GATE_FAILED, failed, skipped)))

@@ -52,6 +52,13 @@ def test_failed_checks_are_open_and_passed_ones_closed(make, failed) -> None:
     assert [("open" in attributes) for attributes in details] == [False, True]
 
 
+def test_advice_does_not_look_like_a_failure(make, advice) -> None:
+    text = page(make(Outcome.PASSED, advice))
+    assert '<details class="check advice">' in text
+    assert '<span class="status">advice</span>' in text
+    assert "✘" not in text
+
+
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_a_page(make, outcome: Outcome) -> None:
     text = page(make(outcome, plan=[], timeline=[], inputs={}))

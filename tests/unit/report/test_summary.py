@@ -17,6 +17,12 @@ def test_moves_show_twelve_digits_of_old_and_new(make) -> None:
     assert "| ghcr.io/tuna-os/yellowfin:v1.2.3-test | (new) | aaaaaaaaaaaa |" in text
 
 
+def test_advice_does_not_look_like_a_failure(make, advice) -> None:
+    text = summary(make(Outcome.PASSED, advice))
+    assert "| size-change | △ advice |" in text
+    assert "failed" not in text
+
+
 def test_the_output_of_a_failed_check_is_shown_and_of_a_passed_one_not(make, failed) -> None:
     passed = Check(name="kernel", status=CheckStatus.PASSED, output="6.1.0 and much more")
     text = summary(make(Outcome.GATE_FAILED, passed, failed))

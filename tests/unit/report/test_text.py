@@ -21,6 +21,14 @@ def test_a_failure_names_the_check_the_finding_and_the_last_console_lines(make, 
     assert "early" not in text
 
 
+def test_advice_does_not_look_like_a_failure(make, advice) -> None:
+    text = result_text(make(Outcome.PASSED, advice))
+    assert "△  size-change  advice" in text
+    assert "grew by 9 %" in text
+    assert "failed" not in text
+    assert "✘" not in text
+
+
 def test_a_success_shows_no_console(make) -> None:
     assert "console" not in result_text(make(), console="Kernel panic")
 

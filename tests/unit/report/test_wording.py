@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.domain import Outcome
 from pipeline.report.model import Check, CheckStatus
-from pipeline.report.wording import checks_text, explanation, headline, moves_text, next_step, status_text
+from pipeline.report.wording import checks_text, explanation, headline, mark, moves_text, next_step, status_text
 
 
 def test_the_headline_is_outcome_command_tag_and_first_sentence(make) -> None:
@@ -40,8 +40,22 @@ def test_checks_are_counted_by_status() -> None:
     assert checks_text(checks) == "2 passed, 1 infra"
 
 
-def test_a_check_that_does_not_count_says_so() -> None:
-    assert status_text(Check(name="a", status=CheckStatus.FAILED, required=False)) == "failed (not required)"
+@pytest.mark.parametrize(
+    ("status", "required", "said"),
+    [
+        (CheckStatus.FAILED, True, "✘ failed"),
+        (CheckStatus.FAILED, False, "△ advice"),
+        (CheckStatus.SKIPPED, False, "○ skipped (not required)"),
+        (CheckStatus.INFRA, False, "! infra (not required)"),
+    ],
+)
+def test_a_check_that_does_not_count_says_so(status: CheckStatus, required: bool, said: str) -> None:
+    check = Check(name="a", status=status, required=required)
+    assert f"{mark(check)} {status_text(check)}" == said
+
+
+def test_advice_is_not_counted_among_what_failed(advice, failed) -> None:
+    assert checks_text([advice, failed, advice]) == "1 failed, 2 advice"
 
 
 @pytest.mark.parametrize("command", ["build-next", "promote-testing", "promote-stable"])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -24,7 +24,7 @@ from pipeline.registry.retention import (
 )
 from pipeline.registry.retention import record as record_module
 from pipeline.registry.retention.oci import OciDriver
-from pipeline.registry.retention.record import RecordKeeper
+from pipeline.registry.retention.record import RecordKeeper, State, find_record
 from pipeline.report.model import Move
 
 RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
@@ -392,6 +392,43 @@ async def test_a_dead_prune_does_not_block_for_ever(
     await RecordKeeper(repo, OciDriver(repo), registry.now - timedelta(hours=2)).open([shop["old"]])
     assert (await run()).outcome is Outcome.PASSED
     await refuse_while_pruning(repo, shop["old"], registry.now)
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.INTERRUPTED])
+async def test_a_record_that_no_prune_writes_does_not_block_for_ever(
+    state: State, run: Any, registry: Any, client: Any, shop: dict[str, Digest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = client.repository(registry.repository)
+    keeper = RecordKeeper(repo, OciDriver(repo), registry.now)
+    honest = record_module._LASTS
+    monkeypatch.setattr(record_module, "_LASTS", datetime.max.replace(tzinfo=UTC) - registry.now - timedelta(days=1))
+    await keeper._write(state, [shop["old"]])
+    monkeypatch.setattr(record_module, "_LASTS", honest)
+    await refuse_while_pruning(repo, shop["old"], registry.now)
+    record = await find_record(repo)
+    assert record
+    assert record.digests == (shop["old"],), "as of a prune that died, what it had planned is remembered"
+    assert (await run()).outcome is Outcome.PASSED
+
+
+async def test_a_clock_of_ours_that_is_behind_makes_no_running_prune_look_dead(
+    registry: Any, client: Any, shop: dict[str, Digest]
+) -> None:
+    repo = client.repository(registry.repository)
+    await RecordKeeper(repo, OciDriver(repo), registry.now).open([shop["old"]])
+    with pytest.raises(ConflictError, match="a prune that is running has"):
+        await refuse_while_pruning(repo, shop["old"], registry.now - timedelta(days=1))
+
+
+async def test_a_registry_that_tells_no_time_has_every_record_hold(
+    registry: Any, client: Any, shop: dict[str, Digest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = client.repository(registry.repository)
+    await RecordKeeper(repo, OciDriver(repo), registry.now + timedelta(days=1)).open([shop["old"]])
+    await refuse_while_pruning(repo, shop["old"], registry.now)
+    monkeypatch.setattr(repo, "clock_is_ahead_by", lambda: None)
+    with pytest.raises(ConflictError, match="a prune that is running has"):
+        await refuse_while_pruning(repo, shop["old"], registry.now)
 
 
 async def test_a_promotion_sees_that_its_digest_is_going(registry: Any, client: Any, shop: dict[str, Digest]) -> None:

@@ -377,6 +377,8 @@ def test_both_boots_stand_side_by_side_and_only_the_whole_is_judged() -> None:
     [
         ("kvm", None, "first-release"),
         ("tcg", STABLE, "other-accelerator"),
+        ("tcg", STABLE.model_copy(update={"accelerator": "tcg"}), "other-accelerator"),
+        ("kvm", STABLE.model_copy(update={"accelerator": "tcg"}), "other-accelerator"),
         ("kvm", Baseline(name="0123456789ab", image_size=1), "no-stable-evidence"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The files that a repository gets. One that is there already stays as it is, whoever wrote it."""
+"""The files that a repository gets. What is there already stays as it is, whoever wrote it."""
 
 import json
 import re
@@ -12,6 +12,9 @@ from pipeline.policy.adoption.seen import ImageSeen, Seen
 CONFIGURATION = "pipeline.toml"
 WORKFLOWS = ("build-next", "refresh-next", "pull-request", "test-qemu", "release-stable", "channels", "prune")
 STAGE = ".github/workflows/stage.yml"
+IGNORED = ".gitignore"
+EXPORTS = "out"
+"""The folder to which the commands of docs/ export."""
 _HERE = "./.github/workflows/stage.yml"
 _SAMPLES = {
     "tests/os/os-release": "os-release",
@@ -52,7 +55,20 @@ def proposal(seen: Seen, address: str, own: Mapping[str, str]) -> Proposal:
     }
     if not _project(address):
         wanted[STAGE] = own[STAGE]
-    return Proposal({path: text for path, text in wanted.items() if path not in seen.paths})
+    new = {path: text for path, text in wanted.items() if path not in seen.paths}
+    return Proposal(new if _says_of_exports(seen) else {**new, IGNORED: _ignoring(seen.ignored)})
+
+
+def _says_of_exports(seen: Seen) -> bool:
+    """Whether .gitignore has that folder in a line of its own, also one that takes it in again (`!`)."""
+    return EXPORTS in (line.strip().strip("!/*") for line in seen.ignored.splitlines())
+
+
+def _ignoring(text: str) -> str:
+    """The same .gitignore with a line more."""
+    before = text if text.endswith("\n") or not text else f"{text}\n"
+    why = "Exports of the pipeline. From a tree with files that git neither has nor ignores, no build is pushed."
+    return f"{before}# {why}\n/{EXPORTS}/\n"
 
 
 def workflow(text: str, address: str, registry: str, branch: str, *, build_secrets: bool = False) -> str:
@@ -115,6 +131,8 @@ def unknown(seen: Seen) -> list[str]:
         f"{one} configures a disk, and which one is not known: gates.testing.builder.config." for one in other_disks
     ]
     told += [f"{one} pushes images, too: let it stop once build-next.yml does." for one in looking.pushes(seen)]
+    if seen.ignored and not _says_of_exports(seen):
+        told.append(f"{IGNORED} has a new last line, /{EXPORTS}/, where the commands of the documentation export to.")
     if release := looking.highest_release(seen):
         told.append(f"There are releases up to {release}: the next one of the pipeline has to be above the stable one.")
     told.append(

@@ -37,6 +37,8 @@ class Seen:
     branch: str = ""
     """The branch that is checked out."""
     tags: Sequence[str] = ()
+    ignored: str = ""
+    """All of .gitignore."""
 
     @property
     def automation(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ ways of its own.
 
 import secrets
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -18,12 +18,15 @@ from pipeline.domain import Digest
 from pipeline.errors import ConflictError, PreconditionError
 from pipeline.policy.names import PRUNING
 from pipeline.registry.client import RepositoryClient
+from pipeline.registry.clock import SKEW
 from pipeline.registry.content import children
 from pipeline.registry.retention.driver import Driver
 
 RECORD = "application/vnd.bootc-pipeline.pruning.v1+json"
 
 _LASTS = timedelta(hours=1)
+_LATEST = _LASTS + 2 * SKEW
+"""No prune writes an end that is later than this from now: it begins only where its clock is the registry's."""
 _RENEWED_AFTER = 600.0
 """Seconds of work after which the record is written again, well before it runs out."""
 _SETTLE = 0.25
@@ -70,12 +73,26 @@ async def find_record(repository: RepositoryClient) -> PruneRecord | None:
         if len(layers) != 1:
             raise ValueError(f"it has {len(layers)} layers, expected one")
         (layer,) = layers
-        return PruneRecord.model_validate_json(await repository.content(layer))
+        return _honest(repository, PruneRecord.model_validate_json(await repository.content(layer)))
     except (ValueError, ValidationError) as error:
         raise PreconditionError(
             f"{repository.repository}:{PRUNING} is not a record of a prune: {error}. "
             "Somebody else wrote to this tag; find out who, then delete it."
         ) from error
+
+
+def _honest(repository: RepositoryClient, record: PruneRecord) -> PruneRecord:
+    """A record that ends later than any prune writes it counts as one of a prune that died: it has run out.
+
+    Else whoever may push here, or a clock that was wrong once, kept promotions and prunes away until the year that it
+    names. The registry's clock decides, which prunes are held to before they begin: by a clock of ours that is behind,
+    the record of a prune that deletes right now would seem to be such a one. Where the registry tells no time nobody's
+    clock was compared with anything, and every record holds as long as it says.
+    """
+    off = repository.clock_is_ahead_by()
+    if off is None or record.until <= datetime.now(UTC) - off + _LATEST:
+        return record
+    return record.model_copy(update={"until": datetime.min.replace(tzinfo=UTC)})
 
 
 async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now: datetime) -> None:
@@ -89,7 +106,8 @@ async def refuse_while_pruning(repository: RepositoryClient, digest: Digest, now
     if record and record.may_still_take(digest, now):
         raise ConflictError(
             f"a prune that is {record.state} has {digest} of {repository.repository} on its list: expected an image "
-            f"that stays. No channel has moved; run again after {record.until:%H:%M} UTC or when a prune has ended."
+            "that stays. No channel has moved; run again when a prune has ended, or after "
+            f"{record.until:%Y-%m-%d %H:%M} UTC."
         )
 
 

@@ -37,16 +37,20 @@ async def _look_at_boot(session: Session) -> Found | Skipped:
 
 
 def judge_boot(phases: Mapping[str, float], accelerator: str, stable: Baseline | None, limit: float) -> Found | Skipped:
-    """The verdict on the seconds of each phase; the sum may be `limit` percent above stable's."""
+    """The verdict on the seconds of each phase; the sum may be `limit` percent above stable's.
+
+    Emulated boots are not compared, not even with one another: their seconds tell of the machine that emulates.
+    """
     if stable is None:
         return _first_release()
     if not stable.phases:
         return Skipped("no-stable-evidence", f"no gate measured the boot of {stable.name}")
     if stable.busy:
         return Skipped("no-stable-evidence", f"{stable.name} was measured on a loaded machine, which is no baseline")
-    if stable.accelerator != accelerator:
+    if {accelerator, stable.accelerator} != {"kvm"}:
         was = stable.accelerator or "an unknown accelerator"
-        return Skipped("other-accelerator", f"{stable.name} was measured under {was}, this system under {accelerator}")
+        told = f"{stable.name} was measured under {was}, this system under {accelerator}; only boots with KVM compare"
+        return Skipped("other-accelerator", told)
     pairs = [
         _seconds("boot", sum(phases.values()), sum(stable.phases.values())),
         *(_seconds(name, phases[name], stable.phases[name]) for name in phases if name in stable.phases),

@@ -8,6 +8,9 @@ from pipeline.vm.rules import Match, Severity
 from pipeline.vm.session import Session
 from pipeline.vm.verdict import Found
 
+_NUMBER = re.compile(r"(?<![0-9a-f])(0x)?[0-9a-f]*[0-9][0-9a-f]*")
+"""From its beginning only: a long run of letters is not looked at again from each of them."""
+
 
 async def _look(session: Session) -> Found:
     return summarise(
@@ -30,8 +33,13 @@ def _kinds(matches: list[Match]) -> list[str]:
     """The first of the lines that differ in numbers only, and how often the kind occurs."""
     kinds: dict[str, list[Match]] = {}
     for match in matches:
-        kinds.setdefault(re.sub(r"(0x)?[0-9a-f]*[0-9][0-9a-f]*", "#", str(match)), []).append(match)
+        kinds.setdefault(without_numbers(str(match)), []).append(match)
     return [f"{same[0]}" + (f" ({len(same)} times)" if len(same) > 1 else "") for same in kinds.values()]
+
+
+def without_numbers(line: str) -> str:
+    """A line with `#` for each decimal or hexadecimal number, so that lines of a kind are the same."""
+    return _NUMBER.sub("#", line)
 
 
 CHECK = VmCheck("console", _look, again=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.vm import attachments, relay
 from pipeline.vm.checks.base import VmCheck
+from pipeline.vm.checks.console import without_numbers
 from pipeline.vm.checks.reboot import look_again
 from pipeline.vm.session import Session
 from pipeline.vm.spec import Upgrade
@@ -141,8 +142,7 @@ def beyond(findings: list[str], known: list[str]) -> list[str]:
 
 
 def _kind(finding: str) -> str:
-    alike = re.sub(r"(0x)?[0-9a-f]*[0-9][0-9a-f]*", "#", finding)
-    return re.sub(r"\[ *#\.#\] ?| \(# times\)$", "", alike)
+    return re.sub(r"\[ *#\.#\] ?| \(# times\)$", "", without_numbers(finding))
 
 
 async def _upgrades_again(session: Session, wanted: Upgrade) -> tuple[list[str], str, str]:
