@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from io import BufferedIOBase
 from pathlib import Path
+from threading import local
 from zlib import crc32
 
 import zstandard
@@ -112,8 +113,18 @@ def _written(file: BufferedIOBase, whole: "hashlib._Hash", chunk: bytes) -> None
     whole.update(chunk)
 
 
+class _Own(local):
+    """What each thread has for all its chunks: anew for each, its memory would be, too."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+
+
+_own = _Own()
+
+
 def _compressed(chunk: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(chunk)
+    return _own.compressor.compress(chunk)
 
 
 def _unpacked(content: bytes) -> bytes:

@@ -21,6 +21,7 @@ from math import inf
 from typing import Self, TypeVar
 
 import anyio
+import httpcore
 import httpx
 
 from pipeline.domain import Repository, Tag
@@ -36,6 +37,8 @@ T = TypeVar("T")
 Body = bytes | Callable[[], AsyncIterable[bytes]]
 """What to send: bytes, or what makes a fresh stream of them for each attempt."""
 
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 256 << 10
+"""Bytes that are taken from a connection at once, as many as asyncio has ready: each time costs as much as 64 KiB do."""
 _CONCURRENT = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
 _HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
