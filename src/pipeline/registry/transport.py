@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import inf
 from typing import Self, TypeVar
+from urllib.parse import urljoin
 
 import anyio
 import httpcore
@@ -144,7 +145,7 @@ class Transport:
         """
         here = self._own(repository)
         try:
-            url = (near or here).join(location)
+            url = httpx.URL(urljoin(str(near or here), location))
             netloc = url.netloc.decode()
         except (httpx.InvalidURL, ValueError) as error:
             raise Transient(f"a location that is no URL ({error})") from error
