@@ -389,6 +389,7 @@ async def _let_go(response: httpx.Response) -> None:
                 await response.aread()
     finally:
         await response.aclose()
+        response.stream = httpx.ByteStream(b"")  # in a cycle with it, all that was sent would wait for the collector
 
 
 async def read(response: httpx.Response, limit: int) -> bytes:
