@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import anyio
 
+from pipeline.containers.disk_store import MEMORY
 from pipeline.domain import Repository, Tag
 from pipeline.registry.chunks import BLOCK
 from pipeline.registry.client import RegistryClient
@@ -158,7 +159,7 @@ def _cost(command: list[str], registry: Path) -> Cost:
     pid = os.posix_spawnp(
         command[0],
         command,
-        os.environ | {"PYTHONPATH": str(MODULE / "src")},
+        os.environ | MEMORY | {"PYTHONPATH": str(MODULE / "src")},
         file_actions=[(os.POSIX_SPAWN_DUP2, into, 1)],
     )
     os.close(into)

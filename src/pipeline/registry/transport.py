@@ -39,7 +39,7 @@ Body = bytes | Callable[[], AsyncIterable[bytes]]
 """What to send: bytes, or what makes a fresh stream of them for each attempt."""
 
 httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 256 << 10
-"""Bytes that are taken from a connection at once, as many as asyncio has ready: each time costs as much as 64 KiB do."""
+"""Bytes that are taken from a connection at once, as many as asyncio has ready: each time costs as much as 64 KiB."""
 _CONCURRENT = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
 _HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
