@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import anyio
 
+from pipeline.containers.disk_store import MEMORY
 from pipeline.domain import Repository, Tag
 from pipeline.registry.chunks import BLOCK
 from pipeline.registry.client import RegistryClient
@@ -160,7 +161,7 @@ def cost(command: list[str], held: Path, **environment: str) -> Cost:
     pid = os.posix_spawnp(
         command[0],
         command,
-        os.environ | {"PYTHONPATH": str(MODULE / "src")} | environment,
+        os.environ | MEMORY | {"PYTHONPATH": str(MODULE / "src")} | environment,
         file_actions=[(os.POSIX_SPAWN_DUP2, into, 1)],
     )
     os.close(into)

@@ -18,6 +18,8 @@ from pipeline.image.oci_layout import Written
 from pipeline.registry.evidence import DiskRecord
 from pipeline.upload.order import DiskReport, Order
 
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
+"""The environment of what moves disks: memory that a chunk had serves the next one; it would be new pages each time."""
 _AUTH = "/run/secrets/auth"
 _DISK = ("python", "-m", "pipeline.registry.disk")
 _LIST = "/sent.json"
@@ -66,7 +68,7 @@ async def send_disk(reach: Reach, repository: Repository, disk: Disk) -> dagger.
     Leaves the processors to what runs beside it.
     """
     sent = await _run(
-        _carrier(reach, reach.registry_auth).with_mounted_file("/disk.qcow2", disk.file),
+        _chunker(reach).with_mounted_file("/disk.qcow2", disk.file),
         aside([*_DISK, "send", *_where(reach, repository), "--path", "/disk.qcow2", "--list", _LIST]),
         privileged=True,
     )
@@ -107,7 +109,7 @@ async def fetch_disk(reach: Reach, repository: Repository, record: DiskRecord) -
     for this disk fetches nothing. Leaves the processors to what runs beside it.
     """
     fetched = await _run(
-        _carrier(replace(reach, run="by digest"), reach.registry_auth),
+        _chunker(replace(reach, run="by digest")),
         aside(
             [
                 *(*_DISK, "fetch"),
@@ -219,6 +221,13 @@ def _store(target: Upload, auth: dagger.Secret | None) -> list[str]:
 
 def _carrier(reach: Reach, auth: dagger.Secret | None) -> dagger.Container:
     return _with_login(reach.outside(with_pipeline(debian("ca-certificates"))), auth)
+
+
+def _chunker(reach: Reach) -> dagger.Container:
+    container = _carrier(reach, reach.registry_auth)
+    for name, value in MEMORY.items():
+        container = container.with_env_variable(name, value)
+    return container
 
 
 def _with_login(container: dagger.Container, auth: dagger.Secret | None) -> dagger.Container:

@@ -8,8 +8,9 @@ are under way at a time, each is retried alone, and no more than those are in me
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
+from threading import local
 from zlib import crc32
 
 import zstandard
@@ -40,15 +41,15 @@ def average(size: int) -> int:
     return AVERAGE << (max(size - 1, 0) // _MANY).bit_length()
 
 
-def cut(file: BinaryIO, average: int = AVERAGE) -> Iterator[bytes]:
+def cut(file: BufferedIOBase, average: int = AVERAGE) -> Iterator[bytes]:
     """The chunks of an open file: one ends behind a block whose checksum says so."""
     smallest, largest, blocks = average // 4, average * 2, average // BLOCK
-    while chunk := bytearray(file.read(smallest)):
-        while len(chunk) < largest and (block := file.read(BLOCK)):
-            chunk += block
-            if crc32(block) % blocks == 0:
-                break
-        yield bytes(chunk)
+    ahead = memoryview(bytearray(largest))
+    while size := file.readinto(ahead):
+        ends = range(smallest + BLOCK, size, BLOCK)
+        end = next((end for end in ends if crc32(ahead[end - BLOCK : end]) % blocks == 0), size)
+        yield bytes(ahead[:end])
+        file.seek(end - size, os.SEEK_CUR)
 
 
 async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tuple[list[Descriptor], Digest, int]:
@@ -68,7 +69,7 @@ async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tu
     async def note(pushed: Descriptor) -> None:
         chunks.append(pushed)
 
-    with path.open("rb", buffering=1 << 20) as file:
+    with path.open("rb") as file:
         cutter = cut(file, average(os.fstat(file.fileno()).st_size))
         await in_turn(read(cutter), push, note, at_once=_AT_ONCE)
     return chunks, Digest(f"sha256:{whole.hexdigest()}"), size
@@ -107,13 +108,23 @@ def _next(chunks: Iterator[bytes], whole: "hashlib._Hash") -> bytes:
     return chunk
 
 
-def _written(file: BinaryIO, whole: "hashlib._Hash", chunk: bytes) -> None:
+def _written(file: BufferedIOBase, whole: "hashlib._Hash", chunk: bytes) -> None:
     file.write(chunk)
     whole.update(chunk)
 
 
+class _Own(local):
+    """What each thread has for all its chunks: anew for each, its memory would be, too."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+
+
+_own = _Own()
+
+
 def _compressed(chunk: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(chunk)
+    return _own.compressor.compress(chunk)
 
 
 def _unpacked(content: bytes) -> bytes:

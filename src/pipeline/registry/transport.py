@@ -12,20 +12,22 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from math import inf
 from typing import Self, TypeVar
+from urllib.parse import urljoin
 
 import anyio
+import httpcore
 import httpx
 
 from pipeline.domain import Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
-from pipeline.quantities import http_date
+from pipeline.quantities import http_date, whole
 from pipeline.registry import refusals
 from pipeline.registry.artifacts import Promoted, looks_promoted
 from pipeline.registry.auth import Challenge, basic, parse_challenges, token_request, widened
@@ -36,6 +38,8 @@ T = TypeVar("T")
 Body = bytes | Callable[[], AsyncIterable[bytes]]
 """What to send: bytes, or what makes a fresh stream of them for each attempt."""
 
+httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 256 << 10
+"""Bytes that are taken from a connection at once, as many as asyncio has ready: each time costs as much as 64 KiB."""
 _CONCURRENT = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
 _HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
@@ -85,6 +89,7 @@ class Transport:
         self._credentials = credentials or Credentials()
         self._plain_http = plain_http
         self._addresses = addresses
+        self._bases: dict[Repository, httpx.URL] = {}
         self._challenges: dict[str, Challenge] = {}
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self.referrers_api: dict[str, bool] = {}
@@ -126,15 +131,21 @@ class Transport:
         scheme = "http" if repository.host in self._plain_http else "https"
         return f"{scheme}://{self._addresses.get(repository.host, host)}/v2/{repository.path}/"
 
+    def _own(self, repository: Repository) -> httpx.URL:
+        """The same, read once: reading a URL takes as long as writing a request."""
+        if repository not in self._bases:
+            self._bases[repository] = httpx.URL(self.base(repository))
+        return self._bases[repository]
+
     def absolute(self, repository: Repository, location: str, *, near: httpx.URL | None = None) -> str:
         """A URL that the registry gave (Location, Link), seen from here; `near`: what a relative one goes out from.
 
         The registry may know itself by the name in references, or by http behind a proxy that speaks TLS. Transient
         for what is no URL, PreconditionError for one that leaves TLS.
         """
-        here = httpx.URL(self.base(repository))
+        here = self._own(repository)
         try:
-            url = (near or here).join(location)
+            url = httpx.URL(urljoin(str(near or here), location))
             netloc = url.netloc.decode()
         except (httpx.InvalidURL, ValueError) as error:
             raise Transient(f"a location that is no URL ({error})") from error
@@ -149,7 +160,7 @@ class Transport:
 
     def is_own(self, repository: Repository, response: httpx.Response) -> bool:
         """Whether the registry itself gave this answer, not a host that a redirect or Location led to."""
-        return self._ours(repository, str(response.url))
+        return self._ours(repository, response.url)
 
     @contextmanager
     def patience(self, allowance: float = 0.0) -> Iterator[None]:
@@ -213,7 +224,7 @@ class Transport:
         registry that is read by this request.
         Raises Transient for what may pass and PreconditionError for a refusal; other statuses are the caller's.
         """
-        url = path if "://" in path else self.base(repository) + path
+        url = httpx.URL(path if "://" in path else self.base(repository) + path)
         actions = "pull" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "pull,push"
         need = _Need(repository, actions, self._credentials.login(repository), also)
         async with self._limiter:
@@ -243,24 +254,24 @@ class Transport:
                     if redirects and method in ("GET", "HEAD") and response.has_redirect_location:
                         url, hops = self._redirected(repository, response, elsewhere=elsewhere), hops + 1
                         if hops > _HOPS:
-                            raise Transient(f"more than {_HOPS} redirects, the last one to {httpx.URL(url).host}")
+                            raise Transient(f"more than {_HOPS} redirects, the last one to {url.host}")
                         continue
                     await self._judge(need, response, ours=ours)
                     yield response
                 finally:
-                    await response.aclose()
+                    await _let_go(response)
                 return
 
-    def _redirected(self, repository: Repository, response: httpx.Response, *, elsewhere: bool) -> str:
-        url = self.absolute(repository, response.headers["location"], near=response.url)
+    def _redirected(self, repository: Repository, response: httpx.Response, *, elsewhere: bool) -> httpx.URL:
+        url = httpx.URL(self.absolute(repository, response.headers["location"], near=response.url))
         if not elsewhere and not self._ours(repository, url):
-            raise Transient(f"a redirect to {httpx.URL(url).host}, which is not the registry")
+            raise Transient(f"a redirect to {url.host}, which is not the registry")
         return url
 
-    def _ours(self, repository: Repository, url: str) -> bool:
+    def _ours(self, repository: Repository, url: httpx.URL) -> bool:
         """Whether the login may be shown to whoever answers `url`: upload locations may lie elsewhere, signed."""
-        one, own = httpx.URL(url), httpx.URL(self.base(repository))
-        return (one.scheme, one.netloc) == (own.scheme, own.netloc)
+        own = self._own(repository)
+        return (url.scheme, url.netloc) == (own.scheme, own.netloc)
 
     async def _judge(self, need: "_Need", response: httpx.Response, *, ours: bool = True) -> None:
         status = response.status_code
@@ -286,7 +297,7 @@ class Transport:
 
     def _note_time(self, repository: Repository, response: httpx.Response) -> None:
         """Remember the registry's clock; an answer from a cache (RFC 9111, Age) tells an older one."""
-        if "age" in response.headers or not self._ours(repository, str(response.url)):
+        if "age" in response.headers or not self._ours(repository, response.url):
             return
         if there := http_date(response.headers.get("date", "")):
             self.ahead[repository.host] = datetime.now(UTC) - there
@@ -369,6 +380,18 @@ class _Need:
         return (own, f"repository:{self.also.path}:pull") if self.also else (own,)
 
 
+async def _let_go(response: httpx.Response) -> None:
+    """Close an answer; what is left of a short one is read first: only then its connection serves the next request."""
+    size = 0 if response.request.method == "HEAD" else whole(response.headers.get("content-length", ""))
+    try:
+        if size is not None and size <= _ERROR and not response.is_stream_consumed:
+            with suppress(httpx.RequestError):
+                await response.aread()
+    finally:
+        await response.aclose()
+        response.stream = httpx.ByteStream(b"")  # in a cycle with it, all that was sent would wait for the collector
+
+
 async def read(response: httpx.Response, limit: int) -> bytes:
     """The body, kept for who reads it again; Transient when it is longer than `limit` bytes.
 
@@ -377,12 +400,13 @@ async def read(response: httpx.Response, limit: int) -> bytes:
     if "body" not in response.extensions:
         if (encoding := response.headers.get("content-encoding", "").lower()) not in ("", "identity"):
             raise Transient(f"answer {response.status_code} in the encoding {encoding}, not asked for", attempts=3)
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > limit:
+        parts, size = list[bytes](), 0
+        async for part in response.aiter_raw():
+            parts.append(part)
+            size += len(part)
+            if size > limit:
                 raise Transient(f"answer {response.status_code} with more than {limit} bytes", attempts=3)
-        response.extensions["body"] = bytes(body)
+        response.extensions["body"] = b"".join(parts)
     content: bytes = response.extensions["body"]
     return content
 

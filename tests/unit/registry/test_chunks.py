@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.each import in_turn
 from pipeline.registry.chunks import BLOCK, _compressed, _unpacked, average, cut
+from pipeline.registry.content import sha256
 
 GIB = 1 << 30
 SMALL = 16 * BLOCK
@@ -35,6 +36,22 @@ def test_what_did_not_change_is_cut_alike_wherever_it_lies() -> None:
     new = set(cut_up(moved)) - set(cut_up(content))
     assert len(new) <= 8
     assert sum(map(len, new)) < len(content) / 8
+
+
+def test_chunks_are_those_of_the_releases_that_are_stored() -> None:
+    random = Random(1)
+    content = random.randbytes(9 << 20) + bytes(6 << 20) + random.randbytes(1 << 20).hex().encode() + b"end"
+    chunks = [(len(chunk), sha256(_compressed(chunk))[7:23]) for chunk in cut(io.BytesIO(content))]
+    assert chunks == [
+        (1273856, "fc59df753e7047e6"),
+        (643072, "7041c543f03ec3bb"),
+        (4194304, "6624644520805df2"),
+        (1359872, "787ee25ac1e7d127"),
+        (4194304, "c36a5e3849b7519a"),
+        (4194304, "4bef54d317510c55"),
+        (905216, "3d7253778009f7c2"),
+        (1060867, "71b0cb05c6296120"),
+    ]
 
 
 def test_a_manifest_has_room_for_the_chunks_of_a_file_of_any_size() -> None:

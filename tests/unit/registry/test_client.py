@@ -10,6 +10,7 @@ import anyio
 import httpx
 import pytest
 import respx
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import InfrastructureError, PreconditionError, UsageError
@@ -511,6 +512,38 @@ async def test_promoted_tags_are_not_written(web: respx.Router, repo: Repository
     with pytest.raises(ValueError, match="only promotion may write it"):
         await repo.put_manifest(IMAGE, Tag(tag))
     assert not web.calls
+
+
+async def test_one_connection_serves_the_questions_and_the_uploads_of_a_blob(free_tcp_port: int) -> None:
+    host, connections = f"127.0.0.1:{free_tcp_port}", 0
+    answers = {
+        b"HEAD": b"404 Not Found\r\ncontent-length: 157\r\n\r\n",
+        b"POST": b"202 Accepted\r\nlocation: /v2/o/i/blobs/uploads/7\r\ncontent-length: 0\r\n\r\n",
+        b"PUT": b"201 Created\r\ncontent-length: 4\r\n\r\nmade",
+        b"GET": b"307 Temporary Redirect\r\nlocation: /cdn\r\ncontent-length: 4\r\n\r\nover",
+        b"GET /cdn": b"200 OK\r\ncontent-length: 2\r\n\r\n{}",
+    }
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        nonlocal connections
+        connections += 1
+        came = BufferedByteReceiveStream(stream)
+        async with stream:
+            while True:
+                head = await came.receive_until(b"\r\n\r\n", 4096)
+                if head.startswith(b"PUT"):
+                    await came.receive_exactly(2)
+                path = head[:8] if head[:8] in answers else head.split()[0]
+                await stream.send(b"HTTP/1.1 " + answers[path])
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=free_tcp_port)
+    async with anyio.create_task_group() as group, RegistryClient(plain_http={host}, deadline=5) as client:
+        group.start_soon(listener.serve, serve)
+        repo = client.repository(Repository(host, "o/i"))
+        pushed = await repo.push_content(b"{}", "text/plain")
+        assert await repo.blob(pushed.digest) == b"{}"
+        group.cancel_scope.cancel()
+    assert (client.requests, connections) == (5, 1)
 
 
 async def test_a_server_without_tls_is_a_configuration_error(free_tcp_port: int) -> None:
