@@ -28,12 +28,12 @@ _MISSING = frozenset(
 """The codes by which a registry says that there is none; the last two are Harbor's and Quay's own."""
 _MANIFEST, _LIST, _BLOB, _ERROR = 8 << 20, 16 << 20, 64 << 20, 64 << 10
 """Bytes of an answer that is held in memory, at most; the specification has registries take manifests of 4 MiB."""
+_SMALL = 256 << 10
+"""Bytes that are hashed in less time than a thread takes to be asked."""
 _NOBODYS = sha256(b"bootc-pipeline: nobody stores this")
 """A digest that no registry has."""
 _VERSION = "docker-distribution-api-version"
 _PAGE = 1000
-_LONG = 1 << 18
-"""Bytes whose digest takes longer than handing them to another thread, beside which others go on."""
 _STORED = 10 << 20
 """Bytes a second that a registry should manage when it stores a blob that it has received."""
 
@@ -235,7 +235,7 @@ class Attempts:
         async with self._exchange("GET", f"blobs/{digest}", elsewhere=True) as response:
             await self._expect(response, 200, wanted=digest)
             content = await read(response, min(limit, _BLOB))
-        found = sha256(content) if len(content) < _LONG else await to_thread.run_sync(sha256, content)
+        found = await to_thread.run_sync(sha256, content) if len(content) > _SMALL else sha256(content)
         if found != digest:
             raise Transient(f"{len(content)} bytes whose digest is {found}")
         return content

@@ -40,6 +40,8 @@ Body = bytes | Callable[[], AsyncIterable[bytes]]
 
 httpcore.AsyncHTTP11Connection.READ_NUM_BYTES = 256 << 10
 """Bytes that are taken from a connection at once, as many as asyncio has ready: each time costs as much as 64 KiB."""
+_SLOW_LINE = 64 << 10
+"""Bytes a second that arrive at least, of what goes out in one piece."""
 _CONCURRENT = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 8.0
 _HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
@@ -120,10 +122,11 @@ class Transport:
         if self._promoted(repository, tag):
             raise ValueError(f"{tag} is a channel, alias or version tag: only promotion may write it")
 
-    def _timeout(self, allowance: float = 0.0) -> httpx.Timeout:
-        """How long one attempt may be silent: the deadline has room for several."""
+    def _timeout(self, allowance: float = 0.0, sent: int = 0) -> httpx.Timeout:
+        """How long one attempt may be silent: the deadline has room for several. `sent`: bytes that go in one piece."""
         silent = min(30, self.deadline / 4)
-        return httpx.Timeout(silent, connect=min(10, silent), read=silent + allowance, pool=None)
+        write = silent + sent / _SLOW_LINE
+        return httpx.Timeout(silent, connect=min(10, silent), read=silent + allowance, write=write, pool=None)
 
     def base(self, repository: Repository) -> str:
         """The URL below which the repository's API lies (distribution specification: `/v2/<name>/`)."""
@@ -241,7 +244,7 @@ class Transport:
                         **({"Authorization": authorization} if authorization and ours else {}),
                     },
                     content=body() if callable(body) else body,
-                    timeout=self._timeout(allowance),
+                    timeout=self._timeout(allowance, len(body) if isinstance(body, bytes) else 0),
                 )
                 self.requests += 1
                 response = await self._http.send(request, stream=True, follow_redirects=False)
