@@ -22,7 +22,7 @@ TOWER = [
     ["image", "registry", "openqa", "upload", "vm"],
     ["policy", "trust"],
     ["report"],
-    ["domain", "each", "errors", "quantities", "version"],
+    ["domain", "each", "errors", "program", "quantities", "version"],
 ]
 """From the top down; the parts of a floor may know each other."""
 
@@ -30,7 +30,7 @@ FLOORS = {part: number for number, parts in enumerate(TOWER) for part in parts}
 MODULES = [file for file in sorted(SOURCES.rglob("*.py")) if file.parent != SOURCES or file.name != "__init__.py"]
 
 _WIDTH, _BOX, _HEIGHT, _GAP, _RISE, _MARGIN = 960, 128, 34, 40, 76, 28
-_EVERYWHERE = {"domain", "each", "errors", "quantities", "version"}
+_EVERYWHERE = {"domain", "each", "errors", "program", "quantities", "version"}
 """The words, which every part uses: an arrow to them tells nothing."""
 _STYLE = """\
 .ground { fill: #ffffff } .box { fill: #eef2f7; stroke: #5b6b80 } .top { fill: #dbe8ff } .words { fill: #f3efe4 }

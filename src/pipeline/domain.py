@@ -1,6 +1,7 @@
 """The words of the pipeline as types: parsed once at the border, trusted afterwards."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Self
@@ -110,6 +111,23 @@ class Outcome(StrEnum):
         """0 when nothing is wrong, else one number for each kind of cause."""
         return _EXIT_CODES[self]
 
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """What a reader must hear first: half-moved tags, then a verdict on an image, then what stopped the others."""
+    return min(outcomes, key=_WORST_FIRST.index)
+
+
+_WORST_FIRST = (
+    Outcome.PARTIAL,
+    Outcome.GATE_FAILED,
+    Outcome.CONFLICT,
+    Outcome.PRECONDITION,
+    Outcome.USAGE,
+    Outcome.INFRA,
+    Outcome.PASSED,
+    Outcome.SUPERSEDED,
+    Outcome.UNCHANGED,
+)
 
 _EXIT_CODES = {
     Outcome.PASSED: 0,

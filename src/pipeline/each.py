@@ -7,8 +7,6 @@ from typing import TypeVar
 
 import anyio
 
-from pipeline.errors import PipelineError
-
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -66,14 +64,15 @@ def only_waiting() -> Iterator[None]:
 
 @asynccontextmanager
 async def meanwhile(act: Callable[[], Awaitable[B]]) -> AsyncIterator[Callable[[], Awaitable[B | None]]]:
-    """`act` is under way inside; what is yielded waits for its answer, which is None when it met an error of ours.
+    """`act` is under way inside; what is yielded waits for its answer, which is None when it met an error.
 
-    Whoever asks can do without, or do it then. What nobody has asked for by the end is given up.
+    Whoever asks can do without, or do it then, and meets the error again. What nobody has asked for by the end is given
+    up.
     """
     answers, done, errors = list[B](), anyio.Event(), list[Exception]()
 
     async def one() -> None:
-        with suppress(PipelineError):
+        with suppress(Exception):
             answers.append(await act())
         done.set()
 

@@ -3,10 +3,8 @@
 The one place that touches private names of the Python SDK; tests/unit/test_ending.py looks whether they still fit.
 """
 
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Self
 
 import dagger
@@ -15,14 +13,14 @@ from dagger.mod._exceptions import FunctionError
 from gql import GraphQLRequest
 
 from pipeline.domain import Outcome
-from pipeline.errors import InfrastructureError, PipelineError
+from pipeline.errors import InfrastructureError, heard
+from pipeline.program import place
 from pipeline.report.model import Result
-from pipeline.report.release import merge, worst
+from pipeline.report.release import merge
 from pipeline.report.text import result_text
 
 _ENGINE_SAID = 2000
 """Characters of an engine's error that are shown."""
-_ROOT = Path(__file__).parent
 
 
 class CallFailed(FunctionError, dagger.QueryError):
@@ -64,27 +62,9 @@ def broken_off(command: str, started: datetime, error: Exception) -> CallFailed:
 
 def stopped(command: str, started: datetime, error: Exception) -> Result:
     """The result of a command that an error stopped; what nobody thought of is an outage of this pipeline."""
-    known = _known(error)
+    known = heard(error, _unthought_of)
     duration = (datetime.now(UTC) - started).total_seconds()
     return Result(command=command, outcome=known.outcome, reason=str(known), started=started, duration=duration)
-
-
-def _known(error: Exception) -> PipelineError:
-    """The error that a user can act on: of several at once the one that must be heard first."""
-    leaves = list(_leaves(error))
-    if unknown := [leaf for leaf in leaves if not isinstance(leaf, PipelineError)]:
-        return _unthought_of(unknown[0])
-    known = [leaf for leaf in leaves if isinstance(leaf, PipelineError)]
-    first = worst([leaf.outcome for leaf in known])
-    return next(leaf for leaf in known if leaf.outcome is first)
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            yield from _leaves(one)
-    else:
-        yield error
 
 
 def _unthought_of(error: BaseException) -> InfrastructureError:
@@ -94,14 +74,7 @@ def _unthought_of(error: BaseException) -> InfrastructureError:
     if isinstance(error, dagger.DaggerError):
         return InfrastructureError(f"The engine does not answer ({type(error).__name__}).")
     return InfrastructureError(
-        f"The pipeline met a {type(error).__name__} that nobody thought of, {_place(error)}. This says nothing about "
+        f"The pipeline met a {type(error).__name__} that nobody thought of, {place(error)}. This says nothing about "
         "the image. Please report it to the module's authors with this text and the command; look at status before "
         "you run the command again."
     )
-
-
-def _place(error: BaseException) -> str:
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(_ROOT)]
-    if not ours:
-        return "outside its own code"
-    return f"in {Path(ours[-1].filename).relative_to(_ROOT).as_posix()} line {ours[-1].lineno}"

@@ -11,9 +11,10 @@ PipelineError
 The message says what was found, what was expected and what to do next.
 """
 
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
-from pipeline.domain import Outcome, writable
+from pipeline.domain import Outcome, worst, writable
 
 
 class PipelineError(Exception):
@@ -59,3 +60,24 @@ class InfrastructureError(PipelineError):
     """A machine, network or service failed; this says nothing about the image."""
 
     outcome = Outcome.INFRA
+
+
+def heard(error: BaseException, unthought_of: Callable[[BaseException], PipelineError]) -> PipelineError:
+    """The error that a user can act on: of several at once the one that must be heard first.
+
+    `unthought_of` has the words for what is none of ours, which comes before all others.
+    """
+    leaves = list(_leaves(error))
+    known = [leaf for leaf in leaves if isinstance(leaf, PipelineError)]
+    if unknown := [leaf for leaf in leaves if not isinstance(leaf, PipelineError)]:
+        return unthought_of(unknown[0])
+    first = worst([leaf.outcome for leaf in known])
+    return next(leaf for leaf in known if leaf.outcome is first)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error

@@ -161,7 +161,7 @@ async def open_world(given: Given, images: list[str]) -> AsyncIterator[World]:
             reach=reach,
             copy=partial(copy_by_digest, reach),
             addresses=addresses,
-            free=partial(machine.free, reach),
+            free=machine.free,
             remembered=partial(remembered, reach),
         )
         try:

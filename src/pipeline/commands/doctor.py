@@ -183,7 +183,7 @@ async def _room(world: World) -> str:
     """As the stages will ask for it; without a candidate to go by, what one image and its disk take as a rule."""
     needs = [need for image in world.images for need in await needs_of(world, image)]
     largest = max(needs, key=lambda need: need.about, default=Need("One image and its disk", ROOM, ROOM))
-    free = await machine.free(world.reach)
+    free = await machine.free()
     if largest.refusal(free):
         raise PreconditionError(f"{largest.told(free)}; expected at least {size_text(largest.least)}.")
     return largest.told(free)

@@ -50,6 +50,11 @@ def debian(*packages: str) -> dagger.Container:
     )
 
 
+def anew(container: dagger.Container) -> dagger.Container:
+    """What runs in it is no answer that the engine remembers, be it of an earlier try in the same command."""
+    return container.with_env_variable("PIPELINE_TRY", uuid4().hex)
+
+
 def with_pipeline(container: dagger.Container, module: dagger.Directory | None = None) -> dagger.Container:
     """Add this package and what it needs outside Dagger, for `python -m pipeline.…` in the container.
 

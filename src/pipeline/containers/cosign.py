@@ -9,11 +9,10 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import uuid4
 
 import dagger
 
-from pipeline.containers.base import Reach, debian
+from pipeline.containers.base import Reach, anew, debian
 from pipeline.containers.execution import Ran, attempt
 from pipeline.containers.persistent import persistently
 from pipeline.containers.secrets import read_secret
@@ -145,9 +144,7 @@ async def _settings(auth: dagger.Secret | None) -> Sequence[tuple[str, str]]:
 
 async def _run(container: dagger.Container, command: list[str], signing: Signing) -> Ran:
     async def once() -> Ran:
-        # an answer of the engine's cache is no signature
-        asked = container.with_env_variable("PIPELINE_TRY", uuid4().hex)
-        ran = await attempt(asked, command, entrypoint=True, stdin=signing.stdin, within=_DEADLINE)
+        ran = await attempt(anew(container), command, entrypoint=True, stdin=signing.stdin, within=_DEADLINE)
         if _OURS.search(ran.said) and ran.code:
             raise UsageError(
                 f"cosign cannot sign with what was given: {ran.end(1)}. Expected a key as `cosign generate-key-pair` "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import dagger
 
 from pipeline.config import QCOW2, Upload
-from pipeline.containers.base import Reach, debian, with_pipeline
+from pipeline.containers.base import Reach, anew, debian, with_pipeline
 from pipeline.containers.execution import Ran, attempt, outcome_of
 from pipeline.containers.machine import aside
 from pipeline.containers.secrets import readable
@@ -68,7 +68,7 @@ async def send_disk(reach: Reach, repository: Repository, disk: Disk) -> dagger.
     Leaves the processors to what runs beside it.
     """
     sent = await _run(
-        _chunker(reach).with_mounted_file("/disk.qcow2", disk.file),
+        anew(_chunker(reach)).with_mounted_file("/disk.qcow2", disk.file),
         aside([*_DISK, "send", *_where(reach, repository), "--path", "/disk.qcow2", "--list", _LIST]),
         privileged=True,
     )
@@ -87,7 +87,7 @@ async def attach_disk(
 ) -> DiskRecord:
     """Make what was sent a disk of the image; InfrastructureError when it is another than that of `sha256`."""
     attached = await _run(
-        _carrier(reach, reach.registry_auth).with_mounted_file(_LIST, sent),
+        anew(_carrier(reach, reach.registry_auth)).with_mounted_file(_LIST, sent),
         [
             *(*_DISK, "attach"),
             *_where(reach, repository),

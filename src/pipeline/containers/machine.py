@@ -1,9 +1,8 @@
 """What the engine's machine has, asked from a container on it."""
 
 import re
-from uuid import uuid4
 
-from pipeline.containers.base import Reach, debian
+from pipeline.containers.base import Reach, anew, debian
 from pipeline.containers.execution import attempt
 from pipeline.errors import InfrastructureError
 
@@ -15,10 +14,9 @@ async def room(reach: Reach) -> tuple[float, float]:
     return read_room(ran.stdout)
 
 
-async def free(reach: Reach) -> int:
+async def free() -> int:
     """Bytes that are free where the engine keeps its data, right now."""
-    asked = debian().with_env_variable("PIPELINE_RUN", reach.run).with_env_variable("PIPELINE_TRY", uuid4().hex)
-    ran = await attempt(asked, ["df", "--block-size=1", "--output=avail", "/"])
+    ran = await attempt(anew(debian()), ["df", "--block-size=1", "--output=avail", "/"])
     said = ran.stdout.split()[-1:]
     if not said or not said[0].isdecimal():
         raise InfrastructureError(f"The engine's room could not be read; expected what df says, found: {ran.end(3)}")

@@ -1,8 +1,6 @@
 """Promotion: the one place that writes a channel or version tag."""
 
-from uuid import uuid4
-
-from pipeline.containers.base import Reach, debian
+from pipeline.containers.base import Reach, anew, debian
 from pipeline.containers.execution import attempt
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.policy.blame import Work
@@ -21,8 +19,7 @@ async def copy_by_digest(reach: Reach, source: Repository, digest: Digest, targe
     """
     destination = target.tagged(tag) if tag else target.at(digest)
     copied = await attempt(
-        # the answer of an earlier try is no answer
-        reach.registries(debian("skopeo", "ca-certificates")).with_env_variable("PIPELINE_TRY", uuid4().hex),
+        anew(reach.registries(debian("skopeo", "ca-certificates"))),
         [
             *("skopeo", "--command-timeout", _LIMIT, "copy"),
             "--all",

@@ -1,7 +1,8 @@
 """The testing gate: an image becomes a disk, the disk boots and is checked, and stable's disk is upgraded to it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import dagger
@@ -10,11 +11,11 @@ from dagger import dag
 from pipeline.config import Image, architecture
 from pipeline.containers import qemu
 from pipeline.containers.disk_builder import NotBuilt, build_disk, formed
-from pipeline.containers.disk_store import Candidate, attach_disk, send_disk
+from pipeline.containers.disk_store import Candidate, Disk, attach_disk, send_disk, store_disk
 from pipeline.containers.machine import room, spares
-from pipeline.domain import Channel, Digest, Outcome
+from pipeline.domain import Channel, Digest, Outcome, worst
 from pipeline.each import each, meanwhile
-from pipeline.errors import GateFailed, PreconditionError
+from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError
 from pipeline.gates import evidence
 from pipeline.gates.baseline import compared_with_stable
 from pipeline.gates.evidence import GateRun
@@ -55,9 +56,9 @@ class Tried:
     """What a machine itself made of its run, when that was not to pass."""
 
     @property
-    def passed(self) -> bool:
-        """Whether nothing keeps this platform from its promotion."""
-        return (self.stopped or verdict(self.checks))[0] is Outcome.PASSED
+    def verdict(self) -> tuple[Outcome, str]:
+        """Whether this platform may be promoted, and why."""
+        return self.stopped or verdict(self.checks)
 
 
 async def at_once(world: World) -> int:
@@ -79,34 +80,44 @@ async def testing_gate(
     start = time.monotonic()
     image, digest = subject.image, subject.candidate.digest
     platforms = _booted(world, image)
-    stopped: list[str] = []
+    held_back, errors = list[str](), dict[str, PipelineError]()
 
     async def through(platform: str) -> Tried | None:
-        if stopped:
+        if held_back:
             return None
-        tried = await _through(world, image, digest, platform, keep_disks=keep_disks)
-        if not tried.passed:
-            stopped.append(platform)
+        try:
+            tried = await _through(world, image, digest, platform, keep_disks=keep_disks)
+        except PipelineError as error:
+            errors[platform] = error
+            tried = Tried([Check(name="boot", status=CheckStatus.INFRA, reason=str(error))])
+        if tried.verdict[0] is not Outcome.PASSED:
+            held_back.append(platform)
         return tried
 
     alone = len(platforms) > 1 and len(world.images) == 1
     ended = await each(platforms, through, at_once=await at_once(world) if alone else 1)
+    if errors and not any(tried and tried.verdict[0] is Outcome.GATE_FAILED for tried in ended):
+        raise next(errors[platform] for platform in platforms if platform in errors)
     files, disks = dag.directory(), dict[str, DiskRecord]()
     checks, timeline, inputs = list[Check](), list[Phase](), dict[str, str]()
-    held_back: tuple[Outcome, str] | None = None
+    stopped, others = list[tuple[Outcome, str]](), list[Check]()
     for platform, tried in zip(platforms, ended, strict=True):
         if tried is None:
             continue
         several = f"{short_name(platform)}/" if len(image.platforms) > 1 else ""
-        checks += [check.model_copy(update={"name": several + check.name}) for check in tried.checks]
+        found = [check.model_copy(update={"name": several + check.name}) for check in tried.checks]
+        checks += found
+        if tried.stopped:
+            stopped.append(tried.stopped)
+        else:
+            others += found
         timeline += [phase.model_copy(update={"name": several + phase.name}) for phase in tried.timeline]
         inputs |= {several + key: value for key, value in tried.inputs.items()}
         files = files.with_directory("/", tried.files) if tried.files else files
         disks |= tried.disks
-        held_back = held_back or tried.stopped
-    outcome, reason = held_back or verdict(checks)
+    outcome, reason = concluded([*stopped, *([verdict(others)] if others else [])])
     checks += not_booted(world.config.unbooted(image))
-    found = Result(
+    result = Result(
         command=command,
         outcome=outcome,
         reason=reason,
@@ -119,7 +130,13 @@ async def testing_gate(
         inputs=inputs,
         duration=time.monotonic() - start,
     )
-    return GateRun(found, await evidence.exported(files)), disks
+    return GateRun(result, await evidence.exported(files)), disks
+
+
+def concluded(verdicts: Sequence[tuple[Outcome, str]]) -> tuple[Outcome, str]:
+    """The verdict over several platforms: a no outweighs what kept another from one."""
+    first = worst([outcome for outcome, _ in verdicts])
+    return next(one for one in verdicts if one[0] is first)
 
 
 def _booted(world: World, image: Image) -> list[str]:
@@ -149,7 +166,7 @@ def not_booted(reasons: Mapping[str, str]) -> list[Check]:
 async def _through(world: World, image: Image, digest: Digest, platform: str, *, keep_disks: bool) -> Tried:
     """The machines of one platform, and what else is built for it when they let it pass."""
     tried = await _try(world, image, digest, platform, keep_disk=keep_disks)
-    if not tried.passed:
+    if tried.verdict[0] is not Outcome.PASSED:
         return tried
     machine = await machine_of(world, image, digest, platform)
     others = await other_outputs(world, image, digest, platform, machine, tried.candidate, keep=keep_disks)
@@ -195,15 +212,18 @@ async def _disk_and_machines(
             files=dag.directory().with_new_file(f"disk-{arch}.log", log) if log else None,
         )
 
-    async def prepared() -> dagger.File | None:
-        """What comes after the boot, as far as it slows no machine: the list of what was sent of the disk."""
-        if not await spares(world.reach, gate.cpus * max(world.given.jobs, 1)):
-            return None
-        await fetch_base(world, image, digest, platform)
-        return await send_disk(world.reach, image.repository, disk) if keep_disk else None
+    async def slows_none() -> bool:
+        return await spares(world.reach, gate.cpus * max(world.given.jobs, 1))
+
+    async def based() -> None:
+        if await slows_none():
+            await fetch_base(world, image, digest, platform)
+
+    async def sent() -> dagger.File | None:
+        return await send_disk(world.reach, image.repository, disk) if keep_disk and await slows_none() else None
 
     own_checks = world.given.source.directory(gate.checks) if gate.checks else None
-    async with meanwhile(prepared) as sent:
+    async with meanwhile(based), meanwhile(sent) as chunks:
         result, report = await qemu.boot(world.reach, disk.file, compared, own_checks, within=gate.timeout)
         if result.exit_code:
             upgraded = not_tried(world)
@@ -215,10 +235,14 @@ async def _disk_and_machines(
         booted = result.inputs.get(DISK_SHA256)
         stored, kept = None, {"disk sha256": booted} if booted else dict[str, str]()
         # also a disk that failed: whoever looks for the cause boots that very file
+        stopped = (result.outcome, result.reason) if result.exit_code else upgraded.stopped
         if keep_disk and booted:
-            chunks = await sent() or await send_disk(world.reach, image.repository, disk)
-            stored = await attach_disk(world.reach, image.repository, digest, platform, disk, chunks, booted)
-            kept[DISK] = stored.manifest
+            try:
+                stored = await _stored(world, image, digest, platform, disk, await chunks(), booted)
+                kept[DISK] = stored.manifest
+            except PipelineError:
+                if not stopped:
+                    raise
     files = dag.directory().with_directory(f"vm-{arch}", report).with_new_file(f"disk-{arch}.log", disk.log)
     return Tried(
         checks=[*shipped.checks, *result.checks, *upgraded.checks],
@@ -227,8 +251,21 @@ async def _disk_and_machines(
         files=files.with_directory(f"vm-{arch}-upgrade", upgraded.report) if upgraded.report else files,
         disks={platform: stored} if stored else {},
         candidate=disk.candidate,
-        stopped=(result.outcome, result.reason) if result.exit_code else upgraded.stopped,
+        stopped=stopped,
     )
+
+
+async def _stored(
+    world: World, image: Image, digest: Digest, platform: str, disk: Disk, sent: dagger.File | None, sha256: str
+) -> DiskRecord:
+    """The disk that was sent beside the boot, attached to the image.
+
+    Sent once more when that fails: nothing named the chunks meanwhile, so that a registry may have let go of them.
+    """
+    if sent:
+        with suppress(InfrastructureError):
+            return await attach_disk(world.reach, image.repository, digest, platform, disk, sent, sha256)
+    return await store_disk(world.reach, image.repository, digest, platform, disk, sha256)
 
 
 def after(first: list[Phase], then: list[Phase]) -> list[Phase]:

@@ -19,7 +19,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.domain import Digest
-from pipeline.errors import InfrastructureError, PipelineError, PreconditionError
+from pipeline.errors import PreconditionError
+from pipeline.program import ended
 from pipeline.registry import media
 from pipeline.registry.content import Descriptor, Manifest, Platform, parse_json
 
@@ -222,19 +223,16 @@ def main() -> int:
     parser.add_argument("layouts", nargs="+", type=Path, help="OCI image layouts, unpacked")
     parser.add_argument("--out", type=Path, required=True, help="a folder to be made")
     given = parser.parse_args()
-    try:
-        assembled = assemble(given.layouts, given.out)
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    except OSError as error:
-        print(f"{error}; expected layouts that can be read and room for another one", file=sys.stderr)
-        return InfrastructureError.outcome.exit_code
-    except ValueError as error:
-        print(f"A part of the image cannot be read: {error}. Build or export it again.", file=sys.stderr)
-        return PreconditionError.outcome.exit_code
-    print(assembled.model_dump_json())
-    return 0
+
+    def assembled() -> str:
+        try:
+            return assemble(given.layouts, given.out).model_dump_json()
+        except ValueError as error:
+            raise PreconditionError(
+                f"A part of the image cannot be read: {error}. Build or export it again."
+            ) from error
+
+    return ended(assembled)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
-from pipeline.errors import GateFailed, InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.errors import GateFailed, InfrastructureError, PreconditionError, UsageError
 from pipeline.image.assembly import Assembled, Layout, assemble
 from pipeline.image.podman import Finished, podman, run
 from pipeline.policy.compression import Compression
 from pipeline.policy.template import filled
+from pipeline.program import ended
 from pipeline.registry.content import Descriptor, Manifest
 
 _ROOT, _CONFIG, _LEFT = "/rechunk/root", "/rechunk/config.json", "/rechunk/out"
@@ -182,13 +183,7 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=3600, help="seconds for each command")
     given = parser.parse_args()
     work = partial(candidate, wanted=given.compression, tool=given.rechunk, told=given.tell, within=given.deadline)
-    try:
-        assembled = anyio.run(work, given.images, given.out)
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    print(assembled.model_dump_json())
-    return 0
+    return ended(lambda: anyio.run(work, given.images, given.out).model_dump_json())
 
 
 if __name__ == "__main__":

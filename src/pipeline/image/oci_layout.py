@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pipeline.domain import Digest, Repository, Tag
 from pipeline.errors import PipelineError, PreconditionError
 from pipeline.image.arriving import Arriving, load
+from pipeline.program import ended
 from pipeline.registry import media
 from pipeline.registry.artifacts import index_of
 from pipeline.registry.attached import referrers_tag, signature_tag
@@ -189,14 +190,7 @@ def main() -> int:
     given = parser.parse_args()
     if not (given.repository and given.digest) and not (given.path / _MARK).exists():
         parser.error("expected --repository and --digest of what is to be fetched")
-    try:
-        written = anyio.run(_run, given)
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    if written:
-        print(written.model_dump_json())
-    return 0
+    return ended(lambda: written.model_dump_json() if (written := anyio.run(_run, given)) else "")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from anyio import to_thread
 
 from pipeline.domain import Digest
 from pipeline.each import in_turn
-from pipeline.errors import PreconditionError
+from pipeline.errors import PreconditionError, UsageError
+from pipeline.quantities import size_text
 from pipeline.registry.client import RepositoryClient
 from pipeline.registry.content import Descriptor
 
@@ -32,6 +33,8 @@ _LARGEST = 64 << 20
 """Bytes that a chunk has at most, whoever made it."""
 _LEVEL = 3
 """zstd's own default. Equal chunks are found as long as it and the library stay (pyproject.toml pins that)."""
+_MOST = _MANY * (_LARGEST // 2 // (AVERAGE * 2))
+"""Bytes of the largest file: its chunks, and what is left of them by zstd where nothing is, stay below the largest."""
 _AT_ONCE = 4
 """Chunks under way: so often the largest one, compressed and not, is the memory that this takes."""
 
@@ -53,7 +56,10 @@ def cut(file: BufferedIOBase, average: int = AVERAGE) -> Iterator[bytes]:
 
 
 async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tuple[list[Descriptor], Digest, int]:
-    """Store a file, reading it once: the chunks, and the file's digest and size in bytes. Repeating sends nothing."""
+    """Store a file, reading it once: the chunks, and the file's digest and size in bytes. Repeating sends nothing.
+
+    UsageError for one of more than 256 GiB, which nobody could fetch.
+    """
     whole, size, chunks = hashlib.sha256(), 0, list[Descriptor]()
 
     async def read(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -70,7 +76,12 @@ async def push_chunks(repo: RepositoryClient, path: Path, media_type: str) -> tu
         chunks.append(pushed)
 
     with path.open("rb") as file:
-        cutter = cut(file, average(os.fstat(file.fileno()).st_size))
+        if (there := os.fstat(file.fileno()).st_size) > _MOST:
+            raise UsageError(
+                f"{path} is {size_text(there)}; expected at most {size_text(_MOST)}, whose list of chunks a registry "
+                "still takes. Build a smaller disk, or one in a form that leaves out what is empty (qcow2)."
+            )
+        cutter = cut(file, average(there))
         await in_turn(read(cutter), push, note, at_once=_AT_ONCE)
     return chunks, Digest(f"sha256:{whole.hexdigest()}"), size
 

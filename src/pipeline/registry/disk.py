@@ -20,9 +20,10 @@ import anyio
 from anyio import to_thread
 from pydantic import BaseModel
 
-from pipeline.domain import Digest, Outcome, Repository
-from pipeline.errors import InfrastructureError, PipelineError, PreconditionError, UsageError
+from pipeline.domain import Digest, Repository
+from pipeline.errors import InfrastructureError, PreconditionError, UsageError
 from pipeline.policy.attached import disk_tag
+from pipeline.program import ended
 from pipeline.quantities import size_text
 from pipeline.registry import media
 from pipeline.registry.artifacts import artifact
@@ -255,17 +256,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run the command line; the exit code."""
-    try:
-        record = anyio.run(run, parser().parse_args())
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    except OSError as error:
-        print(f"{error}; expected files that can be read and room on the disk for what is fetched", file=sys.stderr)
-        return Outcome.INFRA.exit_code
-    if record:
-        print(record.model_dump_json())
-    return 0
+    given = parser().parse_args()
+    return ended(lambda: record.model_dump_json() if (record := anyio.run(run, given)) else "")
 
 
 if __name__ == "__main__":

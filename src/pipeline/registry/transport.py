@@ -96,6 +96,8 @@ class Transport:
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self.referrers_api: dict[str, bool] = {}
         """By host: whether it has shown in this command that it has the referrers API, or said that it has none."""
+        self._untidy: set[bytes] = set()
+        """Hosts that broke the protocol: one of them may send bodies with its answers to HEAD, for the next to read."""
         self.requests = 0
         """How many HTTP requests were sent, for figures and tests."""
         self.ahead: dict[str, timedelta] = {}
@@ -247,7 +249,11 @@ class Transport:
                     timeout=self._timeout(allowance, len(body) if isinstance(body, bytes) else 0),
                 )
                 self.requests += 1
-                response = await self._http.send(request, stream=True, follow_redirects=False)
+                try:
+                    response = await self._http.send(request, stream=True, follow_redirects=False)
+                except httpx.RemoteProtocolError:
+                    self._untidy.add(url.netloc)
+                    raise
                 self._note_time(repository, response)
                 try:
                     if response.status_code == 401 and ours and not renewed:
@@ -262,7 +268,7 @@ class Transport:
                     await self._judge(need, response, ours=ours)
                     yield response
                 finally:
-                    await _let_go(response)
+                    await _let_go(response, untidy=url.netloc in self._untidy)
                 return
 
     def _redirected(self, repository: Repository, response: httpx.Response, *, elsewhere: bool) -> httpx.URL:
@@ -383,13 +389,15 @@ class _Need:
         return (own, f"repository:{self.also.path}:pull") if self.also else (own,)
 
 
-async def _let_go(response: httpx.Response) -> None:
+async def _let_go(response: httpx.Response, *, untidy: bool) -> None:
     """Close an answer; what is left of a short one is read first: only then its connection serves the next request."""
-    size = 0 if response.request.method == "HEAD" else whole(response.headers.get("content-length", ""))
+    head = response.request.method == "HEAD"
+    size = 0 if head else whole(response.headers.get("content-length", ""))
     try:
-        if size is not None and size <= _ERROR and not response.is_stream_consumed:
+        if size is not None and size <= _ERROR and not response.is_stream_consumed and not (head and untidy):
             with suppress(httpx.RequestError):
-                await response.aread()
+                async for _ in response.aiter_raw():  # never unpacked: see `read`
+                    pass
     finally:
         await response.aclose()
         response.stream = httpx.ByteStream(b"")  # in a cycle with it, all that was sent would wait for the collector

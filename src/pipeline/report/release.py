@@ -2,26 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.domain import Outcome
+from pipeline.domain import worst
 from pipeline.report.model import Result
-
-_WORST_FIRST = (
-    Outcome.PARTIAL,
-    Outcome.GATE_FAILED,
-    Outcome.CONFLICT,
-    Outcome.PRECONDITION,
-    Outcome.USAGE,
-    Outcome.INFRA,
-    Outcome.PASSED,
-    Outcome.SUPERSEDED,
-    Outcome.UNCHANGED,
-)
-"""What a reader must hear first: half-moved tags, then a verdict on an image, then what stopped the others."""
-
-
-def worst(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcome of a command from those of its images."""
-    return min(outcomes, key=_WORST_FIRST.index)
 
 
 def merge(results: Sequence[Result]) -> Result:

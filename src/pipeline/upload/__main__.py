@@ -16,7 +16,8 @@ import anyio
 import stamina
 
 from pipeline.domain import Outcome
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import UsageError
+from pipeline.program import ended
 from pipeline.upload.s3 import S3
 from pipeline.upload.store import Upload
 from pipeline.upload.transfer import transfer
@@ -37,22 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for everything")
     given = parser.parse_args(arguments)
     stamina.instrumentation.set_on_retry_hooks([])  # stderr is for the reason
-    try:
+
+    def uploaded() -> str:
         store = open_store(given.url, given.endpoint, given.region, read_auth(given.auth_file))
         upload = Upload.of(given.path, given.key, given.sha256)
         public_url = f"{given.public_url.rstrip('/')}/{given.key}"
         done = anyio.run(partial(transfer, store, upload, public_url, deadline=given.timeout))
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    line = {
-        "upload": "unchanged" if done.outcome is Outcome.UNCHANGED else "created",
-        "upload url": done.url,
-        "upload size": done.size,
-        "upload sha256": done.sha256,
-    }
-    print(json.dumps(line))
-    return 0
+        line = {
+            "upload": "unchanged" if done.outcome is Outcome.UNCHANGED else "created",
+            "upload url": done.url,
+            "upload size": done.size,
+            "upload sha256": done.sha256,
+        }
+        return json.dumps(line)
+
+    return ended(uploaded)
 
 
 def open_store(url: str, endpoint: str | None, region: str, auth: tuple[str, str] | None) -> S3 | Web:

@@ -17,6 +17,7 @@ import anyio
 from pipeline.domain import Outcome
 from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.policy.retention.disks import StoredDisk, plan_disks
+from pipeline.program import ended
 from pipeline.upload.__main__ import open_store, read_auth
 from pipeline.upload.order import DiskReport, Order
 from pipeline.upload.store import Passing
@@ -82,15 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--order", required=True, type=Path, help="the JSON file")
     parser.add_argument("--confirm", action="store_true", help="delete; without it, the plan")
     given = parser.parse_args(arguments)
-    try:
+    outcome = Outcome.PASSED
+
+    def pruned() -> str:
+        nonlocal outcome
         store = open_store(given.url, given.endpoint, given.region, read_auth(given.auth_file))
         order = Order.model_validate_json(given.order.read_text())
         report = anyio.run(partial(prune_disks, store, order, confirm=given.confirm))
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    print(report.model_dump_json())
-    return report.outcome.exit_code
+        outcome = report.outcome
+        return report.model_dump_json()
+
+    return ended(pruned) or outcome.exit_code
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.errors import GateFailed, InfrastructureError, PipelineError, UsageError
+from pipeline.errors import GateFailed, InfrastructureError, UsageError
 from pipeline.policy.blame import is_full
+from pipeline.program import ended
 from pipeline.quantities import size_text
 
 _NO_CHECK = 63
@@ -167,13 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--form", type=Form, choices=list(Form), default=Form.QCOW2)
     parser.add_argument("--to", type=Path, required=True, help="where to write what is converted")
     given = parser.parse_args(arguments)
-    try:
-        done = formed(given.built, given.form, given.to)
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.outcome.exit_code
-    print(done.model_dump_json())
-    return 0
+    return ended(lambda: formed(given.built, given.form, given.to).model_dump_json())
 
 
 if __name__ == "__main__":

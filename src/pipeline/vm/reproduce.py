@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import anyio
 from anyio.abc import SocketStream
 
-from pipeline.errors import PipelineError
+from pipeline.program import ended
 from pipeline.vm import accelerator, firmware, qemu
 from pipeline.vm.__main__ import read_spec
 from pipeline.vm.disk import Base, overlay
@@ -29,12 +29,7 @@ Relay = Callable[[SocketStream, Machine], Awaitable[None]]
 def main(arguments: list[str] | None = None) -> int:
     """Boot and serve until the guest is off or we are told to stop."""
     options = _parser().parse_args(arguments)
-    try:
-        anyio.run(_serve, options, read_spec(options.spec))
-    except PipelineError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.outcome.exit_code
-    return 0
+    return ended(lambda: anyio.run(_serve, options, read_spec(options.spec)) or "")
 
 
 async def _serve(options: argparse.Namespace, spec: Spec) -> None:

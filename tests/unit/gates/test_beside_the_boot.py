@@ -35,6 +35,10 @@ class Bench:
     outcome: Outcome = Outcome.PASSED
     fails: list[Exception] = field(default_factory=list)
     """What sending meets, one after the other."""
+    refused: list[Exception] = field(default_factory=list)
+    """What attaching meets."""
+    base_comes: bool = True
+    """Or stable's disk is still on its way when all else has ended."""
     happened: list[str] = field(default_factory=list)
     sent: anyio.Event = field(default_factory=anyio.Event)
 
@@ -43,6 +47,8 @@ class Bench:
         return self.spare
 
     async def fetch_base(self, *_: Any) -> None:
+        if not self.base_comes:
+            await anyio.sleep_forever()
         self.happened.append("stable's disk")
 
     async def send_disk(self, *_: Any) -> File:
@@ -55,8 +61,13 @@ class Bench:
 
     async def attach_disk(self, *given: Any) -> DiskRecord:
         assert given[-2:] == ("the list", HASH)
+        if self.refused:
+            raise self.refused.pop(0)
         self.happened.append("attached")
         return DiskRecord(sha256=f"sha256:{HASH}", size=1, manifest=MANIFEST, builder="b")
+
+    async def store_disk(self, *given: Any) -> DiskRecord:
+        return await self.attach_disk(await self.send_disk(), given[-1])
 
     async def boot(self, *_: Any, **__: Any) -> tuple[Result, Any]:
         if self.spare:
@@ -79,7 +90,8 @@ class Bench:
         from dagger import dag
 
         self.report = dag.directory()
-        for name in ("spares", "fetch_base", "send_disk", "attach_disk", "upgrade_from_stable", "build_disk", "formed"):
+        at_once = ("spares", "fetch_base", "send_disk", "attach_disk", "store_disk")
+        for name in (*at_once, "upgrade_from_stable", "build_disk", "formed"):
             self.monkeypatch.setattr(under_test, name, getattr(self, name))
         self.monkeypatch.setattr(under_test.qemu, "boot", self.boot)
         world: Any = SimpleNamespace(config=CONFIG, reach=None, given=SimpleNamespace(source=dag.directory(), jobs=1))
@@ -127,3 +139,29 @@ async def test_without_a_place_for_disks_none_is_sent(monkeypatch: pytest.Monkey
     tried = await bench.run(keep=False)
     assert bench.happened == ["stable's disk", "booted", "upgraded"]
     assert not tried.disks
+
+
+async def test_what_the_registry_let_go_of_meanwhile_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, refused=[InfrastructureError("MANIFEST_BLOB_UNKNOWN")])
+    tried = await bench.run()
+    assert bench.happened == ["stable's disk", "sent", "booted", "upgraded", "sent", "attached"]
+    assert tried.disks[AMD64].manifest == MANIFEST
+
+
+async def test_a_boot_that_failed_is_heard_also_when_its_disk_cannot_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = [InfrastructureError("away"), PreconditionError("no quota")]
+    tried = await Bench(monkeypatch, outcome=Outcome.GATE_FAILED, refused=away).run()
+    assert (tried.stopped, tried.disks) == ((Outcome.GATE_FAILED, "r"), {})
+
+
+async def test_a_boot_that_failed_does_not_wait_for_stables_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, outcome=Outcome.GATE_FAILED, base_comes=False)
+    with anyio.fail_after(5):
+        await bench.run()
+    assert bench.happened == ["sent", "booted", "attached"]
+
+
+async def test_what_nobody_thought_of_beside_the_boot_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, fails=[OSError("a bug")])
+    await bench.run()
+    assert bench.happened == ["stable's disk", "booted", "upgraded", "sent", "attached"]

@@ -1,5 +1,6 @@
 """The testing gate of an image of several platforms; what each platform's machines find is a stand-in."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline.config import parse
 from pipeline.domain import Digest, Outcome
+from pipeline.errors import InfrastructureError, PipelineError
 from pipeline.gates import boot as under_test
 from pipeline.gates.boot import Tried
 from pipeline.gates.evidence import GateRun
@@ -21,7 +23,9 @@ FAILED = Check(name="boot", status=CheckStatus.FAILED, reason="no login")
 class Machines:
     """Those of each platform wait until `together` of them are under way, then find what they are told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, found: dict[str, Tried], together: int) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, found: Mapping[str, Tried | PipelineError], together: int
+    ) -> None:
         self.began: list[str] = []
         self._found, self._together, self._all = found, together, anyio.Event()
         monkeypatch.setattr(under_test, "_through", self.through)
@@ -40,7 +44,10 @@ class Machines:
             self._all.set()
         with anyio.fail_after(5):
             await self._all.wait()
-        return self._found[platform]
+        found = self._found[platform]
+        if isinstance(found, PipelineError):
+            raise found
+        return found
 
     async def run(self) -> GateRun:
         world: Any = SimpleNamespace(config=CONFIG, images=list(CONFIG.images.values()))
@@ -69,3 +76,34 @@ async def test_what_the_others_found_is_told_beside_the_one_that_failed(monkeypa
     result = (await machines.run()).result
     assert result.outcome is Outcome.GATE_FAILED
     assert [check.status for check in result.checks] == [CheckStatus.PASSED, CheckStatus.FAILED]
+
+
+AWAY = InfrastructureError("the registry is away")
+BROKEN = Tried([PASSED], stopped=(Outcome.INFRA, "the machine stood still"))
+
+
+@pytest.mark.parametrize("other", [AWAY, BROKEN], ids=["raised", "stopped"])
+@pytest.mark.parametrize("first", ["linux/amd64", "linux/arm64"])
+@pytest.mark.parametrize(
+    "no", [Tried([FAILED]), Tried([PASSED], stopped=(Outcome.GATE_FAILED, "boot failed: no login"))]
+)
+async def test_a_no_is_heard_also_where_another_platform_came_to_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, first: str, other: Tried | PipelineError, no: Tried
+) -> None:
+    found = {"linux/amd64": other, "linux/arm64": other} | {first: no}
+    result = (await Machines(monkeypatch, found, together=2).run()).result
+    assert result.outcome is Outcome.GATE_FAILED
+    assert result.reason.endswith("no login")
+    assert len(result.checks) == 2
+
+
+async def test_without_a_no_the_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Machines(monkeypatch, {"linux/amd64": Tried([PASSED]), "linux/arm64": AWAY}, together=2)
+    with pytest.raises(InfrastructureError, match="away"):
+        await machines.run()
+
+
+async def test_of_platforms_that_came_to_no_verdict_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = Machines(monkeypatch, {"linux/amd64": Tried([PASSED]), "linux/arm64": BROKEN}, together=2)
+    result = (await machines.run()).result
+    assert (result.outcome, result.reason) == (Outcome.INFRA, "the machine stood still")

@@ -2,7 +2,9 @@ import io
 import os
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.each import in_turn
-from pipeline.registry.chunks import BLOCK, _compressed, _unpacked, average, cut
+from pipeline.errors import UsageError
+from pipeline.registry.chunks import BLOCK, _compressed, _unpacked, average, cut, push_chunks
 from pipeline.registry.content import sha256
 
 GIB = 1 << 30
@@ -56,8 +59,18 @@ def test_chunks_are_those_of_the_releases_that_are_stored() -> None:
 
 def test_a_manifest_has_room_for_the_chunks_of_a_file_of_any_size() -> None:
     assert average(0) == average(1) == average(32 * GIB) == 2 << 20
-    for size in (33, 64, 200, 2000):
+    for size in (33, 64, 200, 256):
         assert size * GIB / average(size * GIB) <= 1 << 14
+
+
+async def test_a_file_whose_chunks_nobody_could_fetch_is_refused_before_one_is_sent(tmp_path: Path) -> None:
+    assert 2 * average(256 * GIB) < 64 << 20
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(256 * GIB + 1)
+    nobody: Any = None
+    with pytest.raises(UsageError, match="256 GiB"):
+        await push_chunks(nobody, disk, "any")
 
 
 def test_a_chunk_comes_back_and_one_that_would_fill_the_memory_does_not() -> None:

@@ -3,13 +3,16 @@
 import gzip
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 import respx
+import zstandard
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from pipeline.domain import Digest, Repository, Tag
@@ -514,36 +517,75 @@ async def test_promoted_tags_are_not_written(web: respx.Router, repo: Repository
     assert not web.calls
 
 
+class Counter:
+    """How many there were."""
+
+    connections = 0
+
+
+@asynccontextmanager
+async def serving(port: int, answers: Mapping[bytes, bytes]) -> AsyncIterator[Counter]:
+    """A server on connections that stay open, with an answer for each method, or method and path; PUT has two bytes."""
+    counter = Counter()
+
+    async def serve(stream: anyio.abc.SocketStream) -> None:
+        counter.connections += 1
+        came = BufferedByteReceiveStream(stream)
+        async with stream:
+            with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                while True:
+                    head = await came.receive_until(b"\r\n\r\n", 4096)
+                    if head.startswith(b"PUT"):
+                        await came.receive_exactly(2)
+                    path = head[:8] if head[:8] in answers else head.split()[0]
+                    await stream.send(b"HTTP/1.1 " + answers[path])
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    async with anyio.create_task_group() as group:
+        group.start_soon(listener.serve, serve)
+        yield counter
+        group.cancel_scope.cancel()
+
+
+UPLOADING = {
+    b"POST": b"202 Accepted\r\nlocation: /v2/o/i/blobs/uploads/7\r\ncontent-length: 0\r\n\r\n",
+    b"PUT": b"201 Created\r\ncontent-length: 4\r\n\r\nmade",
+}
+
+
 async def test_one_connection_serves_the_questions_and_the_uploads_of_a_blob(free_tcp_port: int) -> None:
-    host, connections = f"127.0.0.1:{free_tcp_port}", 0
-    answers = {
+    host = f"127.0.0.1:{free_tcp_port}"
+    answers = UPLOADING | {
         b"HEAD": b"404 Not Found\r\ncontent-length: 157\r\n\r\n",
-        b"POST": b"202 Accepted\r\nlocation: /v2/o/i/blobs/uploads/7\r\ncontent-length: 0\r\n\r\n",
-        b"PUT": b"201 Created\r\ncontent-length: 4\r\n\r\nmade",
         b"GET": b"307 Temporary Redirect\r\nlocation: /cdn\r\ncontent-length: 4\r\n\r\nover",
         b"GET /cdn": b"200 OK\r\ncontent-length: 2\r\n\r\n{}",
     }
-
-    async def serve(stream: anyio.abc.SocketStream) -> None:
-        nonlocal connections
-        connections += 1
-        came = BufferedByteReceiveStream(stream)
-        async with stream:
-            while True:
-                head = await came.receive_until(b"\r\n\r\n", 4096)
-                if head.startswith(b"PUT"):
-                    await came.receive_exactly(2)
-                path = head[:8] if head[:8] in answers else head.split()[0]
-                await stream.send(b"HTTP/1.1 " + answers[path])
-
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=free_tcp_port)
-    async with anyio.create_task_group() as group, RegistryClient(plain_http={host}, deadline=5) as client:
-        group.start_soon(listener.serve, serve)
+    async with serving(free_tcp_port, answers) as counter, RegistryClient(plain_http={host}, deadline=5) as client:
         repo = client.repository(Repository(host, "o/i"))
         pushed = await repo.push_content(b"{}", "text/plain")
         assert await repo.blob(pushed.digest) == b"{}"
-        group.cancel_scope.cancel()
-    assert (client.requests, connections) == (5, 1)
+    assert (client.requests, counter.connections) == (5, 1)
+
+
+async def test_a_body_after_an_answer_that_has_none_is_not_taken_for_the_next_answer(free_tcp_port: int) -> None:
+    host = f"127.0.0.1:{free_tcp_port}"
+    answers = UPLOADING | {b"HEAD": b"404 Not Found\r\ncontent-length: 4\r\n\r\nnone"}
+    async with serving(free_tcp_port, answers), RegistryClient(plain_http={host}, deadline=5) as client:
+        pushed = await client.repository(Repository(host, "o/i")).push_content(b"{}", "text/plain")
+    assert pushed.digest == sha256(b"{}")
+
+
+async def test_an_answer_that_nobody_asked_to_compress_is_never_unpacked(free_tcp_port: int) -> None:
+    host, bomb = f"127.0.0.1:{free_tcp_port}", zstandard.compress(bytes(64 << 20))
+    head = f"200 OK\r\ncontent-encoding: zstd\r\ncontent-length: {len(bomb)}\r\n\r\n".encode()
+    answers = {b"GET": head + bomb}
+    tracemalloc.start()
+    async with serving(free_tcp_port, answers), RegistryClient(plain_http={host}, deadline=1) as client:
+        with pytest.raises(InfrastructureError, match="zstd"):
+            await client.repository(Repository(host, "o/i")).blob(sha256(b"{}"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 async def test_a_server_without_tls_is_a_configuration_error(free_tcp_port: int) -> None:

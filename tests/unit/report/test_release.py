@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.domain import Outcome
-from pipeline.report.release import merge, worst
+from pipeline.domain import Outcome, worst
+from pipeline.report.release import merge
 
 
 @pytest.mark.parametrize(
