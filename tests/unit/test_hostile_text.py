@@ -54,6 +54,7 @@ def _doubled(name: str) -> str:
         (without_numbers, "a"),
         (fetched, "GET /v2" + "/blobs/x" * (LENGTH // 8)),
         (bytes_told, "1"),
+        (lambda text: bases(f"FROM x\nRUN {text}", {}), "true && \\\n"),
         (_said, "<Message>"),
         (_said, "<"),
         (lambda text: bases(f"FROM x\nRUN {text}", {}), "--mount="),
@@ -91,3 +92,29 @@ def test_what_is_filled_in_without_end_is_no_image() -> None:
     assert bases("ARG B=10\nFROM r.example.org/a:${A:-${B}}\nFROM r.example.org/b:${B}", {}).all == (
         "r.example.org/b:10",
     )
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "told"),
+    [
+        (bytes_told, f"3 blobs of {'9' * 5000} bytes came in", None),
+        (
+            measured_by_systemd,
+            "Startup finished in 1.2.3s (kernel) + 4.5s (userspace)",
+            {"kernel": 2.3, "userspace": 4.5},
+        ),
+    ],
+)
+def test_what_is_no_number_is_no_error(read: Callable[[str], object], text: str, told: object) -> None:
+    assert read(text) == told
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (f'app[300]: {{"k":"{"x" * 9000}"}}: Read-only file system', True),
+        (f"systemd-tmpfiles[1]: No space left on device: {'x' * 9000}, ignoring", False),
+    ],
+)
+def test_of_a_line_without_end_both_ends_are_read(line: str, found: bool) -> None:
+    assert bool(_journal(line)) is found

@@ -63,11 +63,10 @@ async def prune(world: World, *, confirm: bool, driver: DriverKind, token: str |
     pruned = []
     done: dict[Repository, PruneReport] = {}
     for image in world.images:
-        now = datetime.now(UTC)
         fresh = [home for home in image.homes if home not in done]
-        done |= {home: await _prune_one(world, home, driver, token, now, confirm=confirm) for home in fresh}
+        done |= {home: await _prune_one(world, home, driver, token, confirm=confirm) for home in fresh}
         reports = [done[home] for home in image.homes]
-        disks = await _prune_disks(world, image, reports, now, confirm=confirm)
+        disks = await _prune_disks(world, image, reports, confirm=confirm)
         pruned.append(Pruned([done[home] for home in fresh], disks))
     return pruned
 
@@ -143,10 +142,10 @@ def _refuse_tags_of_others(world: World, home: Repository, noted: RestoreList) -
 
 
 async def _prune_one(
-    world: World, home: Repository, kind: DriverKind, token: str | None, now: datetime, *, confirm: bool
+    world: World, home: Repository, kind: DriverKind, token: str | None, *, confirm: bool
 ) -> PruneReport:
     """One repository; what ends it before anything was deleted is a report, too."""
-    rules = _rules(world, home)
+    rules, now = _rules(world, home), datetime.now(UTC)
     try:
         async with (
             open_driver(world.registry, home, kind=kind, token=token) as driver,
@@ -166,9 +165,7 @@ async def _prune_one(
         )
 
 
-async def _prune_disks(
-    world: World, image: Image, reports: list[PruneReport], now: datetime, *, confirm: bool
-) -> DiskReport | None:
+async def _prune_disks(world: World, image: Image, reports: list[PruneReport], *, confirm: bool) -> DiskReport | None:
     target = world.config.gates.stable.upload
     if not target or not world.given.upload_auth or any(report.outcome.exit_code for report in reports):
         return None
@@ -177,7 +174,8 @@ async def _prune_disks(
         gone = {digest for report in reports for digest in report.named}
         for home in image.homes:
             gone |= await pruned_before(world.registry.repository(home))
-        order = Order(image=image.name, kept=kept, gone=tuple(gone - set(kept)), rules=world.config.retention, now=now)
+        left, rules = tuple(gone - set(kept)), world.config.retention
+        order = Order(image=image.name, kept=kept, gone=left, rules=rules, now=datetime.now(UTC))
         return await prune_uploads(world.reach, target, world.given.upload_auth, order, confirm=confirm)
     except PipelineError as error:
         return DiskReport(outcome=error.outcome, reason=str(error), goes=[], stays={}, freed=0)

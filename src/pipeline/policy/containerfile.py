@@ -166,12 +166,14 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
     escape = found[1] if (found := _ESCAPE.match(text)) else "\\"
     lines = iter(text.split("\n"))
     for line in lines:
-        whole = line.strip()
-        if not whole or whole.startswith("#"):  # a comment goes on in no further line
+        parts = [line.strip()]
+        if not parts[0] or parts[0].startswith("#"):  # a comment goes on in no further line
             continue
-        while whole.endswith(escape):
+        while parts[-1].endswith(escape):
             following = next(lines, "").strip()
-            whole = whole[:-1].rstrip() + " " + following if not following.startswith("#") else whole
+            if not following.startswith("#"):
+                parts[-1:] = parts[-1][:-1].rstrip(), following
+        whole = " ".join(part for part in parts if part)
         keyword, rest = (*whole.split(maxsplit=1), "", "")[:2]
         for end in _HEREDOC.findall(rest) if keyword.upper() in ("RUN", "COPY", "ADD") else ():
             for inner in lines:

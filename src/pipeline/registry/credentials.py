@@ -85,13 +85,13 @@ def _normal(key: str) -> str:
 
 
 def small_hosts(docker_config_json: str) -> str:
-    """A config.json that can be read, its hosts in small letters: podman and skopeo compare them letter by letter.
+    """A config.json that can be read, its hosts in small letters, too: podman and skopeo compare them letter by letter.
 
-    The very text where nothing is in capitals.
+    A Containerfile may still spell them as they were given. The very text where nothing is in capitals.
     """
     config = parse_json(docker_config_json)
     given = {name: config[name] for name in ("auths", "credHelpers") if config.get(name)}
-    small = {name: _by_small_hosts(entries) for name, entries in given.items()}
+    small = {name: entries | _by_small_hosts(entries) for name, entries in given.items()}
     return docker_config_json if small == given else json.dumps(config | small)
 
 

@@ -71,7 +71,7 @@ def measured_by_systemd(said: str) -> dict[str, float]:
 
 
 def _seconds(text: str) -> float:
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([a-z]+)", text))
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d{1,9}(?:\.\d{1,9})?)([a-z]+)", text))
 
 
 def _seen(path: PurePath, timeline: Sequence[Phase]) -> dict[str, float]:

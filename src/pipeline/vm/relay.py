@@ -88,7 +88,7 @@ def told_fetched(log: str) -> str:
 
 def bytes_told(text: str) -> int | None:
     """The bytes in what `told_fetched` said, wherever it stands; None in other texts."""
-    found = re.search(r"blobs of (\d+) bytes came in", text)
+    found = re.search(r"blobs of (\d{1,18}) bytes came in", text)
     return int(found[1]) if found else None
 
 

@@ -542,6 +542,7 @@ class Reader:
 
     def read(self, line: str) -> list[Match]:
         """Each rule that the line breaks, once."""
-        line = line[:LONGEST_LINE]
+        if len(line) > LONGEST_LINE:  # what is wrong is said at one end of it, and what excuses it, too
+            line = f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
         broken = dict.fromkeys(rule for search, unless, rule in self._searches if search(line) and not unless(line))
         return [Match(rule, line) for rule in broken]

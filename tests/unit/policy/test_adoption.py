@@ -127,7 +127,9 @@ def test_what_is_there_stays_as_it_is():
     assert set(_files(replace(adopted, paths=[*TEMPLATE.paths, *first]))) == {"pipeline.toml"}
 
 
-@pytest.mark.parametrize("ignored", ["", "/build\n!keep", "output/\n", "/out-of-tree\r\n", "# out is theirs\n"])
+@pytest.mark.parametrize(
+    "ignored", ["", "/build\n!keep", "*/out\n", "output/\n", "/out-of-tree\r\n", "# out is theirs\n"]
+)
 def test_what_commands_export_is_ignored_below_the_lines_that_are_there(ignored: str):
     seen = replace(TEMPLATE, ignored=ignored)
     told = _files(seen)[".gitignore"]
@@ -137,7 +139,7 @@ def test_what_commands_export_is_ignored_below_the_lines_that_are_there(ignored:
     assert ".gitignore" not in _files(replace(TEMPLATE, ignored=told))
 
 
-@pytest.mark.parametrize("line", ["out", "out/", "/out", "/out/", "/out/*", "out/**", "!/out/", " /out/ \r"])
+@pytest.mark.parametrize("line", ["out", "out/", "/out", "/out/", "/out/*", "out/**", "**/out/", "!/out/", " /out/ \r"])
 def test_a_gitignore_that_says_of_exports_stays_as_it_is(line: str):
     assert ".gitignore" not in _files(replace(TEMPLATE, ignored=f"/build\n{line}\n"))
 

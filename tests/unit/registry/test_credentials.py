@@ -52,9 +52,12 @@ def test_of_two_logins_for_a_host_that_in_small_letters_counts(hosts: tuple[str,
 
 
 def test_tools_get_the_logins_under_the_names_that_references_have_here() -> None:
-    config = {"auths": {"GHCR.io/Owner": auth("me")}, "credHelpers": {"GCR.io": "gcloud"}, "other": 1}
+    given = {"auths": {"GHCR.io/Owner": auth("me")}, "credHelpers": {"GCR.io": "gcloud"}, "other": 1}
     small = {"auths": {"ghcr.io/Owner": auth("me")}, "credHelpers": {"gcr.io": "gcloud"}, "other": 1}
-    assert json.loads(small_hosts(json.dumps(config))) == small
+    told = json.loads(small_hosts(json.dumps(given)))
+    assert told["auths"] == {"GHCR.io/Owner": auth("me"), "ghcr.io/Owner": auth("me")}, "a Containerfile may say both"
+    assert told["credHelpers"] == {"GCR.io": "gcloud", "gcr.io": "gcloud"}
+    assert told["other"] == 1
     text = json.dumps(small, indent=2)
     assert small_hosts(text) == text
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from pipeline.domain import Channel, Digest, Outcome, Tag
 from pipeline.errors import ConflictError, InfrastructureError, PreconditionError
 from pipeline.policy.retention import Rules
-from pipeline.registry import ledger
+from pipeline.registry import ledger, media
 from pipeline.registry.retention import (
     PruneReport,
     list_tags,
@@ -23,8 +24,9 @@ from pipeline.registry.retention import (
     why_kept,
 )
 from pipeline.registry.retention import record as record_module
+from pipeline.registry.retention.driver import Snapshot
 from pipeline.registry.retention.oci import OciDriver
-from pipeline.registry.retention.record import RecordKeeper, State, find_record
+from pipeline.registry.retention.record import PruneRecord, RecordKeeper, State, find_record
 from pipeline.report.model import Move
 
 RULES = Rules(keep_last=1, older_than="30d", max_percent=100)
@@ -660,3 +662,73 @@ async def test_every_digest_can_be_explained(client: Any, registry: Any, shop: d
 def test_the_report_is_plain_json(shop: dict[str, Digest]) -> None:
     report = PruneReport(repository="r.example/os", driver="oci", at="2026-06-01T12:00:00Z", confirmed=False)
     assert json.loads(report.model_dump_json())["outcome"] == "passed"
+
+
+class Listing(OciDriver):
+    """A registry that lists what has no tag, and tells when it was pushed: long ago."""
+
+    registry: Any
+
+    async def snapshot(self) -> Snapshot:
+        tags = {Tag(tag): digest for tag, digest in self.registry.tags.items()}
+        untagged = frozenset(set(self.registry.manifests) - set(tags.values()))
+        return Snapshot(tags, untagged, dict.fromkeys(untagged, self.registry.now - timedelta(days=90)))
+
+
+@pytest.mark.parametrize("hidden", ["an index that is called an image", "the subject of an image"])
+async def test_what_an_image_of_a_kept_index_leads_to_stays(client: Any, registry: Any, hidden: str) -> None:
+    below = registry.image(text="below")
+    inner = registry.index(below) if "index" in hidden else registry.image(subject=registry.describe(below))
+    amd64 = {"platform": {"os": "linux", "architecture": "amd64"}, "mediaType": media.OCI_MANIFEST}
+    listed = registry.describe(inner) | amd64
+    registry.put({"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [listed]}, "v1.0.0")
+    goes = [registry.image(text=f"unused {number}") for number in range(3)]
+    driver = Listing(client.repository(registry.repository))
+    driver.registry = registry
+    report = await prune(client, registry.repository, RULES, confirm=True, now=registry.now, driver=driver)
+    deleted = {one.digest for one in report.deleted}
+    assert deleted
+    assert deleted < set(goes), "the youngest stays"
+    assert below in registry.manifests
+
+
+async def test_the_record_of_a_prune_whose_listing_took_long_holds(
+    monkeypatch: pytest.MonkeyPatch, run: Any, registry: Any, client: Any
+) -> None:
+    old = registry.image(f"{1:040x}", days=90)
+    for number in range(2, 4):
+        registry.image(f"{number:040x}", days=60)
+    seconds = iter([0.0, *[5400.0] * 9])
+    monkeypatch.setitem(prune.__globals__, "anyio", SimpleNamespace(current_time=lambda: next(seconds)))
+    seen = list[PruneRecord]()
+
+    def before(line: str) -> None:
+        if line.startswith(f"DELETE manifests/{old}"):
+            _, written = registry.manifests[registry.tags["pipeline-pruning"]]
+            layer = Digest(json.loads(written)["layers"][0]["digest"])
+            seen.append(PruneRecord.model_validate_json(registry.blobs[layer]))
+
+    registry.before = before
+    await run()
+    (record,) = seen
+    assert timedelta(0) <= record.until - registry.now - timedelta(seconds=5400, hours=1) < timedelta(minutes=10)
+
+
+async def test_what_was_written_under_a_host_in_capitals_is_missed_as_well(
+    run: Any, registry: Any, client: Any
+) -> None:
+    lost = registry.image(f"{1:040x}", "v1.0.0-test", days=4000)
+    moved = [Move(repository="Registry.Test/os", tag=Tag("v1.0.0-test"), old=None, new=lost)]
+    entry = ledger.Entry(
+        channel=Channel.TESTING,
+        kind=ledger.Kind.PROMOTION,
+        moves=moved,
+        by="a test",
+        at=registry.now,
+        reason="tested",
+        command="promote-testing",
+    )
+    await ledger.append(client.repository(registry.repository), entry)
+    registry.hidden_tags = {"v1.0.0-test"}
+    with pytest.raises(InfrastructureError, match="does not show"):
+        await run()

@@ -15,6 +15,8 @@ STAGE = ".github/workflows/stage.yml"
 IGNORED = ".gitignore"
 EXPORTS = "out"
 """The folder to which the commands of docs/ export."""
+_EXPORTED = re.compile(rf"!?(\*\*/|/)?{EXPORTS}(/|/\*{{1,2}})?")
+"""A line of .gitignore about it, also one that takes it in again (gitignore(5))."""
 _HERE = "./.github/workflows/stage.yml"
 _SAMPLES = {
     "tests/os/os-release": "os-release",
@@ -61,7 +63,7 @@ def proposal(seen: Seen, address: str, own: Mapping[str, str]) -> Proposal:
 
 def _says_of_exports(seen: Seen) -> bool:
     """Whether .gitignore has that folder in a line of its own, also one that takes it in again (`!`)."""
-    return EXPORTS in (line.strip().strip("!/*") for line in seen.ignored.splitlines())
+    return any(_EXPORTED.fullmatch(line.strip()) for line in seen.ignored.splitlines())
 
 
 def _ignoring(text: str) -> str:

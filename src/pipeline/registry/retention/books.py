@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.domain import Channel, Digest, Tag
+from pipeline.domain import Channel, Digest, Repository, Tag
 from pipeline.errors import InfrastructureError
 from pipeline.policy.names import PRUNED, RECORDS, read_ledger_tag
 from pipeline.registry import ledger
@@ -40,7 +40,7 @@ async def read_books(repository: RepositoryClient, tags: Iterable[Tag]) -> Books
         before = len(entries)
         async for record in ledger.walk(repository.under(prefix), channel):
             entries.add(record.digest)
-            moves = [move for move in record.entry.moves if move.repository == str(repository.repository)]
+            moves = [move for move in record.entry.moves if _names(move.repository, repository.repository)]
             moved |= {move.tag for move in moves}
             named |= {digest for move in moves for digest in (move.new, move.old) if digest}
             if channel is Channel.STABLE and (stable := record.entry.channel_move):
@@ -52,6 +52,14 @@ async def read_books(repository: RepositoryClient, tags: Iterable[Tag]) -> Books
             )
     read = tuple(tuple(dict.fromkeys(history)) for history in histories.values())
     return Books(frozenset(entries), read, frozenset(moved), frozenset(named))
+
+
+def _names(text: str, repository: Repository) -> bool:
+    """Whether an entry means this repository, also one of a time when its host was written in capitals."""
+    try:
+        return Repository.parse(text) == repository
+    except ValueError:
+        return False
 
 
 def _ledgers(tags: Iterable[Tag]) -> list[tuple[str, Channel]]:

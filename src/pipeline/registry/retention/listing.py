@@ -48,7 +48,8 @@ async def read(
     cannot be deleted and need not be known. Nor need the images of an index that has a date: they are not read. What is
     attached to the parts of an index that goes decides nothing but whether they go with it: it is read before they do.
     `leftovers`: digests from an interrupted run. `wanted`: a manifest to read in any case, with the subjects above it.
-    `whole`: read what could go also where an index tells enough, as is right before it goes. `kept`: what earlier runs
+    `whole`: read what could go also where an index tells enough, as is right before it goes, and the images of every
+    index that stays: one that is none, or has a subject, leads to what must stay. `kept`: what earlier runs
     have read; a manifest of it counts as there, and what hung on one then as all that does: with `whole` both are asked
     for again.
     Raises InfrastructureError and PreconditionError.
@@ -80,6 +81,7 @@ async def read(
         asked.update(doomed)
         if whole:
             await crawl.fetch_whole(doomed)
+            await crawl.fetch_unread()
         parts = {child for digest in doomed for child in crawl.manifests[digest].children}
         await crawl.fetch_referrers((digest for digest in doomed if whole or digest not in parts), now)
     if driver.can_untag:
@@ -149,6 +151,18 @@ class Crawl:
             del self.manifests[digest]
         await self.fetch(unread)
 
+    async def fetch_unread(self) -> None:
+        """Read all that is known only from an index, and all below; what earlier runs have read does, by its digest."""
+        seen: set[Digest] = set()
+
+        async def one(digest: Digest) -> None:
+            await self._read(digest, stays=True)
+
+        while wave := [one.digest for one in self.manifests.values() if one.unread and one.digest not in seen]:
+            seen.update(wave)
+            await each(wave, one)
+            await self._fetch_below([self.manifests[digest] for digest in wave])
+
     async def fetch_with_subjects(self, digest: Digest) -> None:
         """Read a manifest and what it refers to, up to the image."""
         at: Digest | None = digest
@@ -208,8 +222,8 @@ class Crawl:
         if await self._read(digest) is None and await self._read(digest) is None:
             self._missing.add(digest)
 
-    async def _read(self, ref: Tag | Digest) -> Manifest | None:
-        found = await self._found(ref)
+    async def _read(self, ref: Tag | Digest, *, stays: bool = False) -> Manifest | None:
+        found = await self._found(ref, stays=stays)
         if found is None:
             return None
         known = self.manifests.get(found.digest)
@@ -224,10 +238,10 @@ class Crawl:
                 ) from error
         return self.manifests[found.digest]
 
-    async def _found(self, ref: Tag | Digest) -> Content | None:
+    async def _found(self, ref: Tag | Digest, *, stays: bool) -> Content | None:
         if isinstance(ref, Tag) or self._kept is None:
             return await self._repository.raw_manifest(ref)
-        if not self._whole and (known := self._kept.get(ref)):
+        if (stays or not self._whole) and (known := self._kept.get(ref)):
             return known
         if found := await self._repository.raw_manifest(ref):
             self._kept.put(found.digest, found.raw, found.media_type)

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import anyio
+
 from pipeline.domain import Digest, Outcome, Repository
 from pipeline.errors import PreconditionError
 from pipeline.policy.retention import Rules, plan
@@ -34,7 +36,12 @@ async def prune(
     clocks differ, another prune is running.
     """
     repo = client.repository(repository)
-    before = client.requests
+    before, began = client.requests, anyio.current_time()
+
+    def keeper() -> RecordKeeper:
+        passed = timedelta(seconds=anyio.current_time() - began)
+        return RecordKeeper(repo, driver, now + passed)  # a listing can take longer than a record lasts
+
     await _same_time(repo, now)
     record = await find_record(repo)
     leftovers = record.digests if record else ()
@@ -54,12 +61,12 @@ async def prune(
     if made.empty:
         report.outcome, report.reason = Outcome.UNCHANGED, "there is nothing to delete"
         if confirm and record and record.digests and not record.holds(now):
-            await _forget(RecordKeeper(repo, driver, now))
+            await _forget(keeper())
     elif made.refused:
         report.outcome = Outcome.PRECONDITION
         report.reason = f"{made.refused}. Nothing is deleted; look at the plan, then raise the limit if it is right"
     elif confirm:
-        await carry_out(repo, driver, listing.graph, rules, made, RecordKeeper(repo, driver, now), report)
+        await carry_out(repo, driver, listing.graph, rules, made, keeper(), report)
         report.reason = report.reason or "everything was deleted as planned"
     else:
         report.reason = "this is the plan; --confirm carries it out"

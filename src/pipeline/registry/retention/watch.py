@@ -92,6 +92,7 @@ class Watch:
         """ConflictError when the plan would take something from `digest`, or from what a new ledger entry moves."""
         crawl = Crawl(self._repository)
         await crawl.fetch([digest])
+        await crawl.fetch_unread()
         named = {digest}
         for manifest in crawl.manifests.values():
             named |= {manifest.digest, *manifest.children} | ({manifest.subject} if manifest.subject else set())
