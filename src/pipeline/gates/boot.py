@@ -234,8 +234,8 @@ async def _disk_and_machines(
             )
         booted = result.inputs.get(DISK_SHA256)
         stored, kept = None, {"disk sha256": booted} if booted else dict[str, str]()
-        # also a disk that failed: whoever looks for the cause boots that very file
         stopped = (result.outcome, result.reason) if result.exit_code else upgraded.stopped
+        # also a disk that failed: whoever looks for the cause boots that very file
         if keep_disk and booted:
             try:
                 stored = await _stored(world, image, digest, platform, disk, await chunks(), booted)
